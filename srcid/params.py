@@ -1,0 +1,260 @@
+"""Every knob of a run: one flat, frozen, validated set of parameters, and the presets that name choices of them.
+
+Names are flat, so that a notebook's parameter cell, ``papermill -p``, the command line and ``params.json`` all
+say the same word for the same thing. The sections below exist for the reader and for functions that need only
+one of them; :class:`Params` is all of them together.
+
+Where the authors' public code departs from the paper, both behaviours are values of one named option; the
+preset ``paper`` takes the paper's, ``published`` the code's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class ParameterError(ValueError):
+    """Parameters that cannot be used; the message lists every problem at once."""
+
+
+class Section(BaseModel):
+    """Shared behaviour of all parameter models: frozen, and closed to unknown names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelParams(Section):
+    """Shape of the network (method sections 2 and 4)."""
+
+    layers: int = Field(2, ge=1, le=8, description="semantic-residual layers K; 1 is DCID, 2 is SRCID")
+    dim: int = Field(256, ge=2, le=4096, description="width D of general features and codes")
+    encoder_depth: int = Field(2, ge=0, le=12, description="transformer layers of a general encoder")
+    heads: int = Field(4, ge=1, le=64, description="attention heads of a general encoder; divides dim")
+    feedforward: float = Field(4.0, gt=0, le=16, description="transformer feed-forward width, in multiples of dim")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the general encoders")
+    specific_dim: int = Field(256, ge=1, le=8192, description="width of the specific features of vector modalities")
+    pooled_dim: int = Field(512, ge=1, le=8192, description="width of a grid's pooled specific feature")
+    grid_encoder: Literal["light", "conv"] = Field(
+        "conv", description="specific encoder and decoder of grids: conv as published, light under a tenth of its FLOPs"
+    )
+    grid_channels: tuple[int, int] = Field((1024, 2048), description="channels of the two grid convolutions")
+    grid_attention: Literal["softmax", "sum"] = Field(
+        "softmax", description="spatial attention of grids: softmax over positions; sum is the published degenerate axis"
+    )
+    lstm_modalities: tuple[str, ...] = Field(
+        (), description="modalities that first pass a trained 2-layer bidirectional LSTM (text at paper scale)"
+    )
+    lstm_dim: int = Field(256, ge=2, description="output width of that LSTM, both directions together; even")
+    lstm_target: Literal["input", "encoding", "trainable"] = Field(
+        "input",
+        description="what layer 1 reconstructs for those: raw input, detached LSTM output, or (published) trainable one",
+    )
+    padding: Literal["masked", "included"] = Field(
+        "masked", description="padded steps: left out of attention, codes and losses; included as published"
+    )
+    specific_norm: Literal["none", "layer"] = Field("none", description="normalisation of the specific features")
+    residual_norm: Literal["none", "layer"] = Field("none", description="normalisation of the next layer's input")
+    residual_detach: bool = Field(False, description="stop gradients at the input of layers 2 and later")
+
+
+class QuantizerParams(Section):
+    """The quantiser of every layer (method sections 3 to 5)."""
+
+    quantizer: Literal["vq", "rvq", "fsq", "identity"] = Field(
+        "vq", description="vq and rvq with MM-EMA codebooks, fsq on a fixed grid, identity as the control"
+    )
+    codebook_size: int = Field(400, ge=1, le=1_000_000, description="code vectors L of a codebook")
+    stages: int = Field(2, ge=1, le=16, description="numerical residual stages of rvq")
+    fsq_levels: tuple[int, ...] = Field((), description="fsq levels per dimension; empty: chosen near codebook_size")
+    fsq_projection: bool = Field(True, description="fsq behind a learned projection to few dimensions")
+    decay: float = Field(0.99, ge=0, lt=1, description="EMA decay of a codebook, per step")
+    ema_epsilon: float = Field(1e-5, gt=0, description="Laplace smoothing of the EMA counts")
+    ema_order: Literal["joint", "sequential"] = Field(
+        "joint", description="one EMA update a step for all modalities, or (published) one after the other"
+    )
+    ema_partner: Literal["index", "attention"] = Field(
+        "index", description="what of another modality joins a code's update: same step, or cross-attention over steps"
+    )
+    codebook_init: Literal["samples", "kmeans", "uniform"] = Field(
+        "samples", description="codebook start: rows or k-means of the first batch, or (published) uniform +-1/L"
+    )
+    revival: Literal["reset", "row", "off"] = Field(
+        "reset", description="idle codes restart at samples, with their EMA state; row (published) forgets the state"
+    )
+    revival_after: int = Field(100, ge=1, description="steps a code stays idle before revival")
+    beta: float = Field(0.25, ge=0, description="commitment cost")
+    commitment: Literal["paper", "published"] = Field(
+        "paper", description="own code beta and mean of others beta/2; published: 2 beta, and beta/2 for each other"
+    )
+
+
+class LossParams(Section):
+    """Losses, their weights, and when each layer's join (method section 3)."""
+
+    recon_weight: float = Field(1.0, ge=0, description="weight of reconstruction")
+    commit_weight: float = Field(1.0, ge=0, description="weight of commitment")
+    cmcm_weight: float = Field(1.0, ge=0, description="weight of cross-modal code matching")
+    cpc_weight: float = Field(1.0, ge=0, description="weight of cross-modal CPC")
+    club_weight: float = Field(1.0, ge=0, description="weight of the CLUB bound")
+    cmcm_layers: Literal["all", "first"] = Field("all", description="layers with code matching; first as published")
+    cpc_horizon: int = Field(1, ge=1, le=64, description="CPC predicts r = 1..R steps ahead; R below the clip's steps")
+    cpc_depth: int = Field(1, ge=1, le=4, description="LSTM layers of CPC; published 2")
+    cpc_same_weight: float = Field(0.0, ge=0, description="weight of same-modality CPC pairs; published 0.1")
+    cpc_negatives: Literal["targets", "predictions"] = Field(
+        "targets", description="negatives: targets for one context, or (published) predictions for one target"
+    )
+    club_estimator: Literal["exact", "sampled", "published"] = Field(
+        "exact", description="all negatives; one permutation; or the published step-averaged form"
+    )
+    club_side: Literal["both", "specific", "general"] = Field(
+        "specific", description="which features CLUB's gradient reaches"
+    )
+    club_input: Literal["general", "quantized"] = Field("general", description="what CLUB conditions on")
+    club_logvar: Literal["free", "tanh"] = Field("free", description="log-variance head: free, or (published) tanh")
+    club_hidden: int = Field(256, ge=1, description="hidden width of CLUB's network")
+    club_steps: int = Field(5, ge=0, le=100, description="inner likelihood steps per training step")
+    club_lr: float = Field(1e-3, gt=0, description="learning rate of the inner steps")
+    club_off: tuple[int, ...] = Field((), description="layers (from 1) whose CLUB term is switched off")
+    warm_start: Literal["relative", "absolute", "off"] = Field(
+        "relative", description="layer k+1 opens when layer k's smoothed MI falls below a share of its peak, or a value"
+    )
+    warm_threshold: float = Field(0.2, ge=0, description="that share (relative) or value in nats (absolute)")
+    warm_smoothing: float = Field(0.95, ge=0, lt=1, description="exponential smoothing of the MI for the trigger")
+    warm_patience: int = Field(10, ge=1, description="steps in a row below the threshold before the layer opens")
+    warm_min: float = Field(0.1, ge=0, le=1, description="earliest opening per layer, as a share of all steps")
+    warm_max: float = Field(0.4, ge=0, le=1, description="latest opening per layer, as a share of all steps")
+
+
+class TrainingParams(Section):
+    """Optimisation, numerics, and what a run keeps."""
+
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order, dropout and sampling")
+    epochs: int = Field(6, ge=1, le=100_000, description="passes over the training split")
+    batch_size: int = Field(80, ge=2, description="clips B per step")
+    lr: float = Field(4e-4, gt=0, description="Adam learning rate")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="learning-rate schedule")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear learning-rate warm-up")
+    clip: Literal["global", "module", "off"] = Field(
+        "global", description="gradient clipping by one norm, or (published) by each module's own"
+    )
+    clip_norm: float = Field(1.0, gt=0, description="largest gradient norm")
+    precision: Literal["float32", "bfloat16", "float64"] = Field(
+        "float32", description="bfloat16 is autocast over float32 weights; float64 as published"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 leaves torch's own choice")
+    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+    log_every: int = Field(5, ge=1, description="steps between lines of metrics.jsonl")
+    keep_features: int = Field(4000, ge=0, description="clips whose continuous features the CodeTable keeps; 0: none")
+    encode_mode: Literal["eval", "train"] = Field(
+        "eval", description="mode in which codes are read out; train (published) leaves dropout noise in them"
+    )
+
+
+class EvaluationParams(Section):
+    """Downstream probes (method section 6)."""
+
+    protocol: Literal["heldout", "published"] = Field(
+        "heldout", description="train, choose and score on separate clips, or (published) all on the same"
+    )
+    probe_seeds: int = Field(5, ge=1, le=1000, description="probe seeds behind each score")
+    probe_epochs: int = Field(60, ge=1, description="passes of the probes over their training clips")
+    probe_lr: float = Field(4e-4, gt=0, description="Adam learning rate of the probes")
+    probe_batch: int = Field(80, ge=1, description="clips per probe step")
+
+
+class Params(ModelParams, QuantizerParams, LossParams, TrainingParams, EvaluationParams):
+    """All parameters of a run, fully resolved; the content of ``params.json``."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Params:
+        problems = []
+        if self.dim % self.heads:
+            problems.append(f"dim={self.dim} is not divisible by heads={self.heads}")
+        if self.lstm_dim % 2:
+            problems.append(f"lstm_dim={self.lstm_dim} must be even (two directions)")
+        if self.warm_min > self.warm_max:
+            problems.append(f"warm_min={self.warm_min} lies above warm_max={self.warm_max}")
+        if self.warm_start == "relative" and self.warm_threshold >= 1:
+            problems.append(f"warm_threshold={self.warm_threshold} is a share of the peak; it must lie below 1")
+        outside = [layer for layer in self.club_off if not 1 <= layer <= self.layers]
+        if outside:
+            problems.append(f"club_off names layers {outside}; the model has layers 1 to {self.layers}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+_PUBLISHED: dict[str, Any] = dict(
+    grid_attention="sum", revival="row", codebook_init="uniform", ema_order="sequential", ema_partner="index",
+    commitment="published", cpc_negatives="predictions", cpc_same_weight=0.1, cpc_depth=2,
+    club_estimator="published", club_side="both", club_input="quantized", club_logvar="tanh", cmcm_layers="first",
+    lstm_target="trainable", padding="included", encode_mode="train", protocol="published", precision="float64",
+    clip="module", clip_norm=0.5, warm_start="absolute", warm_threshold=0.1,
+)  # fmt: skip
+_PAPER: dict[str, Any] = dict(
+    lstm_modalities=("text",), grid_encoder="conv", ema_partner="attention", commitment="paper", club_side="both",
+    club_input="general", club_estimator="exact", warm_start="absolute", warm_threshold=0.1, clip="module",
+    clip_norm=0.5,
+)  # fmt: skip
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # scale
+    "demo": dict(
+        dim=64, specific_dim=64, pooled_dim=64, grid_channels=(64, 128), club_hidden=64, lstm_dim=64,
+        codebook_size=64, epochs=30, lr=1e-3, schedule="cosine",
+    ),
+    "paper": _PAPER,
+    "published": {**_PAPER, **_PUBLISHED},
+    # methods
+    "srcid": dict(layers=2),
+    "dcid": dict(layers=1),
+    "cmcm": dict(layers=1, club_weight=0.0, recon_weight=0.0),
+}  # fmt: skip
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the closest of ``known``, or an empty string."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def resolve(preset: str = "demo", **overrides: Any) -> Params:
+    """Return the full parameters of ``preset`` with ``overrides`` on top.
+
+    ``preset`` may join several names with ``+``, later ones winning: ``"paper+dcid"``.
+
+    Raises:
+        ParameterError: unknown presets or names, wrong types, values out of range; all reported at once.
+    """
+    problems, values = [], {}
+    for name in preset.split("+"):
+        if name in PRESETS:
+            values.update(PRESETS[name])
+        else:
+            problems.append(f"preset '{name}' is unknown{suggest(name, list(PRESETS))}; there are {', '.join(PRESETS)}")
+    values.update(overrides)
+    try:
+        params = Params(**values)
+    except ValidationError as error:
+        problems.extend(describe(error, list(Params.model_fields)))
+    if problems:
+        raise ParameterError("parameters cannot be used:\n" + "\n".join(f"  - {p}" for p in problems))
+    return params
+
+
+def describe(error: ValidationError, known: list[str]) -> list[str]:
+    """Say each problem of a pydantic error in one line: what was found, what is needed."""
+    lines = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"'{name}' is no parameter{suggest(name, known)}")
+        elif not name:
+            lines.append(str(item["msg"]).removeprefix("Value error, "))
+        else:
+            lines.append(f"{name}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
+    return lines
