@@ -100,6 +100,9 @@ class LossParams(Section):
     cpc_weight: float = Field(1.0, ge=0, description="weight of cross-modal CPC")
     club_weight: float = Field(1.0, ge=0, description="weight of the CLUB bound")
     cmcm_layers: Literal["all", "first"] = Field("all", description="layers with code matching; first as published")
+    cmcm_form: Literal["paper", "published"] = Field(
+        "paper", description="code matching: both directions; or (published) one, halved, with crossed terms and epsilons"
+    )
     cpc_horizon: int = Field(1, ge=1, le=64, description="CPC predicts r = 1..R steps ahead; R below the clip's steps")
     cpc_depth: int = Field(1, ge=1, le=4, description="LSTM layers of CPC; published 2")
     cpc_same_weight: float = Field(0.0, ge=0, description="weight of same-modality CPC pairs; published 0.1")
@@ -192,6 +195,7 @@ _PUBLISHED: dict[str, Any] = dict(
     grid_attention="sum", revival="row", codebook_init="uniform", ema_order="sequential", ema_partner="index",
     commitment="published", cpc_negatives="predictions", cpc_same_weight=0.1, cpc_depth=2,
     club_estimator="published", club_side="both", club_input="quantized", club_logvar="tanh", cmcm_layers="first",
+    cmcm_form="published", revival_after=301,
     lstm_target="trainable", padding="included", encode_mode="train", protocol="published", precision="float64",
     clip="module", clip_norm=0.5, warm_start="absolute", warm_threshold=0.1,
 )  # fmt: skip

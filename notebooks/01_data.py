@@ -1,0 +1,135 @@
+# %% [markdown]
+# # Data: what a model will learn from
+#
+# SRCID learns from clips that show the same events in several modalities, step by step, and never sees
+# their labels. This notebook opens a store of such clips and looks at it the way one should before
+# training: how much there is, what it is called, what a clip looks and sounds like, and whether anything is
+# wrong with it.
+#
+# `data` is `synthetic` (made up here, every hidden factor known), `digits` (spoken, handwritten and written
+# digits) or the folder of any store.
+
+# %% tags=["parameters"]
+data: str = "synthetic"  # synthetic, digits, or the folder of a store
+fsdd: str = ""  # folder with the Free Spoken Digit recordings, for digits
+clip: int = 0  # row of the clip to look at
+generator: dict = {}  # options of the data set by name, such as noise or steps
+
+# %%
+import pandas as pd
+from IPython.display import Audio, display
+
+from srcid import plots, runs
+from srcid.features import audit, open_data
+from srcid.widgets import ClipBrowser, has_front_end
+
+chosen = {**generator, "fsdd": fsdd} if fsdd else generator
+store = open_data(data, runs.stores(), chosen)
+values = dict(data=data, clip=clip, generator=generator)
+run = runs.current("01_data", params=values, store=store, data=data)
+
+# %% [markdown]
+# ## What is in the store
+#
+# A clip has T steps; at each step every modality has a feature vector `(F,)` or a grid `(H, W, F)`.
+
+# %% tags=["nbval-check-output"]
+print(f"{store.clips:,} clips of {store.steps} steps")
+for name, shape in store.shapes.items():
+    print(f"{name:10s} {shape!s:14s} {store.features[name].dtype} per step")
+
+# %% [markdown]
+# Labels are for judging, not for training. One that a single modality carries is private to it: what the
+# model should put into that modality's *specific* features, and keep out of the shared codes.
+
+# %% tags=["nbval-check-output"]
+pd.DataFrame(
+    {
+        "label": name,
+        "kind": info.kind,
+        "per": info.level,
+        "classes": len(info.classes),
+        "carried by": "all" if len(info.visible_in) == len(store.modalities) else ", ".join(info.visible_in),
+    }
+    for name, info in store.label_info.items()
+).set_index("label")
+
+# %% [markdown]
+# ## Where it comes from
+#
+# Licence and citation travel with a store; keep them when you publish something made from it.
+
+# %%
+for key, value in store.provenance.items():
+    if key != "params":
+        print(f"{key}: {value}" if not isinstance(value, dict) else f"{key}:")
+        for part, text in value.items() if isinstance(value, dict) else ():
+            print(f"    {part}: {text}")
+
+# %% [markdown]
+# ## Counts, and the balance of classes
+#
+# Nothing is ever chosen on test clips. A class that is rare in one split makes scores there mean little.
+
+# %%
+found = audit(store)
+overview = plots.store_overview(found)
+run.save_figure(overview, "counts")
+overview
+
+# %% tags=["nbval-check-output"]
+for split, count in found.clips.items():
+    print(f"{split:8s} {count:6,} clips")
+
+# %% [markdown]
+# ## One clip, in all its modalities
+#
+# The labels over time come first. Grey ones are shared by all modalities; a coloured one is carried by the
+# modality of that colour, which stays the same in every figure of every notebook.
+
+# %%
+assert 0 <= clip < store.clips, f"found clip={clip}, need 0 to {store.clips - 1}"
+timelines = plots.label_timelines(store, clip)
+run.save_figure(timelines, "labels")
+timelines
+
+# %%
+media = plots.clip_media(store, clip)
+view = plots.clip_view(store, clip, media)
+run.save_figure(view, "clip")
+view
+
+# %% [markdown]
+# Where a store names its recordings, this is how the clip sounds (silence is background).
+
+# %%
+for name, (samples, rate) in media.sounds.items():
+    print(f"{name}: {len(samples) / rate:.1f} s")
+    display(Audio(samples, rate=rate))
+print("\n".join(media.problems) or f"recordings in {len(media.sounds)} of {len(store.modalities)} modalities")
+
+# %% [markdown]
+# In JupyterLab the slider leafs through the clips of a split.
+
+# %%
+if has_front_end():
+    browser = ClipBrowser(store, clip)
+    display(browser.widget)
+
+# %% [markdown]
+# ## Is anything wrong?
+#
+# The audit reads every value once. Constant features, zero or repeated steps (padding that no mask tells
+# of), clips that occur twice, and above all clips that occur in two splits, are how results become too
+# good.
+
+# %%
+pd.DataFrame(found.feature_table()).set_index("modality")
+
+# %% tags=["nbval-check-output"]
+print("\n".join(found.problems) or "nothing to complain of")
+
+# %%
+assert not any(found.non_finite.values()), f"values that are not finite: {found.non_finite}"
+assert all(found.clips[split] for split in store.splits), f"an empty split: {found.clips}"
+run.finish()

@@ -1,0 +1,200 @@
+# %% [markdown]
+# # Training: codes that several modalities share
+#
+# SRCID splits each modality, step by step, into a *general* part, quantised with one codebook for all
+# modalities, and a *specific* part. The next layer searches the specific part again for something shared:
+# the semantic residual. This notebook trains such a model, keeps what it says of every clip in a code
+# table, and asks what the codes are worth.
+#
+# In JupyterLab the curves are live and Stop really stops; run the cell again and training goes on.
+# Everything lands in a run folder; running the notebook again with the same parameters continues there.
+
+# %% tags=["parameters"]
+data: str = "synthetic"  # synthetic, digits, or the folder of a store
+fsdd: str = ""  # folder with the Free Spoken Digit recordings, for digits
+preset: str = "demo"  # names of srcid.params.PRESETS joined by +, such as demo+dcid
+seed: int = 0  # seed of weights, order and sampling
+clip: int = -1  # row of the clip whose codes are shown, -1 for the first test clip
+generator: dict = {}  # options of the data set by name, such as noise or steps
+options: dict = {}  # any other field of srcid.params.Params by name
+
+# %%
+import pandas as pd
+from IPython.display import display
+
+from srcid import plots, runs
+from srcid.codes import encode
+from srcid.diagnostics import agreement, code_usage, sharing
+from srcid.evaluation import fit_probes, paper_table, probe_summary
+from srcid.features import open_data
+from srcid.params import resolve
+from srcid.training import load, train
+from srcid.widgets import LiveTraining
+
+params = resolve(preset, seed=seed, **options)
+store = open_data(data, runs.stores(), {**generator, "fsdd": fsdd} if fsdd else generator)
+run = runs.current("02_train", params=params, store=store, preset=preset, data=data)
+
+# %% [markdown]
+# ## What is trained on what
+#
+# `01_data` looks at the data more closely.
+
+# %% tags=["nbval-check-output"]
+print(
+    f"{store.clips:,} clips of {store.steps} steps: "
+    + ", ".join(f"{s} {len(r):,}" for s, r in store.splits.items())
+)
+for name, shape in store.shapes.items():
+    print(f"{name:10s} {shape}")
+
+# %% tags=["nbval-check-output"]
+shown = [
+    "layers",
+    "dim",
+    "quantizer",
+    "codebook_size",
+    "epochs",
+    "batch_size",
+    "lr",
+    "warm_start",
+    "warm_threshold",
+]
+shown += ["club_estimator", "club_side", "protocol", "probe_seeds", "seed"]
+for name in shown:
+    print(f"{name:16s} {getattr(params, name)}")
+
+# %% [markdown]
+# ## Training
+#
+# Layer 2 joins once layer 1 has separated its two parts: when the smoothed estimate of the mutual
+# information I(z; s) between general and specific features has fallen below a share of its own peak (the
+# warm start).
+
+# %%
+caption = f"Preset {preset}, data {data}, seed {seed}: "
+caption += f"B = {params.batch_size}, D = {params.dim}, L = {params.codebook_size}."
+live = LiveTraining(train, store, params, run.folder, caption=caption)
+live.show()
+result = await live.finished()
+
+# %% [markdown]
+# Worth looking for: the scale of the specific features (an estimate of mutual information also falls when
+# they merely shrink), the share of codes in use (a collapsed codebook uses few), and above all the share of
+# steps at which two modalities have the same code.
+
+# %%
+curves = live.figure()
+run.save_figure(curves, "curves")
+curves
+
+# %%
+finite = all(abs(line["loss/total"]) < 1e9 for line in live.metrics if "loss/total" in line)
+assert finite, "a loss is not finite"
+assert result.status == "stopped" or result.step == result.steps
+print(f"{result.status} at step {result.step} of {result.steps}; layers opened at steps {result.opened}")
+
+# %% [markdown]
+# ## The code table
+#
+# From here on nobody asks the model: every later notebook reads this table.
+
+# %%
+table = encode(load(run.folder), store, run.codes)
+
+# %% tags=["nbval-check-output"]
+print(
+    f"{table.layers} layers, {len(table.modalities)} modalities, {table.clips:,} clips, {table.steps} steps"
+)
+print(f"{table.stages} symbols a step, from alphabets of {table.sizes}")
+
+# %% [markdown]
+# ## One clip in codes
+#
+# The same colour is the same code. Where two modalities agree, their cells are outlined.
+
+# %%
+row = clip if clip >= 0 else int(store.splits["test"][0])
+strip = plots.code_strip(table, row)
+run.save_figure(strip, "code_strip")
+strip
+
+# %% [markdown]
+# ## How the codes are used
+#
+# Perplexity is the number of codes that would be in use if all were used equally. A code that only one
+# modality uses cannot carry anything across.
+
+# %%
+layers = range(1, table.layers + 1) if table.stages else ()
+uses = [code_usage(table, layer) for layer in layers]
+usage = plots.usage_overview(uses, [sharing(table, layer) for layer in layers])
+run.save_figure(usage, "usage")
+usage
+
+# %%
+pairs = [(k, p) for k in layers for p in agreement(table, k, clips="test").pairs if p.where == "all"]
+pd.DataFrame(
+    {
+        "layer": k,
+        "pair": f"{p.first} – {p.second}",
+        "same code, %": 100 * p.match,
+        "by chance, %": 100 * p.chance,
+    }
+    for k, p in pairs
+).round(1)
+
+# %% [markdown]
+# ## What the codes are worth
+#
+# A small probe learns the events from the codes of *one* modality and is then asked about the codes of
+# every modality, without learning again. If the codes mean the same in all of them, it understands those it
+# has never seen. Probes learn on training clips, are chosen on validation clips and scored on test clips.
+#
+# `all` joins the codes of all layers, `only1` takes layer 1 alone, `continuous` the features before
+# quantisation.
+
+# %%
+probes = fit_probes(table, params, progress=lambda stack: print(stack, flush=True))
+summary = probe_summary(probes)
+scores = plots.score_figure(summary, table.modalities)
+run.save_figure(scores, "scores")
+scores
+
+# %% [markdown]
+# Percent, with 95 % intervals over probe seeds; `chance` always answers the most frequent class.
+
+# %%
+display(paper_table(probes).T)
+print("\n".join(probes.notes) or "nothing was left out")
+
+# %% [markdown]
+# ## In words
+
+# %%
+codes = summary[summary["representation"] == "all"]
+for task, part in codes.groupby("task", sort=False):
+    across, within = part[~part["same"]], part[part["same"]]
+    above = (across["clip_low"] > across["chance"]).sum()
+    print(
+        f"{task}: on modalities it has never seen, a probe reaches {across['score'].mean():.1f} % "
+        f"({across['score'].min():.1f} to {across['score'].max():.1f} %), on its own {within['score'].mean():.1f} %; "
+        f"chance is {part['chance'].iloc[0]:.1f} %, and {above} of {len(across)} directions lie surely above it"
+    )
+
+# %%
+means = summary.groupby(["task", "same", "representation"], sort=False)["score"].mean().unstack()
+means = means.reindex(columns=["all", "only1", "continuous"])
+for task in summary["task"].unique():
+    across, within = means.loc[task, False], means.loc[task, True]
+    print(
+        f"{task}: codes of later layers add {across['all'] - across['only1']:+.1f} points across modalities and "
+        f"{within['all'] - within['only1']:+.1f} within; quantising adds "
+        f"{across['all'] - across['continuous']:+.1f} across and {within['all'] - within['continuous']:+.1f} within"
+    )
+
+# %%
+named = means.rename(index={False: "across", True: "within"}, level=1).stack()
+run.write("scores.json", {"/".join(keys): round(float(score), 3) for keys, score in named.items()})
+assert summary["score"].between(0, 100).all()
+run.finish()

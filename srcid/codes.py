@@ -1,0 +1,363 @@
+"""CodeTable: what a trained model says of a store, on disk. All inspection and scoring reads this, never the model.
+
+A folder of plain NumPy arrays and a manifest; opening it maps them into memory and needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from srcid.features import FeatureStore, LabelInfo
+
+if TYPE_CHECKING:
+    from srcid.model.network import SRCID
+
+FORMAT = "srcid-codes"
+VERSION = 1
+
+
+class CodeTableError(ValueError):
+    """A CodeTable that cannot be read, or does not hold what was asked for."""
+
+
+@dataclass(frozen=True)
+class CodeTable:
+    """Codes, distances, codebooks, kept continuous features, and the labels of the clips they belong to.
+
+    Attributes:
+        path: the folder.
+        manifest: its ``manifest.json``: format, shapes, parameters, where the features came from.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> CodeTable:
+        """Open the table in ``path``.
+
+        Raises:
+            CodeTableError: there is none, or its format is not this version's.
+        """
+        path = Path(path)
+        file = path / "manifest.json"
+        if not file.is_file():
+            raise CodeTableError(f"found no code table in {path}; train first (02_train), or point to a run's codes folder")
+        try:
+            manifest = json.loads(file.read_text())
+            known = (manifest["format"], manifest["version"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise CodeTableError(f"{file} is damaged ({error!r}); delete the folder and encode again") from error
+        if known != (FORMAT, VERSION):
+            raise CodeTableError(f"{file} has format {known}, this version reads {(FORMAT, VERSION)}")
+        return cls(path, manifest)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the encoded modalities."""
+        return tuple(self.manifest["modalities"])
+
+    @property
+    def layers(self) -> int:
+        """Number K of semantic-residual layers; layers count from 1."""
+        return self.manifest["layers"]
+
+    @property
+    def stages(self) -> int:
+        """Symbols S per step: 1 for vq, more for rvq stages or fsq dimensions, 0 for the identity quantiser."""
+        return self.manifest["stages"]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of symbols of each stage."""
+        return tuple(self.manifest["sizes"])
+
+    @property
+    def clips(self) -> int:
+        """Number N of clips."""
+        return self.manifest["clips"]
+
+    @property
+    def steps(self) -> int:
+        """Number T of steps of a clip."""
+        return self.manifest["steps"]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters of the run."""
+        return self.manifest["params"]
+
+    @property
+    def store_path(self) -> Path:
+        """The feature store that was encoded."""
+        return Path(self.manifest["store"]["path"])
+
+    @property
+    def checksum(self) -> str:
+        """Checksum of that store."""
+        return self.manifest["store"]["checksum"]
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Clip names, ``[N]``."""
+        return np.load(self.path / "ids.npy")
+
+    @cached_property
+    def splits(self) -> dict[str, np.ndarray]:
+        """Row numbers of each split."""
+        return {name: np.load(self.path / f"split_{name}.npy") for name in self.manifest["splits"]}
+
+    @cached_property
+    def label_info(self) -> dict[str, LabelInfo]:
+        """Kind, level and class names of each label."""
+        return {
+            name: LabelInfo(**{k: tuple(v) if isinstance(v, list) else v for k, v in info.items()})
+            for name, info in self.manifest["labels"].items()
+        }
+
+    @cached_property
+    def labels(self) -> dict[str, np.ndarray]:
+        """Labels as in the store."""
+        return {name: np.load(self.path / f"label_{name}.npy") for name in self.manifest["labels"]}
+
+    @cached_property
+    def masks(self) -> dict[str, np.ndarray]:
+        """Valid steps of each modality, bool ``[N, T]``."""
+        return {m: np.load(self.path / f"mask_{m}.npy") for m in self.modalities}
+
+    @cached_property
+    def media(self) -> dict[str, np.ndarray]:
+        """Media references ``[N, T]`` of the modalities that have them."""
+        return {m: np.load(self.path / f"media_{m}.npy") for m in self.manifest["media"]}
+
+    def codes(self, layer: int, modality: str) -> np.ndarray:
+        """Codes ``[N, T, S]`` int32; -1 at padded steps."""
+        return self._array("codes", layer, modality)
+
+    def code(self, layer: int, modality: str) -> np.ndarray:
+        """One symbol per step, ``[N, T]`` int64, -1 at padded steps.
+
+        With one stage it is the code itself. With more, each distinct combination that any modality uses in
+        this layer gets a number, the same in all modalities.
+
+        Raises:
+            CodeTableError: the identity quantiser has no codes.
+        """
+        return self._joint(layer)[modality]
+
+    def symbols(self, layer: int) -> int:
+        """Number of symbols that :meth:`code` can take."""
+        if self.stages == 1:
+            return self.sizes[0]
+        return 1 + max(int(code.max(initial=0)) for code in self._joint(layer).values())
+
+    def distance(self, layer: int, modality: str) -> np.ndarray:
+        """Distance of each general feature to its quantised value, ``[N, T]`` float32."""
+        return self._array("distance", layer, modality)
+
+    def second(self, layer: int, modality: str) -> np.ndarray:
+        """Second nearest code (of the first stage), ``[N, T]`` int32; -1 where the quantiser has none."""
+        return self._array("second", layer, modality)
+
+    def codebook(self, layer: int) -> np.ndarray | None:
+        """Code vectors ``[stages, L, D]`` float32; None for quantisers without (identity, raw fsq)."""
+        file = self.path / f"codebook_{self._check(layer)}.npy"
+        return np.load(file) if file.is_file() else None
+
+    def quantized(self, layer: int, modality: str, rows: np.ndarray | None = None) -> np.ndarray:
+        """Quantised features ``[n, T, D]`` float32 of the clips ``rows`` (all by default); zeros at padded steps."""
+        rows = np.arange(self.clips) if rows is None else np.asarray(rows)
+        book = self.codebook(layer)
+        if book is None:
+            return np.asarray(self._array("quantized", layer, modality)[rows])
+        codes = self.codes(layer, modality)[rows]
+        if book.shape[0] != codes.shape[-1]:  # fsq: one table over the product of all dimensions
+            codes = np.where(codes < 0, 0, codes)
+            codes = np.ravel_multi_index(tuple(np.moveaxis(codes, -1, 0)), self.sizes)[..., None]
+        values = sum(book[s][codes[..., s]] for s in range(book.shape[0]))
+        return np.where(self.masks[modality][rows][..., None], values, np.float32(0))
+
+    def general(self, layer: int, modality: str) -> tuple[np.ndarray, np.ndarray]:
+        """The kept sample of general features before quantisation: (rows ``[n]``, values ``[n, T, D]``)."""
+        return self._kept, self._array("general", layer, modality)
+
+    def specific(self, layer: int, modality: str) -> tuple[np.ndarray, np.ndarray]:
+        """The kept sample of specific features: (rows ``[n]``, values ``[n, T, W]``)."""
+        return self._kept, self._array("specific", layer, modality)
+
+    @cached_property
+    def _kept(self) -> np.ndarray:
+        return np.load(self.path / "kept.npy")
+
+    @cached_property
+    def _joint_cache(self) -> dict[int, dict[str, np.ndarray]]:
+        return {}
+
+    def _joint(self, layer: int) -> dict[str, np.ndarray]:
+        if self.stages == 0:
+            raise CodeTableError("the identity quantiser has no codes; only continuous features can be shown")
+        if layer not in self._joint_cache:
+            codes = {m: np.asarray(self.codes(layer, m)) for m in self.modalities}
+            if self.stages == 1:
+                joint = {m: c[..., 0].astype(np.int64) for m, c in codes.items()}
+            else:
+                stacked = np.concatenate([c.reshape(-1, self.stages) for c in codes.values()])
+                valid = (stacked >= 0).all(-1)
+                numbers = np.full(len(stacked), -1, np.int64)
+                numbers[valid] = np.unique(stacked[valid], axis=0, return_inverse=True)[1].ravel()
+                joint = dict(zip(codes, numbers.reshape(len(codes), self.clips, self.steps), strict=True))
+            self._joint_cache[layer] = joint
+        return self._joint_cache[layer]
+
+    def _check(self, layer: int, modality: str | None = None) -> int:
+        if not 1 <= layer <= self.layers:
+            raise CodeTableError(f"layer {layer} is not there; the table has layers 1 to {self.layers}")
+        if modality is not None and modality not in self.modalities:
+            raise CodeTableError(f"modality '{modality}' is not there; the table has {', '.join(self.modalities)}")
+        return layer
+
+    def _array(self, kind: str, layer: int, modality: str) -> np.ndarray:
+        self._check(layer, modality)
+        file = self.path / f"{kind}_{layer}_{modality}.npy"
+        if not file.is_file():
+            hint = "; train with keep_features above 0" if kind in ("general", "specific") else ""
+            raise CodeTableError(f"{self.path} keeps no {kind} features of layer {layer}, {modality}{hint}")
+        return np.load(file, mmap_mode="r")
+
+
+def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: int = 200) -> CodeTable:
+    """Encode every clip of ``store`` and write the table to ``path``, replacing an older one.
+
+    Args:
+        network: trained; its parameters say in which mode codes are read out and how many clips keep their
+            continuous features (a seeded sample when the store has more).
+        store: may lack modalities that the network knows (evaluation-only stores).
+
+    Raises:
+        CodeTableError: the store's modalities or widths are not the network's.
+    """
+    import torch
+
+    path, p = Path(path), network.params
+    _check_store(network, store)
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    first = next(network.parameters())
+    draw = np.random.default_rng(p.seed)
+    kept = np.sort(draw.permutation(store.clips)[: p.keep_features])
+    place = np.full(store.clips, -1)
+    place[kept] = np.arange(len(kept))
+    quantizer = network.layers[0].quantizer
+    writer = _Writer(partial, store, len(kept))
+
+    network.train(p.encode_mode == "train")
+    for layer in network.layers:
+        layer.quantizer.eval()  # whatever the mode, reading never changes a codebook
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(p.seed)
+        for rows, batch in store.batches(np.arange(store.clips), batch_size):
+            inputs = {m: torch.from_numpy(x).to(first.device, first.dtype) for m, x in batch.items()}
+            masks = {m: torch.from_numpy(store.masks[m][rows]).to(first.device) for m in inputs}
+            for k, (layer, general, summary) in enumerate(network.encode(inputs, masks), 1):
+                for m, z in general.items():
+                    codes, values, second = _quantize(layer.quantizer, z)
+                    gap = (z - values).norm(dim=-1)
+                    writer.put("codes", k, m, rows, codes.masked_fill(~masks[m][..., None], -1), np.int32)
+                    writer.put("distance", k, m, rows, gap, np.float32)
+                    writer.put("second", k, m, rows, second, np.int32)
+                    if layer.quantizer.codebooks is None:
+                        writer.put("quantized", k, m, rows, values * masks[m][..., None], np.float32)
+                    chosen = place[rows] >= 0
+                    if chosen.any():
+                        where = place[rows][chosen]
+                        writer.put("general", k, m, where, z[chosen], np.float32)
+                        writer.put("specific", k, m, where, summary[m][chosen], np.float32)
+    network.eval()
+    for k, layer in enumerate(network.layers, 1):
+        if layer.quantizer.codebooks is not None:
+            np.save(partial / f"codebook_{k}.npy", layer.quantizer.codebooks.float().cpu().numpy())
+    np.save(partial / "kept.npy", kept)
+    writer.finish(network, quantizer)
+    shutil.rmtree(path, ignore_errors=True)
+    partial.replace(path)
+    return CodeTable.open(path)
+
+
+def _quantize(quantizer: Any, z: Any) -> tuple[Any, Any, Any]:
+    """Return codes ``[B,T,S]``, values ``[B,T,D]`` and the second nearest code ``[B,T]`` of general features."""
+    import torch
+
+    codes = quantizer.encode(z)
+    values = z if codes.shape[-1] == 0 else quantizer.decode(codes)
+    second = torch.full(z.shape[:-1], -1, dtype=torch.long)
+    if quantizer.codebooks is not None and quantizer.codebooks.shape[1] > 1 and hasattr(quantizer, "nearest"):
+        second = quantizer.nearest(z, 2)[1][..., 1]
+    return codes, values, second
+
+
+def _check_store(network: SRCID, store: FeatureStore) -> None:
+    problems = []
+    for m, shape in store.shapes.items():
+        if m not in network.shapes:
+            problems.append(f"modality '{m}' is unknown to the model, which knows {', '.join(network.shapes)}")
+        elif tuple(shape) != tuple(network.shapes[m]):
+            problems.append(f"modality '{m}' has shape {tuple(shape)} a step, the model was trained on {network.shapes[m]}")
+    if problems:
+        raise CodeTableError("this store cannot be encoded:\n" + "\n".join(f"  - {line}" for line in problems))
+
+
+class _Writer:
+    """Creates each array at its first rows and fills it in place, so that memory stays bounded."""
+
+    def __init__(self, folder: Path, store: FeatureStore, kept: int) -> None:
+        self.folder, self.store, self.kept = folder, store, kept
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def put(self, kind: str, layer: int, modality: str, rows: np.ndarray, values: Any, dtype: Any) -> None:
+        values = values.cpu().numpy()
+        name = f"{kind}_{layer}_{modality}"
+        if name not in self.arrays:
+            length = self.kept if kind in ("general", "specific") else self.store.clips
+            shape = (length, *values.shape[1:])
+            self.arrays[name] = np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", dtype, shape)
+        self.arrays[name][rows] = values
+
+    def finish(self, network: SRCID, quantizer: Any) -> None:
+        store, folder = self.store, self.folder
+        for array in self.arrays.values():
+            array.flush()
+        self.arrays.clear()
+        np.save(folder / "ids.npy", store.ids)
+        for name, rows in store.splits.items():
+            np.save(folder / f"split_{name}.npy", rows)
+        for name, values in store.labels.items():
+            np.save(folder / f"label_{name}.npy", values)
+        for m in store.modalities:
+            np.save(folder / f"mask_{m}.npy", store.masks[m])
+        for m, references in store.media.items():
+            np.save(folder / f"media_{m}.npy", references)
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "modalities": list(store.modalities),
+            "layers": len(network.layers),
+            "stages": len(quantizer.sizes),
+            "sizes": list(quantizer.sizes),
+            "clips": store.clips,
+            "steps": store.steps,
+            "splits": list(store.splits),
+            "labels": {name: vars(info) for name, info in store.label_info.items()},
+            "media": list(store.media),
+            "params": network.params.model_dump(mode="json"),
+            "store": {"path": os.fspath(store.path.resolve()), "checksum": store.checksum},
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))

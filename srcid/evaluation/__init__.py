@@ -1,0 +1,34 @@
+"""Judging codes by what they are good for: frozen probes, retrieval, and the tables that report them.
+
+Everything here reads a code table (:class:`~srcid.evaluation.inputs.Codes`), never a model. Names are
+imported where they are first used, so that ``import srcid.evaluation`` loads neither torch nor pandas.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "metrics": (
+        "EvaluationError", "MicroScores", "clip_accuracy", "clip_class", "confusion", "epoch_scores",
+        "event_f1", "micro_scores", "per_class_scores", "segment_f1", "threshold_curve", "with_background",
+    ),
+    "intervals": ("bootstrap_weights", "percentile_interval", "t_interval"),
+    "inputs": ("Codes", "Representation", "read_inputs"),
+    "tasks": ("localisation_loss",),
+    "probes": ("ProbeResults", "ProbeScore", "fit_probes"),
+    "retrieval": ("RetrievalScore", "code_retrieval", "retrieve"),
+    "tables": ("paper_table", "probe_frame", "probe_summary", "retrieval_frame"),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

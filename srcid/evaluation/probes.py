@@ -1,0 +1,358 @@
+"""Downstream probes on frozen codes (method section 6): trained on one modality, scored on it and on every
+other.
+
+A probe is small and there are many of them (modalities x seeds), so all are fitted as one stack: parameters
+and batches have a leading probe axis P, one backward pass and one Adam serve all. Every probe has its own
+initial weights
+and its own order of clips, drawn from its seed, task, representation and modality alone: what else is in the
+stack does not change it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from srcid.evaluation.inputs import Codes, Inputs, Representation, read_inputs
+from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.tasks import TASKS, Task, Weights
+from srcid.params import EvaluationParams, suggest
+
+REPRESENTATIONS = ("all", "only1", "continuous")
+READ_CLIPS = 128  # clips per forward pass where no gradient is needed
+
+
+@dataclass(frozen=True)
+class ProbeScore:
+    """One probe scored on one modality.
+
+    Attributes:
+        task, representation, train, test, seed: which probe, and the modality it is scored on.
+        epoch: the chosen epoch, from 1.
+        values: scores in percent: ``accuracy``, or ``precision``, ``recall``, ``f1`` (micro, background
+            counted as a class) and AVVP's ``segment_f1`` and ``event_f1`` (foreground).
+        metric: the one of them that tables report.
+        rows: scored clips, as rows of the table ``[n]``.
+        counts: per clip what the score divides, ``[n, 2]``: its score is 100 * sum(counts[:, 0]) /
+            sum(counts[:, 1]).
+        prediction: class per clip ``[n]``, or probabilities ``[n, T, classes + 1]`` float16, 0 at absent
+            steps; None beyond the first seed.
+    """
+
+    task: str
+    representation: str
+    train: str
+    test: str
+    seed: int
+    epoch: int
+    values: dict[str, float]
+    metric: str
+    rows: np.ndarray
+    counts: np.ndarray
+    prediction: np.ndarray | None = None
+
+    @property
+    def score(self) -> float:
+        """The reported score in percent."""
+        return self.values[self.metric]
+
+
+@dataclass(frozen=True)
+class ProbeResults:
+    """All probes of one code table.
+
+    Attributes:
+        scores: one per task, representation, training modality, scored modality and seed.
+        chance: per task the scores of always answering the most frequent class of the training clips.
+        classes: names of the event classes.
+        modalities: in the table's order.
+        clips: per task the number of clips used, by split.
+        params: the parameters they were fitted with.
+        notes: what was left out and why, as sentences.
+    """
+
+    scores: tuple[ProbeScore, ...]
+    chance: dict[str, dict[str, float]]
+    classes: tuple[str, ...]
+    modalities: tuple[str, ...]
+    clips: dict[str, dict[str, int]]
+    params: dict[str, Any]
+    notes: tuple[str, ...] = field(default=())
+
+    def select(self, **which: Any) -> list[ProbeScore]:
+        """Return the scores whose fields equal all of ``which``: ``select(train="audio", seed=0)``."""
+        return [s for s in self.scores if all(getattr(s, name) == value for name, value in which.items())]
+
+
+def fit_probes(
+    table: Codes,
+    params: EvaluationParams,
+    tasks: Sequence[str] = tuple(TASKS),
+    representations: Sequence[str | Representation] = REPRESENTATIONS,
+    train: Sequence[str] | None = None,
+    lookup: bool | None = None,
+    device: str = "cpu",
+    progress: Callable[[str], None] | None = None,
+) -> ProbeResults:
+    """Fit and score the probes of all ``tasks`` and ``representations`` for every training modality and seed.
+
+    Protocol ``heldout``: trained on split ``train``, epoch chosen on split ``val`` of the training modality
+    (by accuracy, or F1: precision alone rewards silence), scored on split ``test`` in every modality.
+    Protocol ``published``: trained on split ``train`` and scored there, with the epoch that is best on the
+    scored modality.
+
+    Args:
+        table: the codes; ``labels["event"]`` is bool ``[N, T, C]``.
+        params: protocol, seeds, epochs, learning rate and batch size; larger parameter sets may be passed
+            whole.
+        representations: names of :meth:`Representation.named`, or representations.
+        train: training modalities; all by default.
+        lookup: see :func:`srcid.evaluation.inputs.read_inputs`.
+        progress: called with the name of each stack before it is fitted.
+
+    Raises:
+        EvaluationError: no event labels, a split that is missing or empty, unknown names; all reported at
+            once. What concerns only one task or representation is left out and said in ``notes``.
+    """
+    train = tuple(table.modalities) if train is None else tuple(train)
+    splits = ("train", "val", "test") if params.protocol == "heldout" else ("train", "train", "train")
+    chosen = _check(table, tasks, representations, train, splits)
+    events = np.asarray(table.labels["event"], bool)
+    info = table.label_info.get("event")
+    names = tuple(info.classes) if info is not None else tuple(map(str, range(events.shape[-1])))
+    present = {m: np.asarray(table.masks[m], bool) for m in table.modalities}
+    scores, chance, clips, notes = [], {}, {}, []
+    ready = []
+    for name in tasks:
+        task = TASKS[name](events)
+        rows = [
+            {m: _rows(table, s, task.usable & present[m].any(1)) for m in table.modalities} for s in splits
+        ]
+        problem = task.problem(rows, splits)
+        if problem:
+            notes.append(problem)
+            continue
+        notes += task.remarks(table.splits, splits, rows[0], rows[2], names)
+        clips[name] = {
+            split: len(np.unique(np.concatenate(list(r.values()))))
+            for split, r in zip(splits, rows, strict=True)
+        }
+        chance[name] = task.chance(rows[0][train[0]], rows[2][train[0]])
+        ready.append((task, rows))
+    learned = np.sort(np.asarray(table.splits["train"], np.int64))
+    every = np.unique(np.concatenate([np.asarray(table.splits[s], np.int64) for s in splits]))
+    for representation in chosen if ready else ():
+        try:
+            inputs = read_inputs(table, representation, every, learned, params.probe_batch, lookup, device)
+        except EvaluationError as error:
+            notes.append(f"representation '{representation.name}' was left out: {error}.")
+            continue
+        for task, rows in ready:
+            if progress:
+                progress(f"{task.name}, {representation.name}")
+            stack = _Stack(
+                task, representation, inputs, present, tuple(table.modalities), rows, params, device
+            )
+            # one stack takes one number of steps, so its modalities must have equally many clips
+            for count in dict.fromkeys(len(rows[0][m]) for m in train):
+                found, remark = stack.fit([m for m in train if len(rows[0][m]) == count])
+                scores += found
+                notes += remark
+    order = {name: i for i, name in enumerate((*tasks, *(r.name for r in chosen)))}
+    place = {m: i for i, m in enumerate(table.modalities)}
+    scores.sort(key=lambda s: (order[s.task], order[s.representation], place[s.train], place[s.test], s.seed))
+    return ProbeResults(
+        tuple(scores), chance, names, tuple(table.modalities), clips,
+        {name: getattr(params, name) for name in EvaluationParams.model_fields}, tuple(notes),
+    )  # fmt: skip
+
+
+@dataclass
+class _Stack:
+    """The probes of one task and representation."""
+
+    task: Task
+    representation: Representation
+    inputs: Inputs
+    present: dict[str, np.ndarray]
+    modalities: tuple[str, ...]
+    rows: list[dict[str, np.ndarray]]
+    params: EvaluationParams
+    device: str
+
+    def fit(self, train: list[str]) -> tuple[list[ProbeScore], list[str]]:
+        """Fit all seeds of the training modalities ``train`` and score them on every modality."""
+        p, task = self.params, self.task
+        fitted, held, _ = self.rows
+        seeds = range(p.probe_seeds)
+        published = p.protocol == "published"
+        generators = [self._generator(m, seed) for m in train for seed in seeds]
+        weights = self._initial(generators)
+        optimiser = torch.optim.Adam(list(weights.values()), lr=p.probe_lr, fused=True)
+        which = self._which(*(m for m in train for _ in seeds))
+        own = torch.from_numpy(np.repeat([fitted[m] for m in train], len(seeds), axis=0)).to(self.device)
+        target, present = task.targets(self.device), self.inputs.present
+        # one choice of epoch per probe (heldout), or one for each modality it will be scored on (published)
+        choices = [dict.fromkeys(train, m) for m in self.modalities] if published else [{m: m for m in train}]
+        best = [_Best(weights) for _ in choices]
+        for epoch in range(1, p.probe_epochs + 1):
+            order = torch.stack([torch.randperm(own.shape[1], generator=g) for g in generators]).to(
+                self.device
+            )
+            shuffled = own.gather(1, order)
+            for start in range(0, own.shape[1], p.probe_batch):
+                batch = shuffled[:, start : start + p.probe_batch]
+                logits = task.forward(self.inputs, task.prepare(self.inputs, weights), which, batch)
+                loss = task.loss(logits, target[batch], present[which[:, None], batch])
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+            for record, choice in zip(best, choices, strict=True):
+                reached = [
+                    task.choose(task.decide(logits), held[m], self.present[m][held[m]], published)
+                    for m, logits in self._read(weights, train, choice, held)
+                ]
+                record.offer(np.concatenate(reached), epoch, weights)
+        scores = []
+        for i, m in enumerate(self.modalities):
+            scores += self._score(best[i if published else 0], train, m)
+        rising = sum(int(record.rising.sum()) for record in best)
+        total = sum(record.epoch.size for record in best)
+        remark = (
+            f"{task.name}, {self.representation.name}: {rising} of {total} probes were still rising at the "
+            f"last of {p.probe_epochs} epochs; raise probe_epochs or probe_lr."
+        )
+        return scores, [remark] if 2 * rising > total else []
+
+    def _generator(self, modality: str, seed: int) -> torch.Generator:
+        """A probe's own source of randomness."""
+        name = f"{self.task.name}/{self.representation.name}/{modality}".encode()
+        entropy = np.random.SeedSequence([seed, zlib.crc32(name)]).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(entropy >> np.uint64(1)))
+
+    def _initial(self, generators: list[torch.Generator]) -> Weights:
+        """Draw each probe's weights as torch draws a linear layer's: uniform within 1/sqrt(inputs)."""
+        width, outputs = self.inputs.width, self.task.outputs
+        shapes = {
+            "hidden": (width, width), "hidden_bias": (width,), "out": (width, outputs), "out_bias": (outputs,)
+        }  # fmt: skip
+        drawn = [
+            {name: (2 * torch.rand(shape, generator=g) - 1) / width**0.5 for name, shape in shapes.items()}
+            for g in generators
+        ]
+        return {
+            name: torch.stack([w[name] for w in drawn]).to(self.device).requires_grad_() for name in shapes
+        }
+
+    def _which(self, *modalities: str) -> torch.Tensor:
+        return torch.tensor([self.modalities.index(m) for m in modalities], device=self.device)
+
+    @torch.no_grad()
+    def _read(
+        self, weights: Weights, train: list[str], choice: dict[str, str], rows: dict[str, np.ndarray]
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield for each training modality the outputs ``[seeds, n, ...]`` of its probes on ``choice``."""
+        seeds = self.params.probe_seeds
+        for i, trained in enumerate(train):
+            modality = choice[trained]
+            part = {name: w[i * seeds : (i + 1) * seeds] for name, w in weights.items()}
+            prepared = self.task.prepare(self.inputs, part)
+            which = self._which(*[modality] * seeds)
+            clips = torch.from_numpy(rows[modality]).to(self.device)
+            outputs = [
+                self.task.forward(self.inputs, prepared, which, chunk.expand(seeds, -1))
+                for chunk in clips.split(READ_CLIPS)
+            ]
+            yield modality, torch.cat(outputs, dim=1).cpu().numpy()
+
+    def _score(self, record: _Best, train: list[str], test: str) -> list[ProbeScore]:
+        task, rows = self.task, self.rows[2]
+        present = self.present[test][rows[test]]
+        scores = []
+        epochs = record.epoch.reshape(len(train), -1)
+        outputs = self._read(record.weights, train, dict.fromkeys(train, test), rows)
+        for i, (trained, (_, logits)) in enumerate(zip(train, outputs, strict=True)):
+            decided = task.decide(logits)
+            counts = task.counts(decided, rows[test], present)
+            scores += [
+                ProbeScore(
+                    task.name, self.representation.name, trained, test, seed, int(epochs[i, seed]),
+                    task.values(decided[seed], rows[test], present), task.metric, rows[test], counts[seed],
+                    task.keep(logits[seed], present) if seed == 0 else None,
+                )
+                for seed in range(self.params.probe_seeds)
+            ]  # fmt: skip
+        return scores
+
+
+class _Best:
+    """Each probe's weights at its best epoch; of equally good epochs the last, which has learned longest."""
+
+    def __init__(self, weights: Weights) -> None:
+        count = len(next(iter(weights.values())))
+        self.weights = {name: w.detach().clone() for name, w in weights.items()}
+        self.reached = np.full(count, -np.inf)
+        self.epoch = np.zeros(count, int)
+        self.rising = np.zeros(count, bool)
+
+    @torch.no_grad()
+    def offer(self, reached: np.ndarray, epoch: int, weights: Weights) -> None:
+        self.rising = reached > self.reached
+        better = reached >= self.reached
+        chosen = torch.from_numpy(np.flatnonzero(better)).to(next(iter(weights.values())).device)
+        for name, kept in self.weights.items():
+            kept[chosen] = weights[name][chosen]
+        self.reached[better], self.epoch[better] = reached[better], epoch
+
+
+def _check(
+    table: Codes,
+    tasks: Sequence[str],
+    representations: Sequence[str | Representation],
+    train: Sequence[str],
+    splits: Sequence[str],
+) -> list[Representation]:
+    """Return the representations, or raise with all that is wrong."""
+    problems, chosen = [], []
+    labels = table.labels.get("event")
+    if labels is None:
+        there = ", ".join(table.labels) or "none"
+        problems.append(
+            f"found labels: {there}; need 'event', bool [clips, steps, classes]; give it to the store"
+        )
+    elif labels.dtype != bool or labels.shape[:2] != (table.clips, table.steps) or labels.ndim != 3:
+        need = f"bool [{table.clips}, {table.steps}, classes]"
+        problems.append(f"found label 'event' {labels.dtype} {labels.shape}; need {need}")
+    for split in dict.fromkeys(splits):
+        if not len(table.splits.get(split, ())):
+            state = "is empty" if split in table.splits else "is missing"
+            problems.append(f"split '{split}' {state}; the table has {', '.join(table.splits) or 'none'}")
+    problems += [
+        f"task '{t}' is unknown{suggest(t, list(TASKS))}; there are {', '.join(TASKS)}"
+        for t in tasks
+        if t not in TASKS
+    ]
+    problems += [
+        f"modality '{m}' is unknown{suggest(m, list(table.modalities))}; there are "
+        f"{', '.join(table.modalities)}"
+        for m in train
+        if m not in table.modalities
+    ]
+    for name in representations:
+        try:
+            chosen.append(Representation.named(name, table.layers))
+        except EvaluationError as error:
+            problems.append(str(error))
+    if problems:
+        raise EvaluationError("probes cannot be fitted:\n" + "\n".join(f"  - {p}" for p in problems))
+    return chosen
+
+
+def _rows(table: Codes, split: str, usable: np.ndarray) -> np.ndarray:
+    rows = np.sort(np.asarray(table.splits[split], np.int64))
+    return rows[usable[rows]]

@@ -1,0 +1,205 @@
+"""Scores as tables: every probe in a row, means with both intervals, and the layout of the paper's Tables I
+and II.
+
+A score has two sources of doubt and two intervals: Student's t over probe seeds (would another initial state
+say the same?) and a bootstrap over the scored clips (would other clips?). Averages over directions are
+resampled as one: the same clips are drawn for every score of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from srcid.evaluation.intervals import bootstrap_weights, percentile_interval, t_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from srcid.evaluation.probes import ProbeResults, ProbeScore
+    from srcid.evaluation.retrieval import RetrievalScore
+
+    Runs = ProbeResults | Mapping[str, ProbeResults]
+
+REPLICATES = 1000
+Interval = Literal["seeds", "clips", "both", "none"]
+
+
+def probe_frame(runs: Runs) -> pd.DataFrame:
+    """Return one row per probe and scored modality, with all its scores in percent."""
+    import pandas as pd
+
+    rows = [
+        {
+            "run": run, "task": s.task, "representation": s.representation, "train": s.train,
+            "test": s.test, "same": s.train == s.test, "seed": s.seed, "epoch": s.epoch, "clips": len(s.rows),
+            "metric": s.metric,
+            "score": s.score, **s.values,
+        }
+        for run, results in _named(runs).items()
+        for s in results.scores
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def probe_summary(runs: Runs, level: float = 0.95) -> pd.DataFrame:
+    """Return one row per task, representation and direction: the mean over seeds and both intervals.
+
+    Columns: run, task, representation, train, test, same, metric, score, seed_low, seed_high, clip_low,
+    clip_high, seeds, clips, chance, and the means of all other scores; percent.
+    """
+    import pandas as pd
+
+    rows = []
+    for run, results in _named(runs).items():
+        for (representation, task, train, test), cell in _cells(results).items():
+            scores = results.select(task=task, representation=representation, train=train, test=test)
+            names = scores[0].values
+            rows.append(
+                {
+                    "run": run, "task": task, "representation": representation, "train": train,
+                    "test": test, "same": train == test, "metric": scores[0].metric,
+                    **cell.describe(level), "seeds": len(scores),
+                    "clips": len(scores[0].rows), "chance": results.chance[task][scores[0].metric],
+                    **{name: float(np.mean([s.values[name] for s in scores])) for name in names},
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def paper_table(
+    runs: Runs, interval: Interval = "seeds", level: float = 0.95, tasks: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Return the scores in the paper's layout, as text such as ``62.2 ± 1.1`` or ``62.2 [60.9, 63.4]``.
+
+    Rows are representations (of each run, where several are given) and, last, the score of always answering
+    the most frequent class. Columns are task and direction, then the averages over all cross-modal and all
+    same-modality directions. Cells that were not made are empty.
+
+    Args:
+        interval: over seeds (± half width), over clips (in brackets), both, or none.
+    """
+    import pandas as pd
+
+    named = _named(runs)
+    table: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    for run, results in named.items():
+        cells = {key: cell for key, cell in _cells(results).items() if tasks is None or key[1] in tasks}
+        for representation in dict.fromkeys(key[0] for key in cells):
+            mine = {key[1:]: cell for key, cell in cells.items() if key[0] == representation}
+            table[run, representation] = {
+                **{(task, f"{m} → {n}"): cell.text(interval, level) for (task, m, n), cell in mine.items()},
+                **{
+                    ("average", name): _Cell.mean(
+                        cell for (_, m, n), cell in mine.items() if (m == n) == same
+                    ).text(interval, level)
+                    for name, same in (("cross-modal", False), ("same modality", True))
+                    if any((m == n) == same for _, m, n in mine)
+                },
+            }
+    columns = _ordered(dict.fromkeys(column for row in table.values() for column in row))
+    frame = pd.DataFrame(
+        [[row.get(column, "") for column in columns] for row in table.values()],
+        index=pd.MultiIndex.from_tuples(table, names=["run", "representation"]),
+        columns=pd.MultiIndex.from_tuples(columns, names=["task", "direction"]),
+        dtype=object,
+    )
+    for run, results in named.items():
+        frame.loc[(run, "chance"), :] = _chance_row(results, columns)
+    if len(named) == 1:
+        return frame.droplevel("run")
+    return frame.reindex([run for run in named], level="run")
+
+
+def retrieval_frame(scores: Iterable[RetrievalScore]) -> pd.DataFrame:
+    """Return one row per representation and direction: recall@k and chance in percent, ranks."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "representation": s.representation, "query": s.query, "target": s.target,
+                "queries": len(s.ranks), **{f"R@{k}": value for k, value in s.recall.items()},
+                "median rank": s.median_rank,
+                "mean rank": s.mean_rank, **{f"chance R@{k}": value for k, value in s.chance.items()},
+            }
+            for s in scores
+        ]
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A score of each seed ``[S]`` and of each bootstrap sample ``[R]``, percent."""
+
+    seeds: np.ndarray
+    replicates: np.ndarray
+
+    @classmethod
+    def mean(cls, cells: Iterable[_Cell]) -> _Cell:
+        """Average over directions, seed by seed and sample by sample."""
+        found = list(cells)
+        return cls(np.mean([c.seeds for c in found], axis=0), np.mean([c.replicates for c in found], axis=0))
+
+    def describe(self, level: float) -> dict[str, float]:
+        seeds, clips = t_interval(self.seeds, level), percentile_interval(self.replicates, level)
+        return {
+            "score": float(self.seeds.mean()), "seed_low": seeds[0], "seed_high": seeds[1],
+            "clip_low": clips[0], "clip_high": clips[1],
+        }  # fmt: skip
+
+    def text(self, interval: Interval, level: float) -> str:
+        d = self.describe(level)
+        parts = [f"{d['score']:.1f}"]
+        if interval in ("seeds", "both") and np.isfinite(d["seed_low"]):
+            parts.append(f"± {(d['seed_high'] - d['seed_low']) / 2:.1f}")
+        if interval in ("clips", "both"):
+            parts.append(f"[{d['clip_low']:.1f}, {d['clip_high']:.1f}]")
+        return " ".join(parts)
+
+
+def _cells(results: ProbeResults) -> dict[tuple[str, str, str, str], _Cell]:
+    """Group scores by (representation, task, train, test), and resample all over one draw of clips."""
+    groups: dict[tuple[str, str, str, str], list[ProbeScore]] = {}
+    for score in results.scores:
+        groups.setdefault((score.representation, score.task, score.train, score.test), []).append(score)
+    if not groups:
+        return {}
+    clips = np.unique(np.concatenate([score.rows for score in results.scores]))
+    weights = bootstrap_weights(len(clips), REPLICATES)
+    cells = {}
+    for key, scores in groups.items():
+        counts = np.stack([score.counts for score in scores], axis=1).astype(np.float32)  # [n, S, 2]
+        sums = np.tensordot(weights[:, np.searchsorted(clips, scores[0].rows)], counts, axes=1)
+        ratios = np.divide(
+            sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:2], np.float32), where=sums[..., 1] > 0
+        )
+        cells[key] = _Cell(np.array([score.score for score in scores]), 100.0 * ratios.mean(1))
+    return cells
+
+
+def _chance_row(results: ProbeResults, columns: Sequence[tuple[str, str]]) -> list[str]:
+    reported = {score.task: score.metric for score in results.scores}
+    chance = {task: results.chance[task][metric] for task, metric in reported.items()}
+    average = float(np.mean(list(chance.values()))) if chance else float("nan")
+    values = [average if task == "average" else chance.get(task, float("nan")) for task, _ in columns]
+    return ["" if np.isnan(value) else f"{value:.1f}" for value in values]
+
+
+def _ordered(columns: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Keep tasks together, cross-modal directions before same-modality ones, averages last."""
+    columns = list(columns)
+    tasks = [*dict.fromkeys(task for task, _ in columns if task != "average"), "average"]
+
+    def same(direction: str) -> bool:
+        first, _, second = direction.partition(" → ")
+        return first == second or direction == "same modality"
+
+    return sorted(columns, key=lambda column: (tasks.index(column[0]), same(column[1])))
+
+
+def _named(runs: Runs) -> Mapping[str, ProbeResults]:
+    return runs if isinstance(runs, Mapping) else {"": runs}

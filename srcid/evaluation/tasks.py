@@ -1,0 +1,226 @@
+"""The two downstream tasks (method section 6): what a stack of probes computes, learns and is scored by.
+
+- Classification: linear D -> D, max over time, linear D -> classes; cross entropy; score: clip accuracy.
+- Localisation: per step linear D -> D, linear D -> classes + background; binary cross entropy plus a softmax
+  log-likelihood; score: micro precision at 0.5, with recall and F1 beside it. Without anything between them
+  the two linear maps are multiplied first, which changes nothing but the cost.
+
+Outputs, targets and scores have a leading probe axis; see :mod:`srcid.evaluation.probes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.special import expit
+
+from srcid.evaluation import metrics
+from srcid.evaluation.inputs import Inputs
+
+Weights = dict[str, torch.Tensor]
+Rows = Mapping[str, np.ndarray]  # rows of the table by modality
+
+
+class Task:
+    """What the two tasks share; ``events`` is bool ``[N, T, C]``, ``usable`` bool ``[N]``."""
+
+    name: str
+    metric: str
+    choice: str
+
+    def __init__(self, events: np.ndarray) -> None:
+        self.events = events
+        self.classes = events.shape[-1]
+        self.usable = np.ones(len(events), bool)
+        self.outputs = self.classes
+
+    def problem(self, rows: list[Rows], splits: Sequence[str]) -> str:
+        """Say why the task cannot be done, or nothing."""
+        for part, split in zip(rows, splits, strict=True):
+            empty = [m for m, r in part.items() if not len(r)]
+            if empty:
+                return (
+                    f"{self.name} was left out: no clip of split '{split}' can be used in {', '.join(empty)}."
+                )
+        return ""
+
+    def remarks(
+        self,
+        clips: Mapping[str, np.ndarray],
+        splits: Sequence[str],
+        fitted: Rows,
+        scored: Rows,
+        names: Sequence[str],
+    ) -> list[str]:
+        """Say which classes occur in the scored clips only."""
+        learned, asked = (
+            self.events[np.unique(np.concatenate(list(part.values())))].any(1) for part in (fitted, scored)
+        )
+        return [
+            f"{self.name}: class '{names[c]}' is in no training clip; its {int(asked[:, c].sum())} clips of "
+            f"split '{splits[2]}' are scored and cannot be right."
+            for c in np.flatnonzero(asked.any(0) & ~learned.any(0))
+        ]
+
+
+class Classification(Task):
+    name, metric, choice = "classification", "accuracy", "accuracy"
+
+    def __init__(self, events: np.ndarray) -> None:
+        super().__init__(events)
+        self.usable = events.any(1).sum(1) == 1
+        self.truth = metrics.clip_class(events)
+
+    def problem(self, rows: list[Rows], splits: Sequence[str]) -> str:
+        problem = super().problem(rows, splits)
+        if problem:
+            return f"{problem} Classification needs clips with events of exactly one class."
+        found = np.unique(self.truth[np.concatenate(list(rows[0].values()))])
+        return (
+            ""
+            if len(found) > 1
+            else f"{self.name} was left out: its training clips have one class, need two or more."
+        )
+
+    def remarks(
+        self,
+        clips: Mapping[str, np.ndarray],
+        splits: Sequence[str],
+        fitted: Rows,
+        scored: Rows,
+        names: Sequence[str],
+    ) -> list[str]:
+        used = {s: int(self.usable[clips[s]].sum()) for s in dict.fromkeys(splits)}
+        counts = ", ".join(f"{n} of {len(clips[s])} {s} clips" for s, n in used.items())
+        said = super().remarks(clips, splits, fitted, scored, names)
+        if all(n == len(clips[s]) for s, n in used.items()):
+            return said
+        return [f"classification uses the clips with events of exactly one class: {counts}.", *said]
+
+    def prepare(self, inputs: Inputs, weights: Weights) -> tuple:
+        return inputs.project(weights["hidden"]), weights["hidden_bias"], weights["out"], weights["out_bias"]
+
+    def forward(
+        self, inputs: Inputs, prepared: tuple, which: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
+        projected, hidden_bias, out, out_bias = prepared
+        hidden = inputs.linear_max(projected, which, rows) + hidden_bias[:, None]
+        return torch.baddbmm(out_bias[:, None], hidden, out)
+
+    def targets(self, device: str) -> torch.Tensor:
+        return torch.from_numpy(self.truth).to(device)
+
+    def loss(self, logits: torch.Tensor, target: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """Cross entropy, the mean over clips, summed over probes."""
+        return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum") / target.shape[1]
+
+    def decide(self, logits: np.ndarray) -> np.ndarray:
+        return logits.argmax(-1)
+
+    def counts(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(right, 1) per clip: ``[p, n]`` to ``[p, n, 2]``."""
+        right = decided == self.truth[rows]
+        return np.stack([right, np.ones_like(right)], axis=-1).astype(np.int32)
+
+    def values(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray) -> dict[str, float]:
+        return {"accuracy": 100.0 * float(np.mean(decided == self.truth[rows]))}
+
+    def choose(
+        self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray, published: bool
+    ) -> np.ndarray:
+        return (decided == self.truth[rows]).mean(-1)
+
+    def keep(self, logits: np.ndarray, present: np.ndarray) -> np.ndarray:
+        return logits.argmax(-1)
+
+    def chance(self, fitted: np.ndarray, scored: np.ndarray) -> dict[str, float]:
+        usual = np.bincount(self.truth[fitted], minlength=self.classes).argmax()
+        return {"accuracy": 100.0 * float(np.mean(self.truth[scored] == usual))}
+
+
+class Localisation(Task):
+    name, metric, choice = "localisation", "precision", "f1"
+
+    def __init__(self, events: np.ndarray) -> None:
+        super().__init__(events)
+        self.truth = metrics.with_background(events)
+        self.outputs = self.classes + 1
+
+    def prepare(self, inputs: Inputs, weights: Weights) -> tuple:
+        bias = torch.baddbmm(weights["out_bias"][:, None], weights["hidden_bias"][:, None], weights["out"])
+        return inputs.project(torch.bmm(weights["hidden"], weights["out"])), bias
+
+    def forward(
+        self, inputs: Inputs, prepared: tuple, which: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
+        projected, bias = prepared
+        return inputs.linear(projected, which, rows) + bias[:, None]
+
+    def targets(self, device: str) -> torch.Tensor:
+        return torch.from_numpy(self.truth).to(device)
+
+    def loss(self, logits: torch.Tensor, target: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """The mean over present steps, summed over probes; both terms weigh the same, as published."""
+        weight = present / present.sum((1, 2), keepdim=True)
+        return (localisation_loss(logits, target.to(logits.dtype)) * weight).sum()
+
+    def decide(self, logits: np.ndarray) -> np.ndarray:
+        return logits > 0  # where the probability is strictly above 0.5
+
+    def _sums(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(hits, predictions, truths) per clip: ``[p, n, T, C]`` to ``[p, n, 3]``."""
+        return metrics.cell_counts(decided, np.broadcast_to(self.truth[rows], decided.shape), present).sum(-2)
+
+    def counts(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(hits, predictions) per clip."""
+        return self._sums(decided, rows, present)[..., :2].astype(np.int32)
+
+    def values(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray) -> dict[str, float]:
+        micro = metrics.micro_scores(decided, self.truth[rows], mask=present)
+        foreground = decided[..., :-1], self.events[rows], present
+        return {
+            **vars(micro),
+            "segment_f1": metrics.segment_f1(*foreground),
+            "event_f1": metrics.event_f1(*foreground),
+        }
+
+    def choose(
+        self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray, published: bool
+    ) -> np.ndarray:
+        hits, guesses, truths = self._sums(decided, rows, present).sum(1).T
+        return hits / np.maximum(guesses, 1) if published else 2 * hits / np.maximum(guesses + truths, 1)
+
+    def keep(self, logits: np.ndarray, present: np.ndarray) -> np.ndarray:
+        return (expit(logits) * present[..., None]).astype(np.float16)
+
+    def chance(self, fitted: np.ndarray, scored: np.ndarray) -> dict[str, float]:
+        usual = self.truth[fitted].sum((0, 1)).argmax()
+        decided = np.zeros(self.truth[scored].shape, bool)
+        decided[..., usual] = True
+        return self.values(decided, scored, np.ones(decided.shape[:2], bool))
+
+
+TASKS: dict[str, type[Task]] = {"classification": Classification, "localisation": Localisation}
+
+
+def localisation_loss(
+    logits: torch.Tensor, target: torch.Tensor, alpha: torch.Tensor | float = 0.0
+) -> torch.Tensor:
+    """Binary cross entropy (mean over classes) plus softmax log-likelihood (sum over true classes), per step.
+
+    The second term is -sum_c y_c exp(-alpha_c) log softmax(logits)_c. Published code carries alpha as a
+    weight per class; fixed at 0 it is the plain log-likelihood.
+
+    Args:
+        logits, target: ``[..., C]``.
+        alpha: ``[C]`` or a number.
+
+    Returns:
+        ``[...]``
+    """
+    factor = torch.exp(-torch.as_tensor(alpha, dtype=logits.dtype, device=logits.device))
+    cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
+    return cross - (target * factor * F.log_softmax(logits, dim=-1)).sum(-1)

@@ -1,0 +1,187 @@
+"""`audit`: one look over a whole store for what spoils experiments unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from srcid.features.checks import chunks
+from srcid.features.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class StoreAudit:
+    """What :func:`audit` found.
+
+    Attributes:
+        clips: clips per split, and under ``(none)`` those in no split.
+        balance: label -> split -> class -> share: of clips for labels per clip, of the present steps for
+            those per step. ``(none)`` is the share without any class, the background of ``event``.
+        balance_counts: the same as clips: how many clips show the class at all.
+        constant: modality -> number of features (entries of a step) that never change over the present steps.
+        non_finite: modality -> values that are NaN or infinite.
+        missing: modality -> steps that are masked out.
+        zero: modality -> steps that are present and zero throughout, padding that no mask tells of.
+        repeated: modality -> steps that are present, not zero and equal the step before.
+        padding: steps that do so in every modality at once: short clips were filled with their last step.
+        duplicates: modality -> groups of clips (row numbers) with equal features.
+        problems: sentences on all that deserves a look; empty where nothing does.
+    """
+
+    clips: dict[str, int]
+    balance: dict[str, dict[str, dict[str, float]]]
+    balance_counts: dict[str, dict[str, dict[str, int]]]
+    constant: dict[str, int]
+    non_finite: dict[str, int]
+    missing: dict[str, int]
+    zero: dict[str, int]
+    repeated: dict[str, int]
+    padding: int
+    duplicates: dict[str, tuple[tuple[int, ...], ...]]
+    problems: tuple[str, ...]
+
+    def feature_table(self) -> list[dict[str, object]]:
+        """One row per modality."""
+        return [
+            {
+                "modality": m,
+                "constant features": self.constant[m],
+                "non-finite values": self.non_finite[m],
+                "masked steps": self.missing[m],
+                "zero steps": self.zero[m],
+                "repeated steps": self.repeated[m],
+                "duplicated clips": sum(len(group) - 1 for group in self.duplicates[m]),
+            }
+            for m in self.constant
+        ]
+
+    def class_table(self, label: str = "event") -> list[dict[str, object]]:
+        """One row per class of ``label``: in each split the clips that show it, and its share."""
+        counts, shares = self.balance_counts[label], self.balance[label]
+        names = list(next(iter(counts.values())))
+        return [
+            {"class": name}
+            | {f"{split} clips": counts[split][name] for split in counts}
+            | {f"{split} share": round(shares[split][name], 4) for split in counts}
+            for name in names
+        ]
+
+
+def audit(store: FeatureStore, imbalance: float = 5.0) -> StoreAudit:
+    """Look over every value of ``store`` once, in bounded memory.
+
+    Args:
+        store: the store.
+        imbalance: how many times more frequent the commonest class of ``event`` may be than the rarest in a
+            split before that is called a problem.
+    """
+    scans = {m: _scan(store.features[m], store.masks[m]) for m in store.modalities}
+    balance, counts = _balance(store)
+    inside = sum(len(rows) for rows in store.splits.values())
+    found = StoreAudit(
+        clips={**{name: len(rows) for name, rows in store.splits.items()}, "(none)": store.clips - inside},
+        balance=balance,
+        balance_counts=counts,
+        constant={m: scan["constant"] for m, scan in scans.items()},
+        non_finite={m: scan["non_finite"] for m, scan in scans.items()},
+        missing={m: int((~store.masks[m]).sum()) for m in store.modalities},
+        zero={m: scan["zero"] for m, scan in scans.items()},
+        repeated={m: int(scan["repeated"].sum()) for m, scan in scans.items()},
+        padding=int(np.logical_and.reduce([scan["repeated"] for scan in scans.values()]).sum()),
+        duplicates={m: scan["duplicates"] for m, scan in scans.items()},
+        problems=(),
+    )
+    return StoreAudit(**{**vars(found), "problems": tuple(_problems(found, store, imbalance))})
+
+
+def _scan(features: np.ndarray, mask: np.ndarray) -> dict:
+    low = high = None
+    non_finite = zero = 0
+    repeated = np.zeros(mask.shape, bool)
+    seen: dict[bytes, list[int]] = {}
+    for part in chunks(features):
+        values, present = np.asarray(features[part]), mask[part]
+        flat = values.reshape(*present.shape, -1)
+        non_finite += int((~np.isfinite(flat)).sum())
+        empty = ~flat.any(axis=-1) & present
+        zero += int(empty.sum())
+        same = (flat[:, 1:] == flat[:, :-1]).all(axis=-1)
+        repeated[part, 1:] = same & present[:, 1:] & present[:, :-1] & ~empty[:, 1:]
+        if present.any():
+            here = flat[present]
+            low = here.min(axis=0) if low is None else np.minimum(low, here.min(axis=0))
+            high = here.max(axis=0) if high is None else np.maximum(high, here.max(axis=0))
+        for row, clip in enumerate(values, part.start):
+            seen.setdefault(hashlib.sha256(np.ascontiguousarray(clip)).digest(), []).append(row)
+    return {
+        "constant": 0 if low is None else int((low == high).sum()),
+        "non_finite": non_finite,
+        "zero": zero,
+        "repeated": repeated,
+        "duplicates": tuple(tuple(rows) for rows in seen.values() if len(rows) > 1),
+    }
+
+
+def _balance(store: FeatureStore) -> tuple[dict, dict]:
+    shares: dict[str, dict[str, dict[str, float]]] = {}
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for name, info in store.label_info.items():
+        if info.kind == "continuous":
+            continue
+        present = np.logical_or.reduce([store.masks[m] for m in info.visible_in])
+        for split, rows in store.splits.items():
+            values = store.labels[name][rows]
+            if info.kind == "category":
+                values = values[..., None] == np.arange(len(info.classes))
+            values = np.concatenate([values, ~values.any(axis=-1, keepdims=True)], axis=-1)
+            weight = present[rows] if info.level == "step" else np.ones(len(rows), bool)
+            share = values[weight].mean(axis=0) if weight.any() else np.zeros(values.shape[-1])
+            clips = ((values & weight[..., None]).any(axis=1) if info.level == "step" else values).sum(axis=0)
+            classes = [*info.classes, "(none)"]
+            shares.setdefault(name, {})[split] = dict(zip(classes, share.tolist(), strict=True))
+            counts.setdefault(name, {})[split] = dict(zip(classes, clips.tolist(), strict=True))
+    return shares, counts
+
+
+def _problems(found: StoreAudit, store: FeatureStore, imbalance: float) -> list[str]:
+    problems = []
+    if found.clips["(none)"]:
+        problems.append(f"{found.clips['(none)']} clips are in no split")
+    if found.padding:
+        problems.append(
+            f"{found.padding} steps repeat the step before in every modality, which looks like padding"
+        )
+    owner = {int(row): split for split, rows in store.splits.items() for row in rows}
+    for m in store.modalities:
+        if found.non_finite[m]:
+            problems.append(f"{m}: {found.non_finite[m]} values are not finite")
+        if found.constant[m]:
+            width = int(np.prod(store.shapes[m]))
+            problems.append(f"{m}: {found.constant[m]} of {width} features never change")
+        if found.zero[m]:
+            problems.append(
+                f"{m}: {found.zero[m]} steps are zero throughout and not masked, which looks like padding"
+            )
+        if found.missing[m]:
+            problems.append(f"{m}: {found.missing[m]} of {store.clips * store.steps} steps are masked out")
+        if found.duplicates[m]:
+            groups = found.duplicates[m]
+            across = sum(len({owner.get(row) for row in group}) > 1 for group in groups)
+            first = ", ".join(map(str, groups[0][:5]))
+            problems.append(
+                f"{m}: {sum(map(len, groups)) - len(groups)} clips duplicate another one "
+                f"(first: rows {first}); {across} of {len(groups)} groups reach over several splits"
+            )
+    for split, counts in found.balance_counts.get("event", {}).items():
+        present = {name: count for name, count in counts.items() if name != "(none)"}
+        absent = [name for name, count in present.items() if not count]
+        if absent:
+            problems.append(f"event: split {split} has no clip of {', '.join(absent)}")
+        shown = [count for count in present.values() if count]
+        if shown and max(shown) > imbalance * min(shown):
+            problems.append(
+                f"event: in split {split} the commonest class has {max(shown)} clips, the rarest {min(shown)}"
+            )
+    return problems

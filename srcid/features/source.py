@@ -1,0 +1,97 @@
+"""`open_data`: from the one word that names the data of a run to an open store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from srcid.features.checks import StoreError
+from srcid.features.digits import DigitsParams, make_digits
+from srcid.features.recordings import find_recordings, recordings_fingerprint
+from srcid.features.store import FeatureStore
+from srcid.features.synthetic import SyntheticParams, make_synthetic
+from srcid.params import ParameterError, Section, describe, suggest
+
+
+class DataSet(NamedTuple):
+    """A data set that can be made: its parameters, its maker, the maker's version, and what it hangs on."""
+
+    params: type[Section]
+    make: Callable[..., FeatureStore]
+    version: int  # raise it when the maker gives other values for the same parameters
+    identity: Callable[[Any], dict[str, Any]]
+
+
+def _synthetic_identity(params: SyntheticParams) -> dict[str, Any]:
+    # the order of modalities is the order of the store, which sorted JSON would lose
+    return {**params.model_dump(mode="json"), "order": list(params.shapes)}
+
+
+def _digits_identity(params: DigitsParams) -> dict[str, Any]:
+    # the recordings count, not the folder they lie in
+    folder = find_recordings(params.fsdd)
+    return {**params.model_dump(mode="json", exclude={"fsdd"}), "recordings": recordings_fingerprint(folder)}
+
+
+DATA_SETS: dict[str, DataSet] = {
+    "synthetic": DataSet(SyntheticParams, make_synthetic, 1, _synthetic_identity),
+    "digits": DataSet(DigitsParams, make_digits, 1, _digits_identity),
+}
+
+
+def open_data(
+    name_or_path: str | Path, root: str | Path = "data", options: Mapping[str, Any] | None = None
+) -> FeatureStore:
+    """Return the store called ``synthetic`` or ``digits``, made on first use, or the one at a path.
+
+    Args:
+        name_or_path: a name in :data:`DATA_SETS`, or the folder of a store.
+        root: folder that keeps made stores, one per set of parameters; created on need.
+        options: parameters of the named data set (:class:`SyntheticParams`, :class:`DigitsParams`); none for
+            a path.
+
+    Raises:
+        StoreError: no such data, recordings missing, or a damaged store.
+        ParameterError: unknown or unusable options; all reported at once.
+    """
+    name, options = str(name_or_path), dict(options or {})
+    if name not in DATA_SETS:
+        return _open_path(Path(name), Path(root), options)
+    data = DATA_SETS[name]
+    try:
+        params = data.params(**options)
+    except ValidationError as error:
+        problems = describe(error, list(data.params.model_fields))
+        heading = f"the options of data '{name}' cannot be used:"
+        raise ParameterError("\n".join([heading, *(f"  - {problem}" for problem in problems)])) from None
+    identity = {"name": name, "version": data.version, **data.identity(params)}
+    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+    path = Path(root) / f"{name}-{fingerprint}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return data.make(path, params)
+        except StoreError:
+            if not path.exists():
+                raise
+            # another process made the same store meanwhile
+    return FeatureStore.open(path)
+
+
+def _open_path(path: Path, root: Path, options: dict[str, Any]) -> FeatureStore:
+    if not path.is_dir():
+        made = sorted(str(file.parent) for file in root.glob("*/manifest.json"))
+        known = [*DATA_SETS, *made]
+        need = f"need the folder of a store or one of {', '.join(known)}{suggest(str(path), known)}"
+        raise StoreError("there are no such data:", [f"found '{path}', {need}"])
+    if options:
+        raise ParameterError(
+            f"found options {', '.join(sorted(options))} for the store at {path}; a store is opened as it "
+            f"is: leave them out, or name one of {', '.join(DATA_SETS)}"
+        )
+    return FeatureStore.open(path)

@@ -1,0 +1,220 @@
+"""Encoders and decoders of one modality at one layer: general, specific, and the way back.
+
+Each factory takes the per-step shape of the modality, ``(F,)`` or ``(H, W, F)``, and the parameters:
+
+    general_encoder   [B, T, *shape]      -> [B, T, D]
+    specific_encoder  [B, T, *shape]      -> Specific(full, vector [B, T, W])
+    decoder           q [B, T, D], full   -> [B, T, *shape]
+
+Masks are bool ``[B, T]``, True where a step is valid. Padded steps come out of general encoders and front
+ends as zeros and change nothing for the others. Specific encoders and decoders see each step alone: no masks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from srcid.model.grids import ConvDecoder, ConvSpecific, GridSpecific, LightDecoder, LightSpecific, Specific
+from srcid.params import ModelParams
+
+__all__ = ["LstmFrontend", "Specific", "decoder", "general_encoder", "specific_encoder"]
+
+Shape = tuple[int, ...]
+
+
+class GridPooling(nn.Module):
+    """A grid to one vector: squeeze-and-excite gate on channels, then spatial attention guided by the mean.
+
+        g = sigmoid(W2 relu(W1 mean(x)))              v = x * (1 + g)
+        a = softmax over cells of u . tanh(Ws v + Wm mean(v))       out = sum over cells of a v
+
+    Args:
+        features: channels F.
+        attention: ``softmax`` over the cells, or ``sum``: the published softmax runs over an axis of length
+            1, so that all weights are 1 and the attention's parameters never learn.
+        ratio: reduction of the gate's bottleneck.
+    """
+
+    def __init__(self, features: int, attention: str = "softmax", ratio: int = 8) -> None:
+        super().__init__()
+        squeezed, hidden = max(1, features // ratio), max(1, features // 2)
+        self.gate = nn.Sequential(
+            nn.Linear(features, squeezed, bias=False),
+            nn.ReLU(),
+            nn.Linear(squeezed, features, bias=False),
+            nn.Sigmoid(),
+        )
+        self.guide, self.cell, self.score = (
+            nn.Linear(features, hidden),
+            nn.Linear(features, hidden),
+            nn.Linear(hidden, 1),
+        )
+        self.axis = -2 if attention == "softmax" else -1
+
+    def weights(self, cells: Tensor) -> Tensor:
+        """Return the attention ``[..., P, 1]`` over the gated cells ``[..., P, F]``."""
+        guide = self.guide(cells.mean(-2, keepdim=True))
+        return self.score(torch.tanh(self.cell(cells) + guide)).softmax(self.axis)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``[..., H, W, F]`` to ``[..., F]``."""
+        cells = x.flatten(-3, -2)
+        cells = cells * (1 + self.gate(cells.mean(-2, keepdim=True)))
+        return (self.weights(cells).mT @ cells).squeeze(-2)
+
+
+class TemporalEncoder(nn.Module):
+    """Linear to D, then transformer encoder layers over time (post-norm, ReLU, no positional encoding).
+
+    Args:
+        features: input width F.
+        dim: output width D.
+        depth: transformer layers; with 0 only the linear map is left.
+        heads: attention heads; divides ``dim``.
+        feedforward: width of the feed-forward part.
+        dropout: dropout inside the transformer layers.
+    """
+
+    def __init__(
+        self, features: int, dim: int, depth: int, heads: int, feedforward: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, dim)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(dim, heads, feedforward, dropout, batch_first=True)
+            for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Encode ``[B, T, F]`` to ``[B, T, D]``."""
+        x = self.linear(x)
+        # A clip without any valid step attends to its padding: a softmax over nothing would be NaN.
+        ignored = None if mask is None else ~mask & mask.any(1, keepdim=True)
+        for layer in self.layers:
+            x = layer(x, src_key_padding_mask=ignored)
+        return x if mask is None else x.masked_fill(~mask[..., None], 0)
+
+
+class GridEncoder(nn.Module):
+    """General encoder of a grid: :class:`GridPooling`, then :class:`TemporalEncoder`."""
+
+    def __init__(self, pooling: GridPooling, temporal: TemporalEncoder) -> None:
+        super().__init__()
+        self.pooling, self.temporal = pooling, temporal
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Encode ``[B, T, H, W, F]`` to ``[B, T, D]``."""
+        return self.temporal(self.pooling(x), mask)
+
+
+class VectorSpecific(nn.Module):
+    """Specific encoder of a vector modality: ``relu(linear(x))``, optionally layer-normalised.
+
+    Attributes:
+        width: width of the vector; ``full`` is the same tensor.
+    """
+
+    def __init__(self, features: int, width: int, norm: bool = False) -> None:
+        super().__init__()
+        self.width = width
+        self.linear = nn.Linear(features, width)
+        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Specific:
+        """Encode ``[B, T, F]`` to ``[B, T, W]``, twice the same."""
+        vector = self.norm(functional.relu(self.linear(x)))
+        return Specific(vector, vector)
+
+
+class VectorDecoder(nn.Module):
+    """``linear([linear(q), s])``."""
+
+    def __init__(self, features: int, width: int, dim: int) -> None:
+        super().__init__()
+        self.code = nn.Linear(dim, dim)
+        self.output = nn.Linear(dim + width, features)
+
+    def forward(self, quantized: Tensor, full: Tensor) -> Tensor:
+        """Reconstruct ``[B, T, F]`` from ``[B, T, D]`` and ``[B, T, W]``."""
+        return self.output(torch.cat([self.code(quantized), full], -1))
+
+
+class LstmFrontend(nn.Module):
+    """Two-layer bidirectional LSTM over the steps, trained with the rest (text at paper scale: 768 to 256).
+
+    Args:
+        features: input width F.
+        width: output width of both directions together; even.
+        layers: LSTM layers.
+    """
+
+    def __init__(self, features: int, width: int, layers: int = 2) -> None:
+        super().__init__()
+        if width % 2:
+            raise ValueError(f"found an LSTM width of {width}, need an even one: both directions share it")
+        self.lstm = nn.LSTM(features, width // 2, layers, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Encode ``[B, T, F]`` to ``[B, T, width]``; padded steps are skipped, wherever they stand."""
+        if mask is None:
+            return self.lstm(x)[0]
+        order = mask.int().argsort(1, descending=True, stable=True)[
+            ..., None
+        ]  # valid steps first, in their order
+        lengths = mask.sum(1).clamp(min=1).cpu()
+        packed = pack_padded_sequence(
+            x.take_along_dim(order, 1), lengths, batch_first=True, enforce_sorted=False
+        )
+        y, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        return y.take_along_dim(order.argsort(1), 1).masked_fill(~mask[..., None], 0)
+
+
+def general_encoder(shape: Shape, params: ModelParams) -> TemporalEncoder | GridEncoder:
+    """Return the module ``(x [B, T, *shape], mask [B, T] or None) -> [B, T, dim]``."""
+    checked(shape)
+    feedforward = max(1, round(params.feedforward * params.dim))
+    temporal = TemporalEncoder(
+        shape[-1], params.dim, params.encoder_depth, params.heads, feedforward, params.dropout
+    )
+    return (
+        temporal if len(shape) == 1 else GridEncoder(GridPooling(shape[-1], params.grid_attention), temporal)
+    )
+
+
+def specific_encoder(
+    shape: Shape, params: ModelParams, width: int | None = None
+) -> VectorSpecific | GridSpecific:
+    """Return the module ``x [B, T, *shape] -> Specific``; its ``width`` is that of the vector.
+
+    ``width`` replaces ``params.specific_dim`` for vectors (layers 2 and later keep the width of what they
+    read); a grid's is ``params.pooled_dim``.
+    """
+    checked(shape)
+    if len(shape) == 1:
+        return VectorSpecific(shape[0], width or params.specific_dim, params.specific_norm == "layer")
+    return (LightSpecific if params.grid_encoder == "light" else ConvSpecific)(shape, params)
+
+
+def decoder(shape: Shape, specific: VectorSpecific | GridSpecific, params: ModelParams) -> nn.Module:
+    """Return the module ``(quantized [B, T, dim], full) -> [B, T, *shape]`` that undoes ``specific``."""
+    checked(shape)
+    if isinstance(specific, VectorSpecific):
+        if len(shape) != 1:
+            raise ValueError(f"found a vector encoder and a target of shape {shape}, need a target (F,)")
+        return VectorDecoder(shape[0], specific.width, params.dim)
+    if shape[:-1] != specific.grids[0]:
+        raise ValueError(
+            f"found an encoder of {specific.grids[0]} cells and a target of shape {shape}: they must agree"
+        )
+    return (LightDecoder if isinstance(specific, LightSpecific) else ConvDecoder)(shape[-1], specific, params)
+
+
+def checked(shape: Shape) -> None:
+    """Raise ValueError unless ``shape`` is ``(F,)`` or ``(H, W, F)`` with positive sizes."""
+    if len(shape) not in (1, 3) or min(shape) < 1:
+        raise ValueError(
+            f"found a feature shape of {tuple(shape)} per step, need (F,) or (H, W, F), all at least 1"
+        )

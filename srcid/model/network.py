@@ -1,0 +1,255 @@
+"""The semantic-residual layer, and SRCID as a chain of them.
+
+One layer splits each modality into a general and a specific part, quantises the general part with a codebook
+shared by all modalities, and is judged by the losses of Eq. 8 of the SRCID paper. Layer k+1 reads layer k's
+*specific* features: what was not found to be shared is searched again for something shared.
+
+    x_1 = features        z_k = general(x_k)      q_k = quantise(z_k)
+    x_{k+1} = s_k         s_k = specific(x_k)     x_k ~ decode(q_k, s_k)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from srcid.model.alignment import CrossModalCPC, code_matching_loss
+from srcid.model.encoders import LstmFrontend, decoder, general_encoder, specific_encoder
+from srcid.model.mutual_information import Club
+from srcid.model.quantize import Quantized, make_quantizer
+from srcid.params import Params
+
+Features = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """What one layer makes of a batch; each dict maps a modality to a tensor.
+
+    Attributes:
+        target: what the layer reconstructs, ``[B, T, ...]``.
+        general: modality-general features z, ``[B, T, D]``.
+        specific: modality-specific features s; a map ``[B, T, h, w, C]`` for grids.
+        summary: s as a vector ``[B, T, W]``: what CLUB and the next layer read.
+        quantized: the quantiser's result, codes included.
+        reconstruction: the decoder's output, shaped as ``target``.
+        masks: valid steps ``[B, T]``, or None when every step counts.
+    """
+
+    target: dict[str, Tensor]
+    general: dict[str, Tensor]
+    specific: dict[str, Tensor]
+    summary: dict[str, Tensor]
+    quantized: Quantized
+    reconstruction: dict[str, Tensor]
+    masks: Features | None
+
+
+class SemanticResidualLayer(nn.Module):
+    """One semantic-residual layer over any number of modalities.
+
+    Args:
+        shapes: per-step feature shape of each modality this layer reads: ``(F,)`` or ``(H, W, F)``.
+        params: all options; see :class:`srcid.params.Params`.
+        index: number of the layer, from 1. Only layer 1 has trained front ends.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], params: Params, index: int) -> None:
+        super().__init__()
+        self.index, self.params, self.modalities = index, params, tuple(shapes)
+        self.frontend = nn.ModuleDict()
+        if index == 1:
+            for name in params.lstm_modalities:
+                if name in shapes:
+                    self.frontend[name] = LstmFrontend(shapes[name][-1], params.lstm_dim)
+        read = {m: (params.lstm_dim,) if m in self.frontend else shapes[m] for m in shapes}
+        rebuilt = read if params.lstm_target != "input" else dict(shapes)
+
+        self.general = nn.ModuleDict({m: general_encoder(read[m], params) for m in shapes})
+        self.specific = nn.ModuleDict({m: specific_encoder(read[m], params) for m in shapes})
+        self.decoder = nn.ModuleDict({m: decoder(rebuilt[m], self.specific[m], params) for m in shapes})
+        self.widths = {m: self.specific[m].width for m in shapes}
+        self.quantizer = make_quantizer(params, params.dim)
+        self.cpc = CrossModalCPC(
+            self.modalities,
+            params.dim,
+            horizon=params.cpc_horizon,
+            depth=params.cpc_depth,
+            same_weight=params.cpc_same_weight,
+            negatives=params.cpc_negatives,
+        )
+        self.club = nn.ModuleDict(
+            {m: Club(params.dim, self.widths[m], params.club_hidden, params.club_logvar) for m in shapes}
+        )
+
+    @property
+    def matches_codes(self) -> bool:
+        """Whether this layer has the code-matching loss."""
+        return self.params.cmcm_weight > 0 and (self.params.cmcm_layers == "all" or self.index == 1)
+
+    @property
+    def watches_club(self) -> bool:
+        """Whether CLUB is fitted here, be it as a loss or (``club_off``) only to be logged."""
+        return self.params.club_weight > 0
+
+    def features(self, inputs: Features, masks: Features | None = None) -> tuple[dict[str, Tensor], ...]:
+        """Return (encoder inputs, general, specific, summary) of the given modalities, without quantising.
+
+        A subset of the layer's modalities is fine: this is how one modality alone is encoded.
+        """
+        masks = masks or {}
+        read, general, specific, summary = {}, {}, {}, {}
+        for m, x in inputs.items():
+            mask = masks.get(m)
+            read[m] = self.frontend[m](x, mask) if m in self.frontend else x
+            general[m] = widened(self.general[m](read[m], mask))
+            found = self.specific[m](read[m])
+            specific[m], summary[m] = found.full, widened(found.vector)
+        return read, general, specific, summary
+
+    def forward(self, inputs: Features, masks: Features | None = None) -> LayerOutput:
+        """Run the layer on a batch; in training mode the codebook takes its EMA update."""
+        read, general, specific, summary = self.features(inputs, masks)
+        device = next(iter(general.values())).device.type
+        with torch.autocast(device, enabled=False):  # nearest codes are not found in half precision
+            quantized = self.quantizer(general, masks, with_logits=self.training and self.matches_codes)
+        target = dict(inputs)
+        for m in self.frontend:
+            if self.params.lstm_target != "input":
+                target[m] = read[m] if self.params.lstm_target == "trainable" else read[m].detach()
+        reconstruction = {m: self.decoder[m](quantized.quantized[m], specific[m]) for m in inputs}
+        return LayerOutput(target, general, specific, summary, quantized, reconstruction, masks)
+
+    def club_pairs(self, output: LayerOutput) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return, per modality, the (conditioning, predicted) features between which CLUB bounds information."""
+        source = output.general if self.params.club_input == "general" else output.quantized.quantized
+        return {m: (source[m], output.summary[m]) for m in output.summary}
+
+    def losses(self, output: LayerOutput) -> dict[str, Tensor]:
+        """Return this layer's unweighted losses, named ``quantity/layer[/modality]``.
+
+        ``mi`` is the CLUB bound in nats. Where ``club_off`` names this layer it carries no gradient.
+        """
+        p, k, masks = self.params, self.index, output.masks or {}
+        losses: dict[str, Tensor] = {}
+        for m in self.modalities:
+            losses[f"recon/{k}/{m}"] = masked_mse(output.reconstruction[m], output.target[m], masks.get(m))
+        for m, value in output.quantized.commitment.items():
+            losses[f"commit/{k}/{m}"] = value
+        if output.quantized.logits is not None:
+            losses[f"cmcm/{k}"] = code_matching_loss(output.quantized.logits, output.masks)
+        if p.cpc_weight > 0:
+            losses[f"cpc/{k}"] = self.cpc(output.general, masks=output.masks)
+        if self.watches_club:
+            for m, (x, y) in self.club_pairs(output).items():
+                x = x if p.club_side in ("both", "general") else x.detach()
+                y = y if p.club_side in ("both", "specific") else y.detach()
+                with torch.set_grad_enabled(torch.is_grad_enabled() and k not in p.club_off):
+                    losses[f"mi/{k}/{m}"] = self.club[m].estimate(x, y, masks.get(m), estimator=p.club_estimator)
+        return losses
+
+
+class SRCID(nn.Module):
+    """Semantic Residual Cross-modal Information Disentanglement: K layers, each reading the last one's residue.
+
+    Args:
+        shapes: per-step feature shape of each modality, ``(F,)`` or ``(H, W, F)``; two modalities or more.
+        params: all options. ``layers=1`` is DCID.
+
+    Example:
+        >>> from srcid.params import resolve
+        >>> net = SRCID({"a": (8,), "b": (6,)}, resolve("demo"))
+        >>> outputs = net({"a": torch.randn(4, 10, 8), "b": torch.randn(4, 10, 6)})
+        >>> outputs[1].quantized.codes["a"].shape
+        torch.Size([4, 10, 1])
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], params: Params) -> None:
+        super().__init__()
+        if len(shapes) < 2:
+            raise ValueError(f"found {len(shapes)} modality, need 2 or more: {list(shapes)}")
+        unknown = [m for m in params.lstm_modalities if m in shapes and len(shapes[m]) > 1]
+        if unknown:
+            raise ValueError(f"lstm_modalities names grids {unknown}; an LSTM front end reads vectors only")
+        self.shapes, self.params = dict(shapes), params
+        self.layers = nn.ModuleList()
+        for index in range(1, params.layers + 1):
+            layer = SemanticResidualLayer(shapes, params, index)
+            self.layers.append(layer)
+            shapes = {m: (width,) for m, width in layer.widths.items()}
+
+    def residual(self, summary: Features) -> dict[str, Tensor]:
+        """Return the next layer's input made of this layer's specific vectors."""
+        if self.params.residual_detach:
+            summary = {m: s.detach() for m, s in summary.items()}
+        if self.params.residual_norm == "layer":
+            summary = {m: functional.layer_norm(s, s.shape[-1:]) for m, s in summary.items()}
+        return dict(summary)
+
+    def forward(self, inputs: Features, masks: Features | None = None, layers: int | None = None) -> list[LayerOutput]:
+        """Run the first ``layers`` layers (all by default) on a batch of ``[B, T, ...]`` features."""
+        masks = masks if self.params.padding == "masked" else None
+        outputs: list[LayerOutput] = []
+        for layer in self.layers[:layers]:
+            outputs.append(layer(inputs, masks))
+            inputs = self.residual(outputs[-1].summary)
+        return outputs
+
+    def encode(self, inputs: Features, masks: Features | None = None) -> Iterator[tuple[nn.Module, dict, dict]]:
+        """Yield (layer, general, summary) of every layer for the given modalities; no codebook is touched."""
+        masks = masks if self.params.padding == "masked" else None
+        for layer in self.layers:
+            _, general, _, summary = layer.features(inputs, masks)
+            yield layer, general, summary
+            inputs = self.residual(summary)
+
+    def losses(self, outputs: list[LayerOutput]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted total (Eq. 8) and its unweighted parts."""
+        parts: dict[str, Tensor] = {}
+        for layer, output in zip(self.layers, outputs, strict=False):
+            parts.update(layer.losses(output))
+        total = sum(self.weight(name) * value for name, value in parts.items())
+        return total, parts
+
+    def weight(self, name: str) -> float:
+        """Return the weight with which the loss ``quantity/layer[/modality]`` enters the total."""
+        quantity, layer = name.split("/")[:2]
+        if quantity == "mi":
+            return 0.0 if int(layer) in self.params.club_off else self.params.club_weight
+        return getattr(self.params, f"{quantity}_weight")
+
+    def club_parameters(self) -> list[nn.Parameter]:
+        """Parameters of the CLUB estimators, which have an optimiser of their own."""
+        return [p for layer in self.layers for p in layer.club.parameters()]
+
+    def main_parameters(self) -> list[nn.Parameter]:
+        """All other trained parameters."""
+        club = {id(p) for p in self.club_parameters()}
+        return [p for p in self.parameters() if id(p) not in club]
+
+    def modules_to_clip(self) -> list[nn.Module]:
+        """The modules whose gradient norms are clipped one by one when ``clip="module"``."""
+        found: list[nn.Module] = []
+        for layer in self.layers:
+            for part in (layer.frontend, layer.general, layer.specific, layer.decoder):
+                found.extend(part.values())
+            found.extend([layer.quantizer, layer.cpc])
+        return [module for module in found if any(True for _ in module.parameters())]
+
+
+def widened(x: Tensor) -> Tensor:
+    """Return ``x`` with at least float32: what autocast halved is halved no further downstream."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def masked_mse(prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean squared error over the valid steps; ``mask`` is ``[B, T]`` or None."""
+    prediction = widened(prediction)
+    if mask is None:
+        return functional.mse_loss(prediction, target)
+    errors = (prediction - target).square().flatten(2).mean(-1)
+    return (errors * mask).sum() / mask.sum().clamp(min=1)

@@ -1,0 +1,336 @@
+"""Vector quantisation with a codebook that all modalities share, and its residual form.
+
+References: van den Oord et al. 2017 (VQ, EMA), Xia et al. 2023 (MM-EMA, DCID), Lee et al. 2022 (residual VQ).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from srcid.model.quantizer import Quantizer, bounded_root, nearest_codes, squared_distances
+
+RECENT = 100  # steps: the published revival copies a code that was in use this recently
+REVIVAL_NOISE = 1 / 1024  # half-width of the uniform noise on such a copy
+KMEANS_STEPS = 10
+
+
+class VectorQuantizer(Quantizer):
+    """One codebook for all modalities, moved by multi-modal EMA (MM-EMA; method section 3).
+
+    The code of a feature is its nearest code vector. A code's running sum takes, for each feature assigned to
+    it, half that feature and half the mean of the other modalities at the same clip and step; with a single
+    modality this is the ordinary EMA of van den Oord et al. (2017), appendix A.1.
+
+    Args:
+        size: code vectors L.
+        dim: width D.
+        decay: EMA decay gamma, per step.
+        epsilon: Laplace smoothing of the counts.
+        order: ``joint``: one update a step; ``sequential``: one per modality in turn, each with decay
+            (published).
+        partner: what of another modality joins the sums: ``index``, its feature at the same step, or
+            ``attention``, softmax over the clip's steps t' of ``z^m_t . z^n_t' / sqrt(D)``, with values
+            ``z^n_t'``.
+        init: ``samples`` or ``kmeans`` of the first training batch, or ``uniform`` in +-1/L (published).
+        revival: ``reset``: a code idle for ``revival_after`` steps restarts at a feature of the batch, with
+            its EMA state; ``row``: only its row is overwritten, by a recently used code plus noise
+            (published; the next update undoes it); ``off``.
+        revival_after: steps in a row without use before revival.
+        beta: commitment cost.
+        commitment: ``paper``: beta times own + beta/2 times the mean over the others; ``published``: 2 beta
+            times own + beta/2 times the sum over the others. Each term is a mean over clips, steps and
+            features.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        *,
+        decay: float = 0.99,
+        epsilon: float = 1e-5,
+        order: str = "joint",
+        partner: str = "index",
+        init: str = "samples",
+        revival: str = "reset",
+        revival_after: int = 100,
+        beta: float = 0.25,
+        commitment: str = "paper",
+    ) -> None:
+        super().__init__(dim)
+        self.size, self.decay, self.epsilon = size, decay, epsilon
+        self.order, self.partner, self.init = order, partner, init
+        self.revival, self.revival_after = revival, revival_after
+        self.own_weight = beta * (2 if commitment == "published" else 1)
+        self.other_weight, self.sum_others = beta / 2, commitment == "published"
+
+        codebook = torch.empty(size, dim).uniform_(-1 / size, 1 / size)
+        self.register_buffer("codebook", codebook)
+        self.register_buffer("counts", torch.zeros(size))  # EMA of assignments; Laplace-smoothed
+        self.register_buffer("sums", codebook.clone())  # EMA of assigned features; codebook = sums / counts
+        # steps in a row without assignment
+        self.register_buffer("idle", torch.zeros(size, dtype=torch.int64))
+        self.register_buffer("ready", torch.tensor(init == "uniform"))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (self.size,)
+
+    @property
+    def codebooks(self) -> Tensor:
+        return self.codebook.unsqueeze(0)
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.nearest(x, 1)[1]
+
+    def decode(self, codes: Tensor) -> Tensor:
+        vectors = self.codebook[codes[..., 0].clamp_min(0)]
+        return torch.where(codes[..., :1] >= 0, vectors, 0.0)
+
+    def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+        distances, codes = nearest_codes(x.reshape(-1, self.dim).to(self.dtype), self.codebook, k)
+        return distances.view(*x.shape[:-1], k), codes.view(*x.shape[:-1], k)
+
+    def _quantize(
+        self, z: Tensor, valid: Tensor | None, with_logits: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        if self.training:
+            self._start(z.detach(), valid)
+        logits = None
+        if with_logits:
+            # the update below changes the codebook in place before backward: distances need a copy
+            squared = squared_distances(z.reshape(-1, self.dim), self.codebook.clone())
+            codes = squared.detach().argmin(1).view(z.shape[:-1])
+            logits = -bounded_root(squared).view(*z.shape[:-1], self.size)
+        else:
+            codes = self.encode(z.detach())[..., 0]
+        vectors = self.codebook[codes]
+        commitment = self._commitment(z, vectors, valid)
+        if self.training:
+            with torch.no_grad():
+                self._update(z.detach(), codes, valid)
+        # vectors + 0 with gradient 1 to z: the value is the code vector to the last bit
+        return vectors + (z - z.detach()), codes.unsqueeze(-1), commitment, logits
+
+    def _commitment(self, z: Tensor, vectors: Tensor, valid: Tensor | None) -> Tensor:
+        """Return the commitment loss of each modality, ``[M]``.
+
+        The mean of ``||z^m - q^n||^2`` over the others n is ``||z^m - mean q^n||^2`` plus the spread of the
+        q^n around their mean: one pass for any number of modalities, and the spread needs no gradient.
+        """
+        own = (z - vectors).square().mean(-1)
+        centre, count = mean_of_others(vectors, valid)
+        spread = mean_of_others(vectors.square().mean(-1), valid)[0] - centre.square().mean(-1)
+        others = (z - centre).square().mean(-1) + spread
+        weight = self.other_weight * (count if self.sum_others else (count > 0).to(z.dtype))
+        loss = self.own_weight * own + weight * others
+        if valid is None:
+            return loss.sum((1, 2)) / max(1, loss[0].numel())
+        return (loss * valid).sum((1, 2)) / valid.sum((1, 2)).clamp_min(1)
+
+    # -------------------------------------------------------------------------------- state, without gradient
+
+    @torch.no_grad()
+    def _start(self, z: Tensor, valid: Tensor | None) -> None:
+        """Place the codebook on the first training batch that holds any feature."""
+        if self.ready:
+            return
+        rows = z.reshape(-1, self.dim) if valid is None else z[valid]
+        if not across_ranks(torch.tensor(float(len(rows)), device=z.device), "first") > 0:
+            return
+        codebook = across_ranks(self._draw_samples(rows, self.size), "first")
+        for _ in range(KMEANS_STEPS if self.init == "kmeans" else 0):
+            counts, sums = self._totals(nearest_codes(rows, codebook)[1][:, 0], rows)
+            codebook = torch.where(counts[:, None] > 0, sums / counts[:, None].clamp_min(1), codebook)
+        self.codebook.copy_(codebook)
+        self._restart(torch.ones_like(self.idle, dtype=torch.bool))
+        self.ready.fill_(True)
+
+    def _update(self, z: Tensor, codes: Tensor, valid: Tensor | None) -> None:
+        """One MM-EMA step on ``z [M, B, T, D]`` with codes ``[M, B, T]``, then revival of idle codes."""
+        mixed = self._mix(z, valid)
+        modalities = range(len(z))
+        used = torch.zeros_like(self.idle, dtype=torch.bool)
+        for group in [list(modalities)] if self.order == "joint" else [[m] for m in modalities]:
+            if valid is None:
+                counts, sums = self._totals(codes[group].flatten(), mixed[group].flatten(0, 2))
+            else:
+                counts, sums = self._totals(codes[group][valid[group]], mixed[group][valid[group]])
+            used |= counts > 0
+            self._ema(counts, sums)
+        if not used.any():  # an empty batch: nothing was seen, nothing aged
+            return
+        self.idle.add_(1).masked_fill_(used, 0)
+        if self.revival != "off":
+            self._revive(z, valid)
+
+    def _mix(self, z: Tensor, valid: Tensor | None) -> Tensor:
+        """Return what each feature adds to its code: half itself, half its partners elsewhere."""
+        if self.partner == "attention" and len(z) > 1:
+            others, count = self._attend(z, valid)
+        else:
+            others, count = mean_of_others(z, valid)
+        return torch.where(count.unsqueeze(-1) > 0, 0.5 * (z + others), z)
+
+    def _attend(self, z: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Cross-attention without parameters over the steps of a clip, mean over the other modalities.
+
+        One batched product holds all ordered pairs: scores ``[B, M, T, M, T]``.
+        """
+        m, b, t, d = z.shape
+        rows = z.transpose(0, 1).reshape(b, m * t, d)
+        scores = (rows @ rows.mT).view(b, m, t, m, t) / math.sqrt(d)
+        pair = (1 - torch.eye(m, dtype=z.dtype, device=z.device)).expand(b, m, m)
+        if valid is not None:
+            keys = valid.transpose(0, 1)  # [B, M, T]
+            scores = scores.masked_fill(~keys[:, None, None], torch.finfo(z.dtype).min)
+            pair = pair * keys.any(-1)[:, None].to(z.dtype)  # a modality without any real step is no partner
+        count = pair.sum(-1)  # [B, M]
+        pair = pair / count.clamp_min(1)[..., None]
+        weights = scores.softmax(-1) * pair[:, :, None, :, None]
+        others = weights.view(b, m * t, m * t) @ rows
+        return others.view(b, m, t, d).transpose(0, 1), count.T.unsqueeze(-1)
+
+    def _totals(self, codes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return number ``[L]`` and sum ``[L, D]`` of the rows assigned to each code, over all ranks."""
+        counts = torch.bincount(codes, minlength=self.size).to(rows.dtype)
+        sums = torch.zeros_like(self.codebook).index_add_(0, codes, rows)
+        totals = across_ranks(torch.cat([counts[:, None], sums], 1), "sum")
+        return totals[:, 0], totals[:, 1:]
+
+    def _ema(self, counts: Tensor, sums: Tensor) -> None:
+        """Move counts, sums and codebook towards one batch."""
+        if not counts.any():
+            return
+        self.counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)
+        total = self.counts.sum()
+        self.counts.add_(self.epsilon).mul_(total / (total + self.size * self.epsilon))
+        self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
+        torch.div(self.sums, self.counts[:, None], out=self.codebook)
+
+    def _revive(self, z: Tensor, valid: Tensor | None) -> None:
+        """Give codes that were idle too long another place; the draws are the same on all ranks."""
+        idle = self.idle >= self.revival_after
+        number = int(idle.sum())
+        if not number:
+            return
+        if self.revival == "reset":
+            rows = z.reshape(-1, self.dim) if valid is None else z[valid]
+            self.codebook[idle] = across_ranks(self._draw_samples(rows, number), "first")
+            self._restart(idle)
+        else:
+            recent = (self.idle < RECENT).nonzero().flatten()
+            if not len(recent):
+                return
+            pick, noise = self._draw_copies(len(recent), number)
+            self.codebook[idle] = across_ranks(self.codebook[recent[pick]] + noise, "first")
+        self.idle[idle] = 0
+
+    def _restart(self, codes: Tensor) -> None:
+        """Make the EMA state of ``codes`` (bool ``[L]``) that of one assignment to their rows."""
+        self.counts[codes] = 1
+        self.sums[codes] = self.codebook[codes]
+
+    def _draw_samples(self, rows: Tensor, number: int) -> Tensor:
+        """Draw ``number`` of the batch's ``rows``, without repetition while they last."""
+        if not len(rows):  # this rank holds none; rank 0's draw counts
+            return self.codebook.mean(0).expand(number, -1).clone()
+        order = torch.cat([torch.randperm(len(rows)) for _ in range(math.ceil(number / len(rows)))])
+        return rows[order[:number].to(rows.device)]
+
+    def _draw_copies(self, choices: int, number: int) -> tuple[Tensor, Tensor]:
+        """Draw which recent codes to copy ``[number]``, and the noise on the copies ``[number, D]``."""
+        noise = torch.empty(number, self.dim).uniform_(-REVIVAL_NOISE, REVIVAL_NOISE)
+        return torch.randint(choices, (number,)).to(self.idle.device), noise.to(self.codebook)
+
+
+class ResidualQuantizer(Quantizer):
+    """Residual VQ (Lee et al. 2022): stage s quantises what the stages before it left over; the sum is used.
+
+    Every stage is a :class:`VectorQuantizer` with its own codebook and MM-EMA on its own residuals. Code
+    vectors carry no gradient, so the commitment gradient of every stage reaches the features. Logits are
+    those of the first stage, and so are :meth:`nearest` codes.
+
+    Args:
+        stages: number of stages S.
+        size, dim, options: as in :class:`VectorQuantizer`.
+    """
+
+    def __init__(self, stages: int, size: int, dim: int, **options) -> None:
+        super().__init__(dim)
+        self.stages = nn.ModuleList(VectorQuantizer(size, dim, **options) for _ in range(stages))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(stage.size for stage in self.stages)
+
+    @property
+    def codebooks(self) -> Tensor:
+        return torch.stack([stage.codebook for stage in self.stages])
+
+    def encode(self, x: Tensor) -> Tensor:
+        residual, codes = x, []
+        for stage in self.stages:
+            codes.append(stage.encode(residual))
+            residual = residual - stage.decode(codes[-1])
+        return torch.cat(codes, -1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return sum(stage.decode(codes[..., s : s + 1]) for s, stage in enumerate(self.stages))
+
+    def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+        return self.stages[0].nearest(x, k)
+
+    def _quantize(
+        self, z: Tensor, valid: Tensor | None, with_logits: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        residual, total, codes, commitment, logits = z, torch.zeros_like(z), [], z.new_zeros(len(z)), None
+        for s, stage in enumerate(self.stages):
+            values, code, loss, scores = stage._quantize(residual, valid, with_logits and s == 0)
+            logits = scores if s == 0 else logits
+            codes.append(code)
+            commitment = commitment + loss
+            total = total + values.detach()
+            residual = residual - values.detach()
+        return total + (z - z.detach()), torch.cat(codes, -1), commitment, logits
+
+
+def mean_of_others(values: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return, for ``values [M, B, T, ...]``, the mean over the *other* modalities at the same clip and step.
+
+    Returns:
+        That mean (zero where there is no other), and the number of others that are there, ``[M, B, T]`` or
+        ``[M, 1, 1]``.
+    """
+    if valid is None:
+        count = values.new_full((len(values), 1, 1), len(values) - 1)
+        others = values.sum(0) - values if len(values) > 1 else torch.zeros_like(values)
+    else:
+        weight = valid.to(values.dtype)
+        count = weight.sum(0) - weight
+        kept = values * _match(weight, values)
+        others = kept.sum(0) - kept
+    return others / _match(count.clamp_min(1), values), count
+
+
+def _match(weight: Tensor, values: Tensor) -> Tensor:
+    """Append axes to ``weight`` until it broadcasts over ``values`` from the left."""
+    return weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
+
+
+def across_ranks(tensor: Tensor, how: str) -> Tensor:
+    """Make ``tensor`` the same on every process of a data-parallel run, in place: ``"sum"``, or rank 0's
+    (``"first"``).
+
+    The one place where quantisers communicate; without an initialised process group it does nothing.
+    """
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        if how == "sum":
+            dist.all_reduce(tensor)
+        else:
+            dist.broadcast(tensor, src=0)
+    return tensor

@@ -1,0 +1,24 @@
+"""Runs: a folder for each, its parameters checked before it starts, executed headless through papermill."""
+
+from srcid.runs.folders import (
+    Run,
+    RunError,
+    RunWarning,
+    code_version,
+    current,
+    headless,
+    home,
+    identity,
+    latest,
+    root,
+    stores,
+    table,
+)
+from srcid.runs.launch import Progress, RunFailed, execute
+from srcid.runs.notebooks import check_job, check_parameters, find_notebook
+
+__all__ = [
+    "Progress", "Run", "RunError", "RunFailed", "RunWarning", "check_job", "check_parameters", "code_version",
+    "current", "execute", "find_notebook", "headless", "home", "identity", "latest", "root", "stores",
+    "table",
+]  # fmt: skip

@@ -1,0 +1,384 @@
+"""Run folders: where they lie, what makes one, what is in it, and the table of all.
+
+A run folder holds everything the run is and says::
+
+    params.json     the resolved parameters          metrics.jsonl   what training measured
+    status.json     how it went, and its identity    checkpoint/     weights and optimiser
+    store.json      which data it read               codes/          the CodeTable
+    notebook.ipynb  the executed notebook            figures/        plotly figures as JSON
+
+A run's identity is its full parameters, the checksum of its data and the code version: the same request
+lands in the same folder again, and continues there; anything else gets a folder of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import shutil
+import tomllib
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FORMAT, VERSION = "srcid-run", 1
+
+
+class RunError(ValueError):
+    """A run folder or a notebook that cannot be used as asked; the message says what to do."""
+
+
+class RunWarning(UserWarning):
+    """A folder among the runs that is damaged or foreign, and was left out."""
+
+
+def home() -> Path:
+    """Project folder: ``SRCID_HOME``, or the nearest folder upwards with srcid's pyproject.toml, or here."""
+    if os.environ.get("SRCID_HOME"):
+        return Path(os.environ["SRCID_HOME"]).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        with contextlib.suppress(OSError, tomllib.TOMLDecodeError):
+            project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+            if project.get("project", {}).get("name") == "srcid":
+                return folder
+    return here
+
+
+def root() -> Path:
+    """Where run folders lie: ``SRCID_RUNS``, or ``runs/`` in the project."""
+    return Path(os.environ.get("SRCID_RUNS") or home() / "runs").resolve()
+
+
+def stores() -> Path:
+    """Where feature stores that a run makes are kept for the next one: ``data/stores/``, created here."""
+    path = home() / "data" / "stores"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def headless() -> bool:
+    """Whether nobody is there to click: under :func:`execute` and in the test suite."""
+    return bool(os.environ.get("SRCID_RUN") or os.environ.get("SRCID_HEADLESS"))
+
+
+@functools.cache
+def code_version() -> str:
+    """Package version and a hash of the package's sources, e.g. ``0.1.0+3f29c0a1b2d4``."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
+    return f"{importlib.metadata.version('srcid')}+{digest.hexdigest()[:12]}"
+
+
+def identity(params: Mapping[str, Any], checksum: str = "", code: str | None = None) -> str:
+    """SHA-256 in hex over parameters (in any order), data checksum and code version (default: this one)."""
+    content = json.dumps([plain(params), checksum, code or code_version()], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Make it by :meth:`create_or_open`, :meth:`open` or :func:`current`."""
+
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Open an existing run folder, given as a path or as a name below :func:`root`.
+
+        Raises:
+            RunError: the folder is missing, is no run, or was written by another format version.
+        """
+        path = Path(folder)
+        if not path.exists() and path.name == str(folder):
+            path = root() / path
+        run = cls(path.resolve())
+        status = run.read("status.json")
+        if status.get("format") != FORMAT or status.get("version") != VERSION:
+            found = f"{status.get('format')} {status.get('version')}"
+            raise RunError(f"{path} says it is '{found}'; this version reads '{FORMAT} {VERSION}'")
+        return run
+
+    @classmethod
+    def create_or_open(
+        cls,
+        name: str,
+        notebook: str,
+        params: Any,
+        values: Mapping[str, Any] | None = None,
+        checksum: str = "",
+        identifier: str | None = None,
+    ) -> Run:
+        """Return the run called ``name`` below :func:`root`, made if it does not exist.
+
+        Args:
+            name: name of the folder.
+            notebook: name of the notebook that the run executes.
+            params: resolved parameters (a :class:`Params` or a dict), kept in ``params.json``.
+            values: what the notebook was given, kept in ``status.json``.
+            checksum: of the data, where already known.
+            identifier: identity of the run; default: that of ``params`` and ``checksum``.
+
+        Raises:
+            RunError: bad name, a foreign folder of that name, or a run with another identity.
+        """
+        if not re.fullmatch(r"[\w][\w.+=-]*", name):
+            raise RunError(f"'{name}' cannot name a run; use letters, digits and . _ + = - (no folders)")
+        target, identifier = root() / name, identifier or identity(plain(params), checksum)
+        if not target.exists():
+            draft = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
+            for part in ("checkpoint", "codes", "figures"):
+                (draft / part).mkdir(parents=True)
+            run = cls(draft)
+            run.write("params.json", params)
+            about = dict(notebook=notebook, identity=identifier, code=code_version(), checksum=checksum)
+            about |= dict(values=values or {}, status="created", created=_now())
+            run.write("status.json", {"format": FORMAT, "version": VERSION, **about})
+            try:
+                draft.rename(target)
+            except OSError:  # somebody else made it meanwhile
+                shutil.rmtree(draft)
+        run = cls.open(target)
+        found = run.status
+        if found.get("identity") != identifier:
+            ours = f"{notebook}, code {code_version()}"
+            theirs = f"{found.get('notebook')}, code {found.get('code')}"
+            raise RunError(
+                f"{target} belongs to another run (found {theirs}; need {ours}, with equal parameters "
+                "and data); choose another name or delete the folder"
+            )
+        return run
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    @property
+    def codes(self) -> Path:
+        return self.folder / "codes"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    @property
+    def notebook(self) -> Path:
+        return self.folder / "notebook.ipynb"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.read("params.json")
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.read("status.json")
+
+    def read(self, name: str) -> Any:
+        """Return the content of a JSON file of the run.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        path = self.folder / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except OSError:
+            raise RunError(f"{self.folder} is no run folder, or a damaged one: it has no {name}") from None
+        except ValueError as error:
+            raise RunError(f"{path} is damaged ({error}); delete the folder and run again") from None
+        if not isinstance(content, dict):
+            raise RunError(f"{path} is damaged (found {type(content).__name__}, need an object)")
+        return content
+
+    def write(self, name: str, content: Any) -> Path:
+        """Write a JSON file of the run, whole or not at all.
+
+        ``scores.json``, flat names to numbers, is shown by :func:`table`.
+        """
+        path = self.folder / name
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
+        draft.replace(path)
+        return path
+
+    def mark(self, status: str, error: str | None = None) -> None:
+        """Set the status (running, finished, failed, interrupted), with its time and what went wrong."""
+        entry = self.status | {"status": status, "error": error}
+        if status == "running":
+            entry |= {"started": _now(), "ended": None, "pid": os.getpid(), "host": platform.node()}
+        else:
+            entry["ended"] = _now()
+        self.write("status.json", entry)
+
+    def finish(self) -> None:
+        """Mark the run finished; the last cell of a notebook says this."""
+        self.mark("finished")
+
+    def save_figure(self, figure: Any, name: str) -> Path:
+        """Keep a plotly figure as ``figures/<name>.json``, to be drawn again by :meth:`load_figure`."""
+        import plotly
+
+        content = {"format": "srcid-figure", "version": 1, "name": name, "plotly": plotly.__version__}
+        return self.write(f"figures/{name}.json", content | {"figure": json.loads(figure.to_json())})
+
+    def load_figure(self, name: str) -> Any:
+        """Return the plotly figure kept under ``name``."""
+        import plotly.graph_objects as go
+
+        return go.Figure(self.read(f"figures/{name}.json")["figure"])
+
+
+def current(notebook: str, params: Any, store: Any = None, preset: str = "", data: str = "") -> Run:
+    """Return the run a notebook works in: the one its launcher made, or else one found by identity.
+
+    Started by hand (JupyterLab, plain papermill, nbval) the notebook makes, or opens again, the folder named
+    after its parameters, data and code, so that running it twice continues rather than repeats.
+
+    Args:
+        notebook: name of the calling notebook.
+        params: its resolved parameters.
+        store: what it reads; anything with ``path`` and ``checksum``.
+        preset, data: words for the folder's name.
+
+    Raises:
+        RunError: the launcher's folder is damaged or was made for other data.
+    """
+    checksum = str(getattr(store, "checksum", "") or "")
+    values = plain(params)
+    if os.environ.get("SRCID_RUN"):
+        run = Run.open(os.environ["SRCID_RUN"])
+        found = run.status.get("checksum")
+        if found and checksum and found != checksum:
+            raise RunError(
+                f"{run.folder} was begun on other data (found checksum {found[:8]}, need {checksum[:8]}); "
+                "delete the folder or give the run another name"
+            )
+        run.write("params.json", values)
+        run.write("status.json", run.status | {"checksum": checksum or found or ""})
+    else:
+        identifier = identity(values, checksum)
+        name = folder_name(notebook, {"preset": preset, "data": data, **values}, identifier)
+        run = Run.create_or_open(name, notebook, values, checksum=checksum)
+        run.mark("running")
+    if store is not None:
+        run.write("store.json", {"path": str(store.path), "checksum": checksum})
+    return run
+
+
+def latest(notebook: str) -> Run:
+    """Return the run of ``notebook`` that finished last.
+
+    Raises:
+        RunError: there is none.
+    """
+    done = [(run.status["ended"], run) for run in _readable({}) if run.status.get("notebook") == notebook]
+    done = [(ended, run) for ended, run in done if run.status["status"] == "finished"]
+    if not done:
+        raise RunError(f"no finished run of {notebook} in {root()}; make one: python -m srcid run {notebook}")
+    return max(done, key=lambda entry: entry[0])[1]
+
+
+def table(notebook: str | None = None) -> Any:
+    """Return all runs as a pandas DataFrame, newest last: status, parameters that differ, scores.
+
+    Folders that are damaged or no runs are left out with a :class:`RunWarning`; ``table().attrs["skipped"]``
+    names them with the reason.
+    """
+    import pandas as pd
+
+    skipped: dict[str, str] = {}
+    rows = []
+    for run in _readable(skipped):
+        status = run.status
+        if notebook in (None, status.get("notebook")):
+            scores = run.read("scores.json") if (run.folder / "scores.json").exists() else {}
+            rows.append((_summary(run, status), run.params, {f"score/{k}": v for k, v in scores.items()}))
+    for name, reason in skipped.items():
+        warnings.warn(f"runs/{name} left out: {reason}", RunWarning, stacklevel=2)
+    seen: dict[str, set[str]] = {}
+    for _, params, _ in rows:
+        for key, value in params.items():
+            seen.setdefault(key, set()).add(json.dumps(value, sort_keys=True))
+    complete = {key for key in seen if all(key in params for _, params, _ in rows)}
+    differing = [key for key, found in seen.items() if len(found) > 1 or (key not in complete)]
+    frame = pd.DataFrame(
+        [about | {k: params.get(k) for k in differing} | scores for about, params, scores in rows]
+    )
+    if rows:
+        frame = frame.sort_values("started", kind="stable", na_position="first").reset_index(drop=True)
+    frame.attrs["skipped"] = skipped
+    return frame
+
+
+def plain(content: Any) -> Any:
+    """Return ``content`` as JSON has it: models as objects, tuples as lists, paths as strings."""
+    if hasattr(content, "model_dump"):
+        return content.model_dump(mode="json")
+    return json.loads(
+        json.dumps(content, default=lambda value: value.item() if hasattr(value, "item") else str(value))
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def folder_name(notebook: str, about: Mapping[str, Any], identifier: str) -> str:
+    words = [notebook, about.get("preset"), Path(str(about.get("data") or "")).name]
+    words += [f"s{about['seed']}"] if "seed" in about else []
+    words = [re.sub(r"[^\w.+=]+", "_", str(word)) for word in words if word]
+    return "-".join([*words, identifier[:8]])
+
+
+def _readable(skipped: dict[str, str]) -> Iterator[Run]:
+    """All runs, by name; what cannot be read is put into ``skipped`` with the reason."""
+    for path in sorted(root().iterdir()) if root().is_dir() else []:
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        try:
+            run = Run.open(path)
+            run.read("params.json")
+            if (path / "scores.json").exists():
+                run.read("scores.json")
+            yield run
+        except RunError as error:
+            skipped[path.name] = str(error)
+
+
+def _summary(run: Run, status: Mapping[str, Any]) -> dict[str, Any]:
+    state, begun, ended = status.get("status"), status.get("started"), status.get("ended")
+    if state == "running" and status.get("host") == platform.node() and not _alive(status.get("pid")):
+        state = "interrupted"
+    seconds = None
+    if begun and ended:
+        seconds = round((datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds(), 1)
+    return dict(run=run.name, notebook=status.get("notebook"), status=state, started=begun, seconds=seconds)
+
+
+def _alive(pid: int | None) -> bool:
+    try:
+        os.kill(int(pid or 0), 0) if pid else None
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return bool(pid)

@@ -1,0 +1,213 @@
+"""Executing notebooks headless, through papermill, into run folders."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from srcid.runs.folders import Run, folder_name, home, identity, plain, root
+from srcid.runs.notebooks import check, declared, find_notebook
+
+
+class RunFailed(RuntimeError):
+    """A notebook stopped in a cell; the executed notebook with the error is in :attr:`run`'s folder."""
+
+    def __init__(self, message: str, run: Run):
+        super().__init__(message)
+        self.run = run
+
+
+def execute(
+    notebook: str | Path,
+    values: Mapping[str, Any] | None = None,
+    run_name: str | None = None,
+    stream: IO[str] | None = None,
+) -> Run:
+    """Execute a notebook headless into its run folder and return the run.
+
+    Parameters are checked first (:func:`check_parameters`). The executed notebook is kept in the folder,
+    also when a cell fails.
+
+    Args:
+        notebook: name or path.
+        values: its parameters.
+        run_name: name of the folder; default ``<notebook>-<preset>-<data>-s<seed>-<identity>``.
+        stream: where progress is written, a line a cell; default: standard output.
+
+    Raises:
+        ParameterError: parameters that cannot be used.
+        RunError: no such notebook, or a folder that belongs to another run.
+        RunFailed: a cell failed or the kernel died.
+    """
+    import papermill as pm
+    from traitlets.config import Config
+
+    path = find_notebook(notebook)
+    [(own, params)] = check([path], values or {})
+    everything = {name: default for name, (_, default) in declared(path).items()} | own
+    resolved = plain(params) if params else everything
+    request = {**everything, "params": resolved, "notebook": path.stem}
+    identifier = identity(request)
+    name = run_name or folder_name(path.stem, {**everything, **resolved}, identifier)
+    run = Run.create_or_open(name, path.stem, resolved, values=everything, identifier=identifier)
+    run.mark("running")
+    progress = Progress(path, stream or sys.stdout)
+    sockets = Path(
+        tempfile.mkdtemp(prefix="srcid-")
+    )  # short: the path of a socket may not exceed 107 letters
+    environment = {
+        "SRCID_RUN": str(run.folder),
+        "SRCID_HOME": str(home()),
+        "SRCID_RUNS": str(root()),
+        "PLOTLY_RENDERER": "plotly_mimetype",
+        "JUPYTER_RUNTIME_DIR": str(sockets),
+    }
+    # Kernels that start together race for ports; files in a folder of their own cannot collide.
+    transport = "tcp" if os.name == "nt" else "ipc"
+    config = Config(
+        KernelManager={"transport": transport, "shutdown_wait_time": 60.0}
+    )  # time to save on Ctrl-C
+    try:
+        with _environment(environment), _kernel_log(run.folder / "kernel.log"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="(papermill|nbclient|jupyter_client|zmq|traitlets).*")
+            pm.execute_notebook(
+                str(path),
+                str(run.notebook),
+                parameters=own,
+                cwd=str(path.parent),
+                progress_bar=False,
+                stdout_file=progress,
+                store_widget_state=False,
+                config=config,
+                on_cell_start=progress.cell_started,
+                on_cell_executed=progress.cell_ended,
+            )
+    except pm.PapermillExecutionError as error:
+        cause = f"{error.ename}: {error.evalue}"
+        run.mark("failed", error=cause)
+        raise RunFailed(_failure(path.stem, progress.label, cause, error.traceback, run), run) from None
+    except KeyboardInterrupt:
+        run.mark("interrupted", error="stopped from the keyboard")
+        raise
+    except Exception as error:  # the kernel died, or never came up
+        run.mark("failed", error=f"{type(error).__name__}: {error}")
+        died = (
+            f"the kernel died (out of memory? what it said last, if anything, is in {run.folder}/kernel.log)"
+        )
+        cause = died if "kernel died" in str(error).lower() else f"{error}"
+        raise RunFailed(_failure(path.stem, progress.label, cause, [], run), run) from error
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+    run.finish()
+    return run
+
+
+class Progress:
+    """Readable progress: one line a cell when it ends; meanwhile what the cell prints last.
+
+    On a terminal the running cell's line is rewritten in place; elsewhere it is written anew every
+    :attr:`patience` seconds, if the cell has said something new.
+    """
+
+    patience = 20.0
+
+    def __init__(self, notebook: Path, stream: IO[str]):
+        import nbformat
+
+        self.notebook, self.stream, self.live = notebook.stem, stream, stream.isatty()
+        self.labels: dict[str, str] = {}
+        heading = "set-up"
+        for cell in nbformat.read(notebook, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                found = re.findall(r"^#+\s+(.+?)\s*$", cell.source, flags=re.MULTILINE)
+                heading = found[-1] if found else heading
+            elif cell.cell_type == "code" and cell.source.strip():
+                self.labels[cell.get("id", str(len(self.labels)))] = heading
+        self.order = list(self.labels)
+        self.place, self.label, self.begun, self.said, self.hidden = "", "start", time.monotonic(), 0.0, False
+
+    def cell_started(self, cell: Any, cell_index: int) -> None:
+        del cell_index
+        key, self.begun = cell.get("id"), time.monotonic()
+        self.said, self.hidden = self.begun, key not in self.labels  # the cell papermill adds
+        if self.hidden:
+            return
+        self.place, self.label = f"{self.order.index(key) + 1:2d}/{len(self.order)}", self.labels[key]
+        if self.live:
+            self._show("…", end="")
+
+    def write(self, text: str) -> None:
+        """Take what a cell prints (papermill hands it over as to a file)."""
+        lines = [line.strip() for line in re.split(r"[\r\n]", text) if line.strip()]
+        if lines and (self.live or time.monotonic() - self.said > self.patience):
+            self.said = time.monotonic()
+            self._show(f"… {lines[-1]}", end="" if self.live else "\n")
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def cell_ended(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
+        del cell, cell_index
+        failed = execute_reply["content"].get("status") == "error"
+        if failed or not self.hidden:
+            self._show("FAILED" if failed else "", end="\n")
+
+    def _show(self, note: str, end: str) -> None:
+        seconds = time.monotonic() - self.begun
+        line = f"{self.notebook}  {self.place}  {self.label[:44]:44s} {seconds:7.1f} s  {note}".rstrip()
+        if self.live:
+            line = "\r\x1b[K" + line[: max(40, _width(self.stream) - 1)]
+        self.stream.write(line + end)
+        self.stream.flush()
+
+
+def _width(stream: IO[str]) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 120
+
+
+def _failure(notebook: str, label: str, cause: str, trace: Sequence[str], run: Run) -> str:
+    """The failing cell's error for people: where, what, the end of its traceback, the notebook kept."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(trace)).rstrip().splitlines()
+    tail = "".join(f"\n    {line}" for line in text[-15:])
+    return f"{notebook} stopped in '{label}': {cause}{tail}\n  executed notebook: {run.notebook}"
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for the kernels started inside."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@contextlib.contextmanager
+def _kernel_log(path: Path) -> Iterator[None]:
+    """Send what kernels started inside say on their standard error to a file, removed if they say nothing."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        with path.open("wb") as log:
+            os.dup2(log.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        if not path.stat().st_size:
+            path.unlink()

@@ -1,0 +1,154 @@
+"""Parameters of notebooks: found, checked and converted before anything runs.
+
+papermill only warns about a name that a notebook does not have, and injects any type; here a misspelt name,
+a wrong type and a value out of range are refused, all at once, in words.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from srcid.params import ParameterError, Params, resolve, suggest
+from srcid.runs.folders import RunError, home, plain
+
+_TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "tuple": tuple, "dict": dict}
+
+
+def find_notebook(notebook: str | Path) -> Path:
+    """Return the path of a notebook named ``02_train``, ``notebooks/02_train.ipynb`` or by any path.
+
+    Raises:
+        RunError: there is no such notebook; the message suggests one.
+    """
+    path = Path(notebook)
+    name = path if path.suffix == ".ipynb" else path.with_name(path.name.removesuffix(".py") + ".ipynb")
+    for candidate in (name, home() / name, home() / "notebooks" / name):
+        if candidate.is_file():
+            return candidate.resolve()
+    known = sorted(p.stem for p in (home() / "notebooks").glob("*.ipynb"))
+    there = f"; there are {', '.join(known)}" if known else ""
+    raise RunError(f"there is no notebook '{notebook}'{suggest(path.stem, known)}{there}")
+
+
+def check_parameters(notebook: str | Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``values``, checked against the parameters cell of ``notebook`` and converted for papermill.
+
+    A name that is no parameter of the notebook but a field of :class:`Params` goes into the notebook's
+    ``options``. Strings are read by the declared type: ``3``, ``true``, ``1,2``, ``{"beta": 0.5}``.
+
+    Raises:
+        ParameterError: unknown names, wrong types, values out of range; all reported at once.
+    """
+    return check([find_notebook(notebook)], values)[0][0]
+
+
+def check_job(notebooks: Sequence[str | Path], values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Do so for notebooks run one after the other: each gets the names it has; each name needs a taker."""
+    return [own for own, _ in check([find_notebook(n) for n in notebooks], values)]
+
+
+Checked = tuple[dict[str, Any], Params | None]
+
+
+def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]:
+    """Return what each notebook is given, and the resolved :class:`Params` of those with ``options``."""
+    everything = [declared(path) for path in notebooks]
+    fields = set(Params.model_fields)
+    known = {name for names in everything for name in names}
+    known |= fields if any("options" in names for names in everything) else set()
+    where = " or ".join(path.stem for path in notebooks)
+    problems = [
+        f"'{n}' is no parameter of {where}{suggest(n, sorted(known))}" for n in values if n not in known
+    ]
+    checked = []
+    for names in everything:
+        own: dict[str, Any] = {}
+        for name in [n for n in values if n in names]:
+            try:
+                own[name] = _convert(values[name], names[name][0])
+            except ValueError as error:
+                problems.append(f"{name}={values[name]!r}: {error}")
+        params = None
+        if "options" in names:
+            options = dict(own.get("options", names["options"][1]) or {})
+            options |= {n: _split(values[n], n) for n in values if n in fields - set(names)}
+            for name in sorted(options.keys() & names.keys()):
+                problems.append(
+                    f"options names '{name}', a parameter of the notebook itself; say {name}=VALUE"
+                )
+                del options[name]
+            flat = {n: own.get(n, default) for n, (_, default) in names.items() if n in fields}
+            preset = own.get("preset", names["preset"][1]) if "preset" in names else "demo"
+            try:
+                params = resolve(preset, **options, **flat)
+                own |= {"options": {n: plain(getattr(params, n)) for n in options}} if options else {}
+            except ParameterError as error:
+                problems += str(error).split("\n  - ")[1:]
+        checked.append((own, params))
+    if problems:
+        lines = "".join(f"\n  - {problem}" for problem in dict.fromkeys(problems))
+        raise ParameterError("parameters cannot be used:" + lines)
+    return checked
+
+
+def declared(notebook: Path) -> dict[str, tuple[type | None, Any]]:
+    """Type and default of each parameter of a notebook, as papermill reads them."""
+    import papermill as pm
+
+    names = {}
+    for name, found in pm.inspect_notebook(str(notebook)).items():
+        try:
+            default = ast.literal_eval(found["default"])
+        except (ValueError, SyntaxError):
+            default = None
+        kind = _TYPES.get(re.split(r"\W", found["inferred_type_name"])[0])
+        names[name] = (kind or (type(default) if type(default) in _TYPES.values() else None), default)
+    return names
+
+
+def _convert(value: Any, kind: type | None) -> Any:
+    """Return ``value`` as ``kind``: strings are parsed, anything else must have the type already."""
+    if kind in (None, str) and isinstance(value, str):
+        there = os.sep in value and Path(value).exists()  # kernels start in another folder
+        return str(Path(value).resolve()) if there else value
+    if kind is None:
+        return value
+    text = isinstance(value, str)
+    if text and kind in (list, tuple, dict):
+        value = _split(value)
+    if kind is tuple:  # papermill writes lists
+        kind = list
+    if isinstance(value, tuple):
+        value = list(value)
+    try:
+        return TypeAdapter(kind).validate_python(value, strict=not text)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        raise ValueError(f"{message[0].lower()}{message[1:]}") from None
+
+
+def _split(value: Any, field: str | None = None) -> Any:
+    """Read a string as JSON, literal or list separated by commas; for a field only where it is a tuple."""
+    annotation = str(Params.model_fields[field].annotation) if field else "tuple"
+    if not isinstance(value, str) or "tuple" not in annotation:
+        return value
+    for read in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError):
+            found = read(value)
+            return (
+                found
+                if isinstance(found, dict | list)
+                else list(found)
+                if isinstance(found, tuple)
+                else [found]
+            )
+    return [part.strip() for part in value.split(",") if part.strip()]

@@ -1,0 +1,320 @@
+"""Live views for JupyterLab: a training to watch and stop, a store to leaf through. They wire; plots draw.
+
+Callbacks of widgets do not run while a cell computes. A training therefore runs in a thread, and the cell
+that waits for it does so with ``await``, which lets the Stop button through (ipykernel 7.4 and later; with
+older ones the kernel's interrupt button does the same).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+Metrics = Mapping[str, Any]
+Trainer = Callable[..., Any]
+
+
+def has_front_end() -> bool:
+    """Whether somebody can click: False in scripts, and under papermill, nbconvert and nbval (no input)."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    kernel = getattr(get_ipython(), "kernel", None)
+    if kernel is None:
+        return False
+    return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
+
+
+class LiveTraining:
+    """A training that can be watched and stopped.
+
+    Where somebody can click, ``show()`` displays the curves with a Stop button and starts the training in a
+    thread, and ``await finished()`` waits for it. Headless, ``finished()`` trains in the foreground and
+    prints plain lines of progress.
+
+    Args:
+        trainer: ``trainer(store, params, folder, on_metrics=callable, stop=threading.Event)``, which returns
+            a result with ``status`` ("finished" or "stopped"), ``step`` and ``steps``, as
+            :func:`srcid.training.train` does.
+        store: the features; its ``modalities`` fix the colours.
+        params: its ``epochs`` and ``layers`` are read here.
+        folder: run folder.
+        caption: shown below the curves.
+        live: False for headless; None finds out by :func:`has_front_end`.
+        refresh: least seconds between two drawings. Drawing is kept below a tenth of the time.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        store: Any,
+        params: Any,
+        folder: str | Path,
+        caption: str = "",
+        live: bool | None = None,
+        refresh: float = 1.5,
+    ) -> None:
+        self._train = lambda: trainer(store, params, folder, on_metrics=self._on_metrics, stop=self._stop)
+        self.modalities, self.layers, self.epochs = tuple(store.modalities), params.layers, params.epochs
+        self.caption, self.refresh = caption, refresh
+        self.live = has_front_end() if live is None else live
+        self.metrics: list[Metrics] = []
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._report = 0.0  # time (live) of the next drawing, or progress (headless) of the next line
+        self.widget = self._build() if self.live else None
+
+    def figure(self) -> Any:
+        """Return the curves so far as a static figure."""
+        from srcid.plots import training_curves
+
+        return training_curves(list(self.metrics), self.modalities, self.layers, caption=self.caption)
+
+    def show(self) -> None:
+        """Display the live view and start training; headless, do nothing."""
+        if self.widget is not None:
+            from IPython.display import display
+
+            display(self.widget)
+            self.start()
+
+    def start(self) -> None:
+        """Start training in a thread, if it has not been started."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="training", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the training to end after the step in progress; it leaves a checkpoint to go on from."""
+        self._stop.set()
+        self._say("stopping after the step in progress …")
+
+    async def finished(self) -> Any:
+        """Wait without blocking the widgets, and return the trainer's result.
+
+        Interrupting the kernel stops the training too.
+
+        Raises:
+            Exception: whatever the trainer raised, for instance ``TrainingError``.
+        """
+        if not self.live:
+            return self.wait()
+        self.start()
+        try:
+            while self._thread.is_alive():
+                await asyncio.sleep(0.1)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self.stop()
+            self._thread.join()
+            raise
+        return self._outcome()
+
+    def wait(self) -> Any:
+        """Wait and return the trainer's result; headless, this is where the training runs.
+
+        Raises:
+            Exception: whatever the trainer raised.
+        """
+        if self._thread is not None or self.live:
+            self.start()
+            self._thread.join()
+        elif self.result is None and self.error is None:
+            self._run()
+        return self._outcome()
+
+    def _outcome(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    def _run(self) -> None:
+        try:
+            self.result = self._train()
+        except BaseException as error:  # a thread's exception would be lost: keep it for whoever waits
+            self.error = error
+        self._end()
+
+    def _on_metrics(self, line: Metrics) -> None:
+        self.metrics.append(line)
+        if self.live:
+            now = time.monotonic()
+            if now >= self._report:
+                self._draw()
+                self._report = time.monotonic() + max(self.refresh, 9 * (time.monotonic() - now))
+        elif line.get("epoch", 0) / self.epochs >= self._report and "loss/total" in line:
+            print(self.progress(), flush=True)
+            self._report = (int(20 * line["epoch"] / self.epochs) + 1) / 20
+
+    def progress(self) -> str:
+        """Return where the training stands, with the time left, in one line."""
+        line = next((line for line in reversed(self.metrics) if "loss/total" in line), None)
+        if line is None:
+            return "preparing …"
+        done = line.get("epoch", 0)
+        left = line.get("seconds", 0) / done * (self.epochs - done) if done else 0
+        speed = f", {line['clips_per_second']:.0f} clips/s" if "clips_per_second" in line else ""
+        opened = (
+            f", {line['layers_open']} of {self.layers} layers open"
+            if self.layers > 1 and "layers_open" in line
+            else ""
+        )
+        return (
+            f"epoch {done:.1f} of {self.epochs}, step {line['step']}: loss {line['loss/total']:.4g}"
+            f"{speed}{opened}, {duration(left)} left"
+        )
+
+    def _build(self) -> Any:
+        import ipywidgets
+        import plotly.graph_objects as go
+
+        self._button = ipywidgets.Button(
+            description="Stop", icon="stop", tooltip="end after the step in progress; the run can be resumed"
+        )
+        self._button.on_click(lambda _: self.stop())
+        self._bar = ipywidgets.FloatProgress(min=0, max=1, layout=dict(width="180px"))
+        self._state = ipywidgets.HTML("preparing …")
+        self._curves = go.FigureWidget(self.figure())
+        self._curves._config = self.figure()._config
+        line = ipywidgets.HBox([self._button, self._bar, self._state], layout=dict(align_items="center"))
+        return ipywidgets.VBox([line, self._curves])
+
+    def _say(self, text: str, error: bool = False) -> None:
+        if self.widget is not None:
+            style = "color:#D55E00;white-space:pre-wrap" if error else ""
+            self._state.value = f"<span style='{style}'>{html.escape(text)}</span>"
+
+    def _draw(self) -> None:
+        from srcid.plots import update_training_curves
+
+        lines = list(self.metrics)
+        with self._curves.batch_update():
+            update_training_curves(self._curves, lines, self.modalities, self.layers, points=120)
+        self._bar.value = min(1.0, lines[-1].get("epoch", 0) / self.epochs) if lines else 0
+        if not self._stop.is_set():
+            self._say(self.progress())
+
+    def _end(self) -> None:
+        """Say how the training ended."""
+        if self.error is not None:
+            text = f"{type(self.error).__name__}: {self.error}"
+        elif self.result.status == "finished":
+            text = f"finished after {self.result.steps} steps"
+        else:
+            text = (
+                f"{self.result.status} at step {self.result.step} of {self.result.steps}; "
+                "run the cell again to go on from there"
+            )
+        if not self.live:
+            print(text, flush=True)
+            return
+        if self.metrics:
+            self._draw()
+        self._button.disabled = True
+        self._bar.bar_style = (
+            "danger" if self.error else "success" if self.result.status == "finished" else "warning"
+        )
+        self._say(text, error=self.error is not None)
+
+
+class ClipBrowser:
+    """Leaf through the clips of a store: a split, a slider, the clip in all modalities, its sounds.
+
+    Args:
+        store: a feature store.
+        clip: row to begin with; it must be in a split.
+
+    Raises:
+        ValueError: the clip is in no split.
+    """
+
+    def __init__(self, store: Any, clip: int = 0) -> None:
+        import ipywidgets
+        import plotly.graph_objects as go
+
+        self.store = store
+        split = next((name for name, rows in store.splits.items() if clip in rows), None)
+        if split is None:
+            raise ValueError(f"clip {clip} is in no split; choose a row of {', '.join(store.splits)}")
+        rows = list(store.splits[split])
+        self.split = ipywidgets.Dropdown(options=list(store.splits), value=split, description="split")
+        self.slider = ipywidgets.IntSlider(
+            rows.index(clip),
+            0,
+            len(rows) - 1,
+            description="clip",
+            continuous_update=False,
+            layout=dict(width="480px"),
+        )
+        self.message = ipywidgets.HTML()
+        self.players = ipywidgets.HBox()
+        self.view = go.FigureWidget()
+        self._guard(self._show)
+        self.split.observe(lambda _: self._guard(self._choose_split), "value")
+        self.slider.observe(lambda _: self._guard(self._show), "value")
+        self.widget = ipywidgets.VBox(
+            [ipywidgets.HBox([self.split, self.slider]), self.message, self.players, self.view]
+        )
+
+    @property
+    def clip(self) -> int:
+        """Row of the clip that is shown."""
+        return int(self.store.splits[self.split.value][self.slider.value])
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
+
+    def _choose_split(self) -> None:
+        rows = self.store.splits[self.split.value]
+        before = self.slider.value
+        self.slider.value = 0
+        self.slider.max = len(rows) - 1
+        if before == 0:  # the slider did not move, so nothing else will redraw
+            self._show()
+
+    def _show(self) -> None:
+        import ipywidgets
+        from IPython.display import Audio
+
+        from srcid.plots import clip_media, clip_view
+
+        media = clip_media(self.store, self.clip)
+        figure = clip_view(self.store, self.clip, media)
+        with self.view.batch_update():
+            self.view.data = ()
+            self.view.layout = figure.layout
+            self.view.add_traces(figure.data)
+        self.view._config = figure._config
+        self.players.children = [
+            ipywidgets.HTML(f"{html.escape(m)} {Audio(samples, rate=rate)._repr_html_()}")
+            for m, (samples, rate) in media.sounds.items()
+        ]
+        if media.problems:
+            raise RuntimeError("; ".join(media.problems[:3]))
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        """Run a callback and show its error; JupyterLab would swallow it."""
+        self.message.value = ""
+        try:
+            action()
+        except Exception as error:
+            self.message.value = (
+                f"<span style='color:#D55E00'>{html.escape(f'{type(error).__name__}: {error}')}</span>"
+            )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``45 s``, ``3 min 05 s`` or ``2 h 10 min``."""
+    seconds = round(max(0.0, seconds))
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

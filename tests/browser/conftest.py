@@ -1,0 +1,131 @@
+"""A real JupyterLab and a real browser: Debian's chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+TOKEN = "browser-test"
+_SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    # every cell in the page, whether scrolled to or not
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+}
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab. ``folder`` is its root; whatever the browser complains of is kept in ``complaints``."""
+
+    url: str
+    folder: Path
+    artefacts: Path
+    browser: object
+    complaints: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def open(self, name: str, dark: bool = False) -> object:
+        """Open a notebook of the folder in a page of its own and wait for its kernel."""
+        page = self.browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        page.on("console", lambda m: self.complaints.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("request", self._note_foreign)
+        page.goto(f"{self.url}/lab/tree/{name}?token={TOKEN}&reset", wait_until="domcontentloaded")
+        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=45_000)
+        page.wait_for_function(
+            "() => window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
+            timeout=45_000,
+        )
+        return page
+
+    def _note_foreign(self, request: object) -> None:
+        if not request.url.startswith((self.url, "data:", "blob:", self.url.replace("http", "ws"))):
+            self.foreign.append(request.url)
+
+    def picture(self, page: object, name: str, selector: str | None = None) -> Path:
+        """Keep a screenshot of the page, or of one element, among the artefacts."""
+        path = self.artefacts / f"{name}.png"
+        (page.locator(selector).first if selector else page).screenshot(path=str(path))
+        return path
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab on a free port, with settings, runs and data in a scratch folder, and a browser beside it."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium; run apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'srcid[browser]'")
+    folder = tmp_path_factory.mktemp("lab")
+    artefacts = Path(os.environ.get("SRCID_ARTEFACTS") or tmp_path_factory.mktemp("artefacts"))
+    artefacts.mkdir(parents=True, exist_ok=True)
+    for name, content in _SETTINGS.items():
+        file = folder / "config/lab/user-settings" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content))
+    root = folder / "work"
+    root.mkdir()
+    scratch = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "IPYTHONDIR": "ipython",
+        "SRCID_RUNS": "runs",
+        "SRCID_HOME": "work",
+    }
+    environment = {k: v for k, v in os.environ.items() if k not in ("SRCID_RUN", "SRCID_HEADLESS", "PLOTLY_RENDERER")}
+    environment |= {key: str(folder / name) for key, name in scratch.items()}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    command += [f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={TOKEN}"]
+    command += [f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True"]
+    log = (folder / "lab.log").open("w")
+    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=root)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_up(f"{url}/api/status?token={TOKEN}", server, folder / "lab.log")
+        with playwright.sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=chromium, headless=True, args=_FLAGS)
+            yield Lab(url, root, artefacts, browser)
+            browser.close()
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        log.close()
+
+
+def _wait_until_up(url: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from srcid.features import FeatureStore, StoreError, open_data
+from srcid.params import ParameterError
+
+SMALL = dict(train=8, val=3, test=3)
+
+
+def test_a_named_data_set_is_made_once(tmp_path):
+    first = open_data("synthetic", tmp_path / "cache", SMALL)
+    made = first.path.stat().st_mtime_ns
+    again = open_data("synthetic", tmp_path / "cache", SMALL)
+    assert again.path == first.path
+    assert again.path.stat().st_mtime_ns == made
+    assert len(first.splits["train"]) == 8
+
+
+def test_other_options_make_another_store(tmp_path):
+    stores = [
+        open_data("synthetic", tmp_path, {**SMALL, **options})
+        for options in (
+            {},
+            {"seed": 1},
+            {"shapes": {"a": (3,), "b": (3,)}},
+            {"shapes": {"b": (3,), "a": (3,)}},
+        )
+    ]
+    assert len({store.path for store in stores}) == 4
+    assert [store.modalities for store in stores[2:]] == [("a", "b"), ("b", "a")]
+
+
+def test_digits_are_made_and_found_again_by_what_they_are_made_of(shared, tmp_path):
+    fsdd = shared / "data" / "fsdd"
+    first = open_data("digits", tmp_path, {"fsdd": str(fsdd), **SMALL})
+    again = open_data("digits", tmp_path, {"fsdd": str(fsdd / "recordings"), **SMALL})
+    assert again.path == first.path
+
+
+def test_a_path_is_opened(tmp_path):
+    features = {m: np.ones((2, 2, 1)) for m in "ab"}
+    made = FeatureStore.create(tmp_path / "mine", features, splits={"all": [0, 1]})
+    assert open_data(made.path, tmp_path).checksum == made.checksum
+    with pytest.raises(ParameterError, match=r"found options seed .* leave\s+them out"):
+        open_data(made.path, tmp_path, {"seed": 1})
+
+
+def test_unknown_data_are_refused_with_a_suggestion(tmp_path):
+    with pytest.raises(StoreError, match=r"found 'synthetik', .* \(did you mean 'synthetic'\?\)"):
+        open_data("synthetik", tmp_path)
+    made = open_data("synthetic", tmp_path, SMALL)
+    with pytest.raises(StoreError, match=made.path.name):
+        open_data(str(made.path) + "x", tmp_path)
+    with pytest.raises(StoreError, match=r"no manifest\.json"):
+        open_data(tmp_path, tmp_path)
+
+
+def test_unusable_options_are_told_at_once(tmp_path):
+    with pytest.raises(ParameterError) as caught:
+        open_data("synthetic", tmp_path, {"nois": 1.0, "clases": 3, "train": 0})
+    text = str(caught.value)
+    for part in ("'nois' is no parameter (did you mean 'noise'?)", "did you mean 'classes'?", "train=0"):
+        assert part in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_made_store_is_not_used(tmp_path):
+    store = open_data("synthetic", tmp_path, SMALL)
+    file = store.path / "features/text.npy"
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(StoreError, match="damaged"):
+        open_data("synthetic", tmp_path, SMALL)

@@ -1,0 +1,181 @@
+"""One layer class used K times: what flows between layers, which losses act, where gradients reach."""
+
+import pytest
+import torch
+
+from srcid.model.network import SRCID, masked_mse
+from tests.helpers import tiny_params
+
+SHAPES = {"first": (10,), "second": (5, 5, 6), "third": (7,)}
+
+
+def batch(shapes=SHAPES, clips=6, steps=5):
+    generator = torch.Generator().manual_seed(1)
+    return {m: torch.randn(clips, steps, *shape, generator=generator) for m, shape in shapes.items()}
+
+
+def network(shapes=SHAPES, **changes):
+    torch.manual_seed(0)
+    return SRCID(shapes, tiny_params(**changes))
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_layers_chain_through_specific_features(layers):
+    net = network(layers=layers)
+    outputs = net(batch())
+    assert len(outputs) == layers
+    for before, after in zip(outputs, outputs[1:], strict=False):
+        for m in SHAPES:
+            assert torch.equal(after.target[m], before.summary[m])
+    for m, shape in SHAPES.items():
+        assert outputs[0].reconstruction[m].shape == (6, 5, *shape)
+        assert outputs[-1].quantized.quantized[m].shape == (6, 5, 16)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_any_number_of_modalities(count):
+    shapes = {f"m{i}": (4 + i,) for i in range(count)}
+    net = network(shapes)
+    total, parts = net.losses(net(batch(shapes)))
+    assert torch.isfinite(total)
+    assert sum(name.startswith("recon/1/") for name in parts) == count
+
+
+def test_one_modality_is_refused():
+    with pytest.raises(ValueError, match="need 2 or more"):
+        network({"first": (10,)})
+
+
+def test_lstm_over_a_grid_is_refused():
+    with pytest.raises(ValueError, match=r"grids \['second'\]"):
+        network(lstm_modalities=("second",))
+
+
+def test_total_is_the_weighted_sum_of_its_parts():
+    weights = dict(recon_weight=0.5, commit_weight=2.0, cmcm_weight=3.0, cpc_weight=0.25, club_weight=0.1)
+    net = network(**weights)
+    total, parts = net.losses(net(batch()))
+    kinds = {name.split("/")[0] for name in parts}
+    assert kinds == {"recon", "commit", "cmcm", "cpc", "mi"}
+    factor = {"mi": 0.1, **{k.removesuffix("_weight"): v for k, v in weights.items()}}
+    expected = sum(factor[name.split("/")[0]] * value for name, value in parts.items())
+    torch.testing.assert_close(total, expected)
+
+
+@pytest.mark.parametrize(
+    ("weight", "kind"), [("cmcm_weight", "cmcm"), ("cpc_weight", "cpc"), ("club_weight", "mi")]
+)
+def test_weight_zero_switches_a_loss_off(weight, kind):
+    net = network(**{weight: 0.0})
+    _, parts = net.losses(net(batch()))
+    assert not any(name.startswith(kind) for name in parts)
+
+
+def test_cmcm_only_in_the_first_layer_as_published():
+    net = network(cmcm_layers="first")
+    _, parts = net.losses(net(batch()))
+    assert "cmcm/1" in parts and "cmcm/2" not in parts
+
+
+def gradient_reaches(module) -> bool:
+    return any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("side", "general", "specific"), [("both", True, True), ("general", True, False), ("specific", False, True)]
+)
+def test_club_side_decides_where_its_gradient_goes(side, general, specific):
+    net = network(layers=1, club_side=side)
+    layer = net.layers[0]
+    losses = layer.losses(layer(batch()))
+    sum(v for name, v in losses.items() if name.startswith("mi/")).backward()
+    assert gradient_reaches(layer.general["first"]) is general
+    assert gradient_reaches(layer.specific["first"]) is specific
+
+
+def test_club_off_keeps_measuring_without_a_gradient():
+    net = network(club_off=(1,))
+    _, parts = net.losses(net(batch()))
+    assert not parts["mi/1/first"].requires_grad
+    assert parts["mi/2/first"].requires_grad
+    assert net.weight("mi/1/first") == 0 and net.weight("mi/2/first") == 1
+
+
+def test_club_on_quantised_features_reads_codes():
+    net = network(layers=1, club_input="quantized")
+    output = net(batch())[0]
+    pairs = net.layers[0].club_pairs(output)
+    assert torch.equal(pairs["first"][0], output.quantized.quantized["first"])
+
+
+def test_detached_residual_keeps_layer_2_out_of_layer_1():
+    for detach, reaches in ((False, True), (True, False)):
+        net = network(residual_detach=detach)
+        losses = net.layers[1].losses(net(batch())[1])
+        sum(losses.values()).backward()
+        assert gradient_reaches(net.layers[0].specific["first"]) is reaches
+
+
+def test_residual_norm_bounds_what_layer_2_reads():
+    net = network(residual_norm="layer")
+    target = net(batch())[1].target["first"]
+    torch.testing.assert_close(target.var(-1, unbiased=False), torch.ones(6, 5), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("target", ["input", "encoding", "trainable"])
+def test_lstm_target(target):
+    net = network({"text": (8,), "other": (6,)}, lstm_modalities=("text",), lstm_dim=10, lstm_target=target)
+    inputs = batch({"text": (8,), "other": (6,)})
+    output = net(inputs)[0]
+    width = 8 if target == "input" else 10
+    assert output.reconstruction["text"].shape[-1] == output.target["text"].shape[-1] == width
+    assert output.target["text"].requires_grad is (target == "trainable")
+
+
+def test_masked_steps_change_nothing_for_valid_ones():
+    inputs = batch()
+    masks = {m: torch.ones(6, 5, dtype=torch.bool) for m in SHAPES}
+    masks["third"][:, 3:] = False
+    changed = dict(inputs, third=inputs["third"].clone())
+    changed["third"][:, 3:] = 50.0
+    net = network().eval()
+    with torch.no_grad():
+        torch.manual_seed(3)
+        one, parts = net.losses(net(inputs, masks))
+        torch.manual_seed(3)
+        two, _ = net.losses(net(changed, masks))
+    torch.testing.assert_close(one, two)
+    included = network(padding="included").eval()
+    with torch.no_grad():
+        torch.manual_seed(3)
+        three, _ = included.losses(included(changed, masks))
+    assert abs(three - one) > 1
+
+
+def test_masked_mse_counts_valid_steps_only():
+    target = torch.zeros(2, 3, 4)
+    prediction = torch.ones(2, 3, 4)
+    mask = torch.tensor([[True, False, False], [False, False, False]])
+    prediction[0, 0] = 2.0
+    assert masked_mse(prediction, target, mask) == 4.0
+
+
+def test_encode_reads_what_forward_reads():
+    net = network().eval()
+    inputs = batch()
+    outputs = net(inputs)
+    for output, (_, general, summary) in zip(outputs, net.encode(inputs), strict=True):
+        for m in SHAPES:
+            torch.testing.assert_close(general[m], output.general[m])
+            torch.testing.assert_close(summary[m], output.summary[m])
+    alone = list(net.encode({"third": inputs["third"]}))
+    torch.testing.assert_close(alone[1][1]["third"], outputs[1].general["third"])
+
+
+def test_club_and_main_parameters_are_a_partition():
+    net = network()
+    club, main = net.club_parameters(), net.main_parameters()
+    assert club and main
+    assert len(club) + len(main) == len(list(net.parameters()))
+    clipped = {id(p) for module in net.modules_to_clip() for p in module.parameters()}
+    assert clipped == {id(p) for p in main}

@@ -1,0 +1,163 @@
+"""The CodeTable says what the model says, and is complete or absent."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from srcid.codes import CodeTable, CodeTableError, encode
+from srcid.features import FeatureStore
+from srcid.model.network import SRCID
+from tests.helpers import tiny_params, tiny_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    draw = np.random.default_rng(0)
+    masks = {"third": np.ones((40, 6), bool)}
+    masks["third"][draw.integers(40, size=10), -1] = False
+    return tiny_store(tmp_path_factory.mktemp("store") / "tiny", masks=masks)
+
+
+def network(store, **changes):
+    torch.manual_seed(0)
+    net = SRCID(store.shapes, tiny_params(**changes))
+    batch = {m: torch.from_numpy(x) for m, x in store.batch(store.splits["train"]).items()}
+    net(batch)  # in training mode, so that codebooks start at the data
+    return net.eval()
+
+
+def reference(net, store):
+    batch = {m: torch.from_numpy(x) for m, x in store.batch(np.arange(store.clips)).items()}
+    with torch.no_grad():
+        return net(batch, {m: torch.from_numpy(store.masks[m].copy()) for m in batch})
+
+
+@pytest.mark.parametrize("quantizer", ["vq", "rvq", "fsq", "identity"])
+@pytest.mark.parametrize("projection", [True, False])
+def test_table_equals_the_network(store, tmp_path, quantizer, projection):
+    net = network(store, quantizer=quantizer, stages=3, fsq_projection=projection)
+    table = encode(net, store, tmp_path / "codes", batch_size=7)
+    outputs = reference(net, store)
+    for k, output in enumerate(outputs, 1):
+        for m in store.modalities:
+            valid = store.masks[m]
+            expected = output.quantized.quantized[m].numpy()
+            np.testing.assert_allclose(table.quantized(k, m)[valid], expected[valid], atol=1e-5)
+            assert (table.quantized(k, m)[~valid] == 0).all()
+            codes = table.codes(k, m)
+            assert codes.shape == (40, 6, table.stages)
+            np.testing.assert_array_equal(codes[valid], output.quantized.codes[m].numpy()[valid])
+            assert (codes[~valid] == -1).all()
+            rows, general = table.general(k, m)
+            np.testing.assert_array_equal(rows, np.arange(40))
+            np.testing.assert_allclose(general[valid], output.general[m].numpy()[valid], atol=1e-5)
+            gap = np.linalg.norm(output.general[m].numpy() - expected, axis=-1)
+            np.testing.assert_allclose(table.distance(k, m)[valid], gap[valid], atol=1e-4)
+
+
+def test_second_choice_is_the_second_nearest(store, tmp_path):
+    net = network(store)
+    table = encode(net, store, tmp_path / "codes")
+    z = np.asarray(table.general(1, "first")[1], np.float64)
+    gaps = np.linalg.norm(z[:, :, None] - table.codebook(1)[0].astype(np.float64), axis=-1)
+    order = np.argsort(gaps, axis=-1)
+    np.testing.assert_array_equal(table.codes(1, "first")[..., 0], order[..., 0])
+    np.testing.assert_array_equal(table.second(1, "first"), order[..., 1])
+
+
+def test_joint_symbols_number_combinations_alike_in_all_modalities(store, tmp_path):
+    table = encode(network(store, quantizer="rvq", stages=2), store, tmp_path / "codes")
+    symbol, codes = {}, {}
+    for m in store.modalities:
+        for s, c in zip(table.code(1, m).ravel(), table.codes(1, m).reshape(-1, 2), strict=True):
+            assert symbol.setdefault(tuple(c), s) == s
+            assert codes.setdefault(s, tuple(c)) == tuple(c)
+    assert symbol.get((-1, -1)) == -1
+    assert table.symbols(1) == len(symbol) - 1
+
+
+def test_evaluating_leaves_codebooks_bit_identical(store, tmp_path):
+    net = network(store)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    encode(net, store, tmp_path / "codes")
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert not net.training
+
+
+def test_train_mode_reads_noisy_codes_and_still_keeps_codebooks(store, tmp_path):
+    net = network(store, encode_mode="train", dropout=0.5)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    noisy = encode(net, store, tmp_path / "noisy")
+    again = encode(net, store, tmp_path / "again")
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    np.testing.assert_array_equal(noisy.codes(1, "first"), again.codes(1, "first"))
+    clean = encode(network(store, dropout=0.5), store, tmp_path / "clean")
+    assert (noisy.codes(1, "first") != clean.codes(1, "first")).any()
+
+
+def test_a_sample_of_continuous_features(store, tmp_path):
+    table = encode(network(store, keep_features=9), store, tmp_path / "codes")
+    rows, values = table.specific(2, "second")
+    assert len(rows) == len(values) == 9 and (np.diff(rows) > 0).all()
+    full = encode(network(store), store, tmp_path / "full")
+    np.testing.assert_allclose(values, full.specific(2, "second")[1][rows], atol=1e-6)
+    none = encode(network(store, keep_features=0), store, tmp_path / "none")
+    with pytest.raises(CodeTableError, match="keep_features above 0"):
+        none.general(1, "first")
+
+
+def test_labels_ids_splits_travel(store, tmp_path):
+    table = encode(network(store), store, tmp_path / "codes")
+    np.testing.assert_array_equal(table.labels["event"], store.labels["event"])
+    assert table.label_info == store.label_info
+    assert list(table.ids) == list(store.ids)
+    assert {k: list(v) for k, v in table.splits.items()} == {k: list(v) for k, v in store.splits.items()}
+    assert table.checksum == store.checksum and table.params["codebook_size"] == 12
+
+
+def test_a_store_with_fewer_modalities_can_be_encoded(store, tmp_path):
+    net = network(store)
+    only = FeatureStore.create(
+        tmp_path / "only", features={"third": np.asarray(store.features["third"])}, splits={"test": np.arange(40)},
+        masks={"third": store.masks["third"]}, evaluation_only=True,
+    )  # fmt: skip
+    table = encode(net, only, tmp_path / "codes")
+    assert table.modalities == ("third",)
+    whole = encode(net, store, tmp_path / "whole")
+    np.testing.assert_array_equal(table.codes(2, "third"), whole.codes(2, "third"))
+
+
+def test_refusals(store, tmp_path):
+    net = network(store)
+    other = tiny_store(tmp_path / "other", grid=False)
+    with pytest.raises(CodeTableError, match=r"'second' has shape \(8,\)"):
+        encode(net, other, tmp_path / "codes")
+    assert not (tmp_path / "codes").exists()
+    with pytest.raises(CodeTableError, match="no code table"):
+        CodeTable.open(tmp_path)
+    table = encode(net, store, tmp_path / "codes")
+    with pytest.raises(CodeTableError, match="layer 3"):
+        table.codes(3, "first")
+    with pytest.raises(CodeTableError, match="'audio' is not there"):
+        table.codes(1, "audio")
+    identity = encode(network(store, quantizer="identity"), store, tmp_path / "identity")
+    with pytest.raises(CodeTableError, match="no codes"):
+        identity.code(1, "first")
+    manifest = json.loads((tmp_path / "codes/manifest.json").read_text())
+    (tmp_path / "codes/manifest.json").write_text(json.dumps(manifest | {"version": 99}))
+    with pytest.raises(CodeTableError, match="99"):
+        CodeTable.open(tmp_path / "codes")
+
+
+def test_reading_needs_no_torch(store, tmp_path):
+    encode(network(store), store, tmp_path / "codes")
+    code = (
+        "import sys; from srcid.codes import CodeTable; "
+        f"t = CodeTable.open({str(tmp_path / 'codes')!r}); t.quantized(1, 'first'); t.code(2, 'third'); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

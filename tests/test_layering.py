@@ -1,0 +1,36 @@
+"""Every room knows only the rooms before it, and importing any of the light ones is cheap."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "plotly", "umap", "sklearn", "pandas", "papermill", "openTSNE", "ipywidgets", "matplotlib")
+LIGHT = (
+    "params",
+    "features",
+    "codes",
+    "diagnostics",
+    "evaluation",
+    "plots",
+    "widgets",
+    "runs",
+    "report",
+    "__main__",
+)
+
+
+def test_the_layers_hold():
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "3 kept, 0 broken" in found.stdout
+
+
+def test_importing_the_light_rooms_is_cheap():
+    names = ", ".join(["srcid", *(f"srcid.{room}" for room in LIGHT)])
+    code = f"import {names}, sys; print([m for m in {HEAVY} if m in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr

@@ -1,0 +1,463 @@
+"""Run folders, their identity and table; parameter checks; headless execution."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+from srcid import runs
+from srcid.params import ParameterError, Params, resolve
+from tests.notebook_maker import make_notebook
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    """A project folder of its own for every test."""
+    for name in ("SRCID_RUN", "SRCID_RUNS", "SRCID_HEADLESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SRCID_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(project):
+    return make_notebook(project / "notebooks" / "tiny.ipynb", "print(count)")
+
+
+# --- places and identity ---
+
+
+def test_home_is_the_nearest_folder_of_this_project(tmp_path, monkeypatch):
+    monkeypatch.delenv("SRCID_HOME")
+    inner = tmp_path / "project" / "other" / "deep"
+    inner.mkdir(parents=True)
+    (tmp_path / "project" / "pyproject.toml").write_text('[project]\nname = "srcid"\n')
+    (tmp_path / "project" / "other" / "pyproject.toml").write_text('[project]\nname = "another"\n')
+    monkeypatch.chdir(inner)
+    assert runs.home() == tmp_path / "project"
+    assert runs.root() == tmp_path / "project" / "runs"
+    monkeypatch.setenv("SRCID_RUNS", str(tmp_path / "elsewhere"))
+    assert runs.root() == tmp_path / "elsewhere"
+    assert runs.stores() == tmp_path / "project" / "data" / "stores" and runs.stores().is_dir()
+
+
+def test_home_without_a_project_is_here(tmp_path, monkeypatch):
+    monkeypatch.delenv("SRCID_HOME")
+    (tmp_path / "pyproject.toml").write_text("not = [toml")
+    assert runs.home() == tmp_path
+
+
+def test_identity_depends_on_parameters_data_and_code_and_on_nothing_else():
+    params = {"lr": 0.1, "layers": 2}
+    same = runs.identity(params, "abc", "1")
+    assert same == runs.identity(dict(reversed(params.items())), "abc", "1")
+    others = [
+        runs.identity(params | {"lr": 0.2}, "abc", "1"),
+        runs.identity(params, "abd", "1"),
+        runs.identity(params, "abc", "2"),
+    ]
+    assert len({same, *others}) == 4
+    assert runs.identity(params, "abc") == runs.identity(params, "abc", runs.code_version())
+
+
+def test_code_version_follows_the_sources(tmp_path):
+    copy = tmp_path / "srcid"
+    subprocess.run(["cp", "-r", str(Path(runs.__file__).parents[1]), str(copy)], check=True)
+
+    def version():
+        code = "from srcid import runs; print(runs.__file__, runs.code_version())"
+        found = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        where, version = found.stdout.split()
+        assert Path(where).is_relative_to(tmp_path)
+        return version
+
+    before = version()
+    assert before == version() == runs.code_version()
+    (copy / "params.py").write_text((copy / "params.py").read_text() + "\n# another\n")
+    assert version() != before
+
+
+# --- folders ---
+
+
+def test_the_same_request_opens_the_same_folder():
+    run = runs.Run.create_or_open("a-run", "02_train", resolve(seed=3))
+    assert (run.checkpoint.is_dir(), run.codes.is_dir(), run.figures.is_dir()) == (True, True, True)
+    assert Params(**run.params) == resolve(seed=3)
+    (run.checkpoint / "weights").write_text("kept")
+    again = runs.Run.create_or_open("a-run", "02_train", resolve(seed=3))
+    assert again == run and (again.checkpoint / "weights").read_text() == "kept"
+    assert runs.Run.open("a-run") == runs.Run.open(run.folder) == run
+    assert not [p for p in runs.root().iterdir() if p.name.startswith(".")]
+
+
+def test_a_folder_of_another_run_is_refused():
+    runs.Run.create_or_open("a-run", "02_train", resolve(seed=3))
+    with pytest.raises(runs.RunError, match="belongs to another run"):
+        runs.Run.create_or_open("a-run", "02_train", resolve(seed=4))
+    with pytest.raises(runs.RunError, match="belongs to another run"):
+        runs.Run.create_or_open("a-run", "02_train", resolve(seed=3), checksum="other data")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "with space"])
+def test_bad_names_are_refused(name):
+    with pytest.raises(runs.RunError, match="cannot name a run"):
+        runs.Run.create_or_open(name, "02_train", {})
+
+
+def test_foreign_damaged_and_later_folders_are_refused():
+    (runs.root() / "foreign").mkdir(parents=True)
+    with pytest.raises(runs.RunError, match="no run folder"):
+        runs.Run.create_or_open("foreign", "02_train", {})
+    run = runs.Run.create_or_open("later", "02_train", {})
+    run.write("status.json", run.status | {"version": 99})
+    with pytest.raises(runs.RunError, match="srcid-run 99"):
+        runs.Run.open("later")
+    (run.folder / "status.json").write_text('{"format": "srci')
+    with pytest.raises(runs.RunError, match="damaged"):
+        runs.Run.open("later")
+    (run.folder / "status.json").write_text("[]")
+    with pytest.raises(runs.RunError, match="found list, need an object"):
+        runs.Run.open("later")
+
+
+def test_status_says_what_happened_and_when():
+    run = runs.Run.create_or_open("a-run", "02_train", {})
+    assert run.status["status"] == "created"
+    run.mark("running")
+    run.mark("failed", error="ValueError: no")
+    assert (run.status["status"], run.status["error"]) == ("failed", "ValueError: no")
+    assert run.status["created"] <= run.status["started"] <= run.status["ended"]
+    run.finish()
+    assert (run.status["status"], run.status["error"]) == ("finished", None)
+
+
+def test_a_json_file_is_never_half_written():
+    run = runs.Run.create_or_open("a-run", "02_train", {})
+    run.write("scores.json", {"accuracy": 1})
+    with pytest.raises(TypeError):
+        run.write("scores.json", {("not", "json"): 1})
+    assert run.read("scores.json") == {"accuracy": 1}
+    assert sorted(p.name for p in run.folder.iterdir() if p.is_file()) == [
+        "params.json",
+        "scores.json",
+        "status.json",
+    ]
+
+
+def test_figures_come_back_as_they_were():
+    import plotly.graph_objects as go
+
+    run = runs.Run.create_or_open("a-run", "02_train", {})
+    figure = go.Figure(go.Scatter(x=[1, 2], y=[3.5, 4]), layout={"title": {"text": "curve"}})
+    path = run.save_figure(figure, "curve")
+    content = json.loads(path.read_text())
+    assert (path, content["format"], content["name"]) == (run.figures / "curve.json", "srcid-figure", "curve")
+    assert run.load_figure("curve").to_dict() == figure.to_dict()
+    with pytest.raises(runs.RunError, match=r"no figures/other\.json"):
+        run.load_figure("other")
+
+
+# --- the run a notebook works in ---
+
+
+def test_by_hand_a_notebook_finds_its_folder_again():
+    store = SimpleNamespace(path=Path("data/stores/x"), checksum="c" * 64)
+    run = runs.current("02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic")
+    assert run.name.startswith("02_train-demo-synthetic-s2-") and run.status["status"] == "running"
+    assert run.read("store.json") == {"path": "data/stores/x", "checksum": "c" * 64}
+    assert run == runs.current(
+        "02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic"
+    )
+    store.checksum = "d" * 64
+    assert run != runs.current(
+        "02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic"
+    )
+
+
+def test_under_a_launcher_a_notebook_takes_the_launchers_folder(monkeypatch):
+    made = runs.Run.create_or_open("made", "02_train", {"seed": 1})
+    monkeypatch.setenv("SRCID_RUN", str(made.folder))
+    store = SimpleNamespace(path=Path("s"), checksum="c" * 64)
+    assert runs.current("02_train", params=resolve(seed=1), store=store) == made and runs.headless()
+    assert made.status["checksum"] == "c" * 64 and Params(**made.params) == resolve(seed=1)
+    store.checksum = "d" * 64
+    with pytest.raises(runs.RunError, match="begun on other data"):
+        runs.current("02_train", params=resolve(seed=1), store=store)
+
+
+def test_latest_is_the_run_that_finished_last():
+    with pytest.raises(runs.RunError, match="no finished run of 02_train"):
+        runs.latest("02_train")
+    first = runs.Run.create_or_open("z", "02_train", {"seed": 0})
+    second = runs.Run.create_or_open("a", "02_train", {"seed": 1})
+    runs.Run.create_or_open("m", "02_train", {"seed": 2}).mark("running")
+    runs.Run.create_or_open("n", "01_data", {}).finish()
+    first.finish()
+    time.sleep(0.01)
+    second.finish()
+    assert runs.latest("02_train") == second
+
+
+# --- table ---
+
+
+def test_table_shows_status_scores_and_the_parameters_that_differ():
+    first = runs.Run.create_or_open("a", "02_train", resolve(seed=0))
+    first.mark("running")
+    first.write("scores.json", {"accuracy": 0.5})
+    first.finish()
+    runs.Run.create_or_open("b", "02_train", resolve(seed=1, beta=0.5)).mark("running")
+    table = runs.table().set_index("run")
+    assert set(table.columns[4:]) == {"beta", "seed", "score/accuracy"} and len(table.columns) == 7
+    assert list(table.status) == ["finished", "running"]
+    assert list(table.seed) == [0, 1] and table.loc["a", "score/accuracy"] == 0.5
+    assert table.loc["a", "seconds"] >= 0
+    assert list(runs.table("01_data").index) == []
+
+
+def test_table_reports_and_skips_what_is_no_run():
+    runs.Run.create_or_open("good", "02_train", {})
+    (runs.root() / "foreign").mkdir()
+    runs.Run.create_or_open("broken", "02_train", {}).write("status.json", [1])
+    bad = runs.Run.create_or_open("bad-scores", "02_train", {})
+    (bad.folder / "scores.json").write_text("{")
+    (runs.root() / "a-file.html").write_text("")
+    with pytest.warns(runs.RunWarning) as warned:
+        table = runs.table()
+    assert list(table.run) == ["good"]
+    assert set(table.attrs["skipped"]) == {"foreign", "broken", "bad-scores"} and len(warned) == 3
+
+
+def test_a_run_whose_process_is_gone_is_interrupted():
+    run = runs.Run.create_or_open("a", "02_train", {})
+    run.mark("running")
+    assert list(runs.table().status) == ["running"]
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    run.write("status.json", run.status | {"pid": gone.pid})
+    assert list(runs.table().status) == ["interrupted"]
+
+
+# --- parameters ---
+
+
+def test_words_become_the_declared_types(tiny):
+    words = dict(count="7", rate="1", quick="true", sizes="4,5", data="digits", seed="2")
+    found = runs.check_parameters(tiny, words)
+    assert found == dict(count=7, rate=1.0, quick=True, sizes=[4, 5], data="digits", seed=2)
+    assert [type(found[n]) for n in ("count", "rate", "quick")] == [int, float, bool]
+
+
+def test_fields_of_params_go_into_options(tiny):
+    found = runs.check_parameters("tiny", dict(beta="0.5", club_off="1,2", quantizer="rvq", cpc_horizon=2))
+    assert found == {"options": {"beta": 0.5, "club_off": [1, 2], "quantizer": "rvq", "cpc_horizon": 2}}
+    assert runs.check_parameters("tiny", {"options": '{"beta": 0.5}', "lr": "0.1"}) == {
+        "options": {"beta": 0.5, "lr": 0.1}
+    }
+    assert runs.check_parameters("tiny", {}) == {}
+
+
+def test_all_problems_are_reported_at_once(tiny):
+    values = dict(cuont=1, rate="fast", quick=3, bta=1, lr=0, seed=-1, options={"count": 2}, preset="demmo")
+    with pytest.raises(ParameterError) as caught:
+        runs.check_parameters("tiny", values)
+    message = str(caught.value)
+    for part in (
+        "'cuont' is no parameter of tiny (did you mean 'count'?)",
+        "'bta' is no parameter of tiny (did you mean 'beta'?)",
+        "rate='fast': input should be a valid number",
+        "quick=3: input should be a valid boolean",
+        "lr=0: input should be greater than 0",
+        "seed=-1: input should be greater than or equal to 0",
+        "options names 'count', a parameter of the notebook itself",
+        "preset 'demmo' is unknown (did you mean 'demo'?)",
+    ):
+        assert part in message
+    assert message.count("\n  - ") == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("count", 1.5), ("count", True), ("count", "1.5"), ("data", 3), ("options", "[1]"), ("rate", None)],
+)
+def test_wrong_types_are_refused(tiny, name, value):
+    with pytest.raises(ParameterError, match=f"{name}="):
+        runs.check_parameters("tiny", {name: value})
+
+
+def test_rules_between_parameters_are_checked_too(tiny):
+    with pytest.raises(ParameterError, match="dim=30 is not divisible by heads=4"):
+        runs.check_parameters("tiny", {"dim": "30"})
+
+
+def test_a_notebook_without_options_takes_only_its_own_names(project):
+    make_notebook(project / "notebooks" / "plain.ipynb", parameters='data: str = "x"\nfsdd: str = ""')
+    with pytest.raises(ParameterError, match="'beta' is no parameter of plain"):
+        runs.check_parameters("plain", {"beta": "0.5"})
+
+
+def test_a_job_gives_each_notebook_what_it_has(project, tiny):
+    make_notebook(project / "notebooks" / "plain.ipynb", parameters='data: str = "x"\nfsdd: str = ""')
+    own = runs.check_job(["plain", "tiny"], dict(data="digits", fsdd="somewhere", seed="1", beta="0.5"))
+    assert own == [
+        dict(data="digits", fsdd="somewhere"),
+        dict(data="digits", seed=1, options={"beta": 0.5}),
+    ]
+    with pytest.raises(
+        ParameterError, match=r"'fssd' is no parameter of plain or tiny \(did you mean 'fsdd'\?\)"
+    ):
+        runs.check_job(["plain", "tiny"], dict(fssd="x"))
+
+
+def test_relative_paths_survive_the_change_of_folder(project, tiny):
+    (project / "recordings" / "all").mkdir(parents=True)
+    assert runs.check_parameters("tiny", {"data": "recordings/all"}) == {
+        "data": str(project / "recordings" / "all")
+    }
+    assert runs.check_parameters("tiny", {"data": "recordings"}) == {"data": "recordings"}
+
+
+def test_notebooks_are_found_by_name_and_path(project, tiny, monkeypatch):
+    for name in ("tiny", "tiny.ipynb", "notebooks/tiny.ipynb", "notebooks/tiny.py", tiny, str(tiny)):
+        assert runs.find_notebook(name) == tiny
+    with pytest.raises(runs.RunError, match=r"no notebook 'tinny' \(did you mean 'tiny'\?\)"):
+        runs.find_notebook("tinny")
+
+
+# --- executing (each starts a kernel) ---
+
+
+def test_execute_keeps_everything_in_the_run_folder(project):
+    make_notebook(
+        project / "notebooks" / "whole.ipynb",
+        "from srcid import runs\nfrom srcid.params import resolve\nimport os",
+        "params = resolve(preset, seed=seed, **options)\nrun = runs.current('whole', params=params)",
+        "## Measuring",
+        "run.write('scores.json', {'beta': params.beta, 'count': count})",
+        "print(os.environ['PLOTLY_RENDERER'], os.path.basename(os.getcwd()), runs.headless(), sizes)",
+        "import ipywidgets\nipywidgets.IntSlider()",
+    )
+    stream = io.StringIO()
+    run = runs.execute("whole", {"count": "5", "beta": "0.75", "sizes": "3,4"}, stream=stream)
+    assert run.name.startswith("whole-demo-synthetic-s0-") and run.status["status"] == "finished"
+    assert run.read("scores.json") == {"beta": 0.75, "count": 5}
+    assert Params(**run.params) == resolve(beta=0.75)
+    assert run.status["values"]["count"] == 5 and run.status["values"]["rate"] == 0.5
+    text = run.notebook.read_text()
+    assert "plotly_mimetype notebooks True [3, 4]" in text
+    assert "application/vnd.jupyter.widget-state+json" not in text
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 6 and all("/6  " in line and " s" in line for line in lines)
+    assert sum("Measuring" in line for line in lines) == 3 and "\r" not in stream.getvalue()
+    assert runs.execute("whole", {"sizes": (3, 4), "beta": 0.75, "count": 5}, stream=io.StringIO()) == run
+
+
+def test_a_failing_cell_leaves_the_notebook_and_a_readable_error(project):
+    make_notebook(project / "notebooks" / "bad.ipynb", "## Dividing", "1 / (count - 3)", "print('never')")
+    stream = io.StringIO()
+    with pytest.raises(runs.RunFailed) as caught:
+        runs.execute("bad", run_name="mine", stream=stream)
+    run = caught.value.run
+    assert run.name == "mine" and run.status["status"] == "failed"
+    assert run.status["error"] == "ZeroDivisionError: division by zero"
+    message = str(caught.value)
+    assert message.startswith("bad stopped in 'Dividing': ZeroDivisionError: division by zero")
+    assert "1 / (count - 3)" in message and str(run.notebook) in message and "\x1b" not in message
+    outputs = [o for c in nbformat.read(run.notebook, as_version=4).cells for o in c.get("outputs", [])]
+    assert [o.ename for o in outputs if o.output_type == "error"] == ["ZeroDivisionError"]
+    assert stream.getvalue().rstrip().endswith("FAILED")
+
+
+def test_a_dying_kernel_ends_the_run(project):
+    make_notebook(project / "notebooks" / "dead.ipynb", "import os\nos.write(2, b'last words')\nos._exit(9)")
+    with pytest.raises(runs.RunFailed, match="the kernel died") as caught:
+        runs.execute("dead", stream=io.StringIO())
+    assert caught.value.run.status["status"] == "failed"
+    assert "last words" in (caught.value.run.folder / "kernel.log").read_text()
+
+
+def test_nothing_starts_when_a_parameter_is_wrong(project, tiny):
+    with pytest.raises(ParameterError):
+        runs.execute("tiny", {"count": "many"})
+    assert not runs.root().exists()
+
+
+def test_stopping_from_the_keyboard_lets_the_kernel_save(project):
+    make_notebook(
+        project / "notebooks" / "slow.ipynb",
+        "import os, pathlib, time\nrun = pathlib.Path(os.environ['SRCID_RUN'])",
+        textwrap.dedent(
+            """
+            try:
+                (run / "begun").write_text("")
+                time.sleep(60)
+            except KeyboardInterrupt:
+                time.sleep(0.5)
+                (run / "saved").write_text("")
+                raise
+            """
+        ),
+    )
+    command = [sys.executable, "-m", "srcid", "run", "slow", "--name", "slow"]
+    environment = {**os.environ, "SRCID_HOME": str(project)}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    folder, patience = project / "runs" / "slow", time.monotonic() + 60
+    while not (folder / "begun").exists():
+        assert time.monotonic() < patience and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in error and "stopped" in error
+    assert runs.Run.open(folder).status["status"] == "interrupted" and (folder / "saved").exists()
+
+
+def test_plain_papermill_works_as_well(project):
+    notebook = make_notebook(
+        project / "notebooks" / "hand.ipynb",
+        "from srcid import runs\nfrom srcid.params import resolve",
+        "run = runs.current('hand', params=resolve(preset, seed=seed, **options), preset=preset, data=data)",
+        "run.finish()",
+    )
+    environment = {**os.environ, "SRCID_HOME": str(project)}
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(notebook),
+        str(project / "out.ipynb"),
+        "-p",
+        "seed",
+        "4",
+    ]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    assert runs.latest("hand").name.startswith("hand-demo-synthetic-s4-")
+    assert runs.latest("hand").params["seed"] == 4
+
+
+def test_progress_tells_what_a_long_cell_says(tiny):
+    stream = io.StringIO()
+    progress = runs.Progress(tiny, stream)
+    cell = nbformat.read(tiny, as_version=4).cells[-1]
+    progress.cell_started(cell, 2)
+    progress.write("step 1\n")
+    assert stream.getvalue() == ""
+    progress.patience = 0.0
+    progress.write("step 2, 40 s left\nstep 3, 30 s left\n")
+    assert stream.getvalue().rstrip().endswith("… step 3, 30 s left")
+    progress.cell_ended(cell, 2, {"content": {"status": "ok"}})
+    assert len(stream.getvalue().splitlines()) == 2
