@@ -1,11 +1,12 @@
-"""Fitting all probes of a run as one stack, against a plain loop per direction that reads features each epoch.
+"""Fitting all probes of a run as one stack, against a plain loop per direction that reads its features anew.
 
     python benchmarks/evaluation.py [--clips 4000] [--dim 256] [--codes 400] [--epochs 10]
 
-Both sides fit the same probes on the same synthetic code table (noisy codes of events on background). The plain loop
-fits one probe for each task, direction and seed, and takes its batches from the quantised features, looked up anew
-every epoch. A loop that encodes anew would also pay for the model; that is left out, so the ratio is a lower bound.
-The loop is timed on one seed and two epochs and multiplied: its cost is the same for every seed and epoch.
+Both sides fit the same probes on the same synthetic code table (noisy codes of events on background). The
+plain loop fits one probe for each task, direction and seed, and takes its batches from the quantised
+features, looked up anew every epoch. A loop that encodes anew would also pay for the model; that is left
+out, so the ratio is a lower bound. The loop is timed on one seed and two epochs and multiplied: its cost
+is the same for every seed and epoch.
 """
 
 import argparse

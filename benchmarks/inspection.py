@@ -42,15 +42,17 @@ def make_table(folder, clips, steps=10, layers=2, modalities=("first", "second",
             np.save(folder / f"codebook_{layer}.npy", np.zeros((1, size, 8), np.float32))
     event = dict(name="event", kind="multilabel", level="step", classes=[str(c) for c in range(28)],
                  visible_in=list(modalities))  # fmt: skip
-    manifest = dict(format=FORMAT, version=VERSION, modalities=modalities, layers=layers, stages=1, sizes=[size],
-                    clips=clips, steps=steps, splits=[], labels={"event": event}, media=[], params={},
-                    store=dict(path="", checksum=""))  # fmt: skip
+    manifest = dict(
+        format=FORMAT, version=VERSION, modalities=modalities, layers=layers, stages=1, sizes=[size],
+        clips=clips, steps=steps, splits=[], labels={"event": event}, media=[], params={},
+        store=dict(path="", checksum=""),
+    )  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return CodeTable.open(folder)
 
 
 def time_usage(clips):
-    """Seconds (wall, processor) for usage, sharing and agreement of all layers, reading the table included."""
+    """Seconds (wall, processor) for usage, sharing and agreement of all layers, with reading the table."""
     import scipy.sparse
     import scipy.spatial.distance
     import scipy.special  # noqa: F401
@@ -68,7 +70,7 @@ def time_usage(clips):
 
 
 def make_points(n, width, clusters=400, seed=0):
-    """Features about as hard as trained ones: many overlapping clusters in some thirty dimensions, and noise."""
+    """Features about as hard as trained ones: overlapping clusters in some thirty dimensions, and noise."""
     draw = np.random.default_rng(seed)
     centres = draw.normal(size=(clusters, 30)) @ draw.normal(size=(30, width)) / np.sqrt(30)
     features = centres[draw.integers(clusters, size=n)] + 0.6 * draw.normal(size=(n, width))
@@ -136,7 +138,7 @@ def main():
         np.save(Path(folder) / "features.npy", features)
         graph = neighbour_graph(features, 10)
         print(f"\n{args.points:,} x {args.width}, fresh processes\n"
-              f"{'':12}{'wall s':>9}{'cpu s':>9}{'ratio':>9}   map: trustworthiness, neighbours kept")  # fmt: skip
+              f"{'':12}{'wall s':>9}{'cpu s':>9}{'ratio':>9}   trustworthiness, neighbours kept")  # fmt: skip
         for method, ways in runs.items():
             first = None
             for how in ways:

@@ -1,3 +1,18 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Training: codes that several modalities share
 #
@@ -24,7 +39,7 @@ from IPython.display import display
 
 from srcid import plots, runs
 from srcid.codes import encode
-from srcid.diagnostics import agreement, code_usage, sharing
+from srcid.diagnostics import code_agreement, code_usage, sharing
 from srcid.evaluation import fit_probes, paper_table, probe_summary
 from srcid.features import open_data
 from srcid.params import resolve
@@ -133,7 +148,7 @@ run.save_figure(usage, "usage")
 usage
 
 # %%
-pairs = [(k, p) for k in layers for p in agreement(table, k, clips="test").pairs if p.where == "all"]
+pairs = [(k, p) for k in layers for p in code_agreement(table, k, clips="test").pairs if p.where == "all"]
 pd.DataFrame(
     {
         "layer": k,
@@ -178,8 +193,9 @@ for task, part in codes.groupby("task", sort=False):
     above = (across["clip_low"] > across["chance"]).sum()
     print(
         f"{task}: on modalities it has never seen, a probe reaches {across['score'].mean():.1f} % "
-        f"({across['score'].min():.1f} to {across['score'].max():.1f} %), on its own {within['score'].mean():.1f} %; "
-        f"chance is {part['chance'].iloc[0]:.1f} %, and {above} of {len(across)} directions lie surely above it"
+        f"({across['score'].min():.1f} to {across['score'].max():.1f} %), "
+        f"on its own {within['score'].mean():.1f} %; chance is {part['chance'].iloc[0]:.1f} %, "
+        f"and {above} of {len(across)} directions lie surely above it"
     )
 
 # %%
@@ -188,9 +204,10 @@ means = means.reindex(columns=["all", "only1", "continuous"])
 for task in summary["task"].unique():
     across, within = means.loc[task, False], means.loc[task, True]
     print(
-        f"{task}: codes of later layers add {across['all'] - across['only1']:+.1f} points across modalities and "
-        f"{within['all'] - within['only1']:+.1f} within; quantising adds "
-        f"{across['all'] - across['continuous']:+.1f} across and {within['all'] - within['continuous']:+.1f} within"
+        f"{task}: codes of later layers add {across['all'] - across['only1']:+.1f} points across modalities "
+        f"and {within['all'] - within['only1']:+.1f} within; quantising adds "
+        f"{across['all'] - across['continuous']:+.1f} across "
+        f"and {within['all'] - within['continuous']:+.1f} within"
     )
 
 # %%

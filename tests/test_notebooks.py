@@ -11,6 +11,7 @@ import pytest
 
 from srcid import runs
 from srcid.__main__ import MAIN_JOB
+from srcid.params import Params
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 KNOWN_TAGS = {
@@ -69,6 +70,8 @@ def test_the_first_code_cell_holds_the_parameters_as_papermill_reads_them(name):
     assert runs.check_parameters(name, {}) == {}
     names = {form.fullmatch(line)[1] for line in lines}
     assert "data" in names and ("options" not in names or {"preset", "seed"} <= names)
+    # one word, one meaning: any other field of Params is reached through options
+    assert names & set(Params.model_fields) <= {"seed"}
 
 
 @NAMES

@@ -395,7 +395,8 @@ def test_nothing_starts_when_a_parameter_is_wrong(project, tiny):
     assert not runs.root().exists()
 
 
-def test_stopping_from_the_keyboard_lets_the_kernel_save(project):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_lets_the_kernel_save(project, how):
     make_notebook(
         project / "notebooks" / "slow.ipynb",
         "import os, pathlib, time\nrun = pathlib.Path(os.environ['SRCID_RUN'])",
@@ -420,7 +421,7 @@ def test_stopping_from_the_keyboard_lets_the_kernel_save(project):
     while not (folder / "begun").exists():
         assert time.monotonic() < patience and process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in error and "stopped" in error
     assert runs.Run.open(folder).status["status"] == "interrupted" and (folder / "saved").exists()

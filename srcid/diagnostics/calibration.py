@@ -66,8 +66,7 @@ def club_limit(dim: int, nats: float) -> float:
     """What CLUB gives for such a pair when q is the true conditional: dim rho^2 / (1 - rho^2).
 
     It exceeds the truth by the divergence of the product of marginals from the joint, without bound as the
-    dependence
-    grows: CLUB far above the truth is the bound being loose, not an error of q.
+    dependence grows: CLUB far above the truth is the bound being loose, not an error of q.
     """
     return float(dim * np.expm1(2 * nats / dim))
 

@@ -1,10 +1,8 @@
-"""Clips as the unit of measurement: checks, an order that no caller can influence, three-way splits and
-scaling.
+"""Clips as the unit of measurement: checks, an order no caller can influence, three-way splits, scaling.
 
 The steps of a clip resemble each other, so whatever is fitted, stopped and scored is divided by *clips*.
-Splits are
-drawn after the clips were put in the order of their content: shuffling the input clips (both sides together)
-changes no result.
+Splits are drawn after the clips were put in the order of their content: shuffling the input clips (both sides
+together) changes no result.
 """
 
 from __future__ import annotations
@@ -29,9 +27,7 @@ def complain(problems: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two variables, as clips: ``values`` is float64 [n,T,d], or int64 [n,T] where it is
-    ``discrete``.
-    """
+    """One of the two variables: ``values`` is float64 [n,T,d], or int64 [n,T] where it is ``discrete``."""
 
     values: np.ndarray
     discrete: bool

@@ -160,8 +160,8 @@ def repeat(
 ) -> Estimate:
     """Run one estimator over seeds and permuted clips, and put the result together.
 
-    ``run(x, y, mask, seed)`` returns ``value``, ``replicates`` (resampled values), and optionally ``cap``,
-    ``flags``, ``detail`` and ``curve``.
+    ``run(x, y, mask, seed)`` returns ``value``, ``replicates`` (resampled values, or a function that draws
+    them, which null runs never call), and optionally ``cap``, ``flags``, ``detail`` and ``curve``.
     """
     runs = [run(x, y, mask, settings.seed + i) for i in range(seeds or settings.seeds)]
     null = [
@@ -176,7 +176,8 @@ def collect(
 ) -> Estimate:
     """Put the runs of one estimator together: mean over seeds, interval over seeds and resampled clips."""
     tail = (1 - settings.level) / 2
-    low, high = np.quantile(np.concatenate([r["replicates"] for r in runs]), [tail, 1 - tail])
+    draws = [r["replicates"]() if callable(r["replicates"]) else r["replicates"] for r in runs]
+    low, high = np.quantile(np.concatenate(draws), [tail, 1 - tail])
     values = np.array([r["value"] for r in runs])
     details = [r.get("detail", {}) for r in runs]
     flags = dict.fromkeys(flag for r in runs for flag in r.get("flags", ()))  # each once, in order

@@ -147,11 +147,9 @@ def judge(lower: Estimate, independent: Estimate, upper: Estimate) -> tuple[bool
     if lower.interval[0] > upper.interval[1]:
         why = "the upper bound holds only for the true conditional, and its q is not it"
         if upper.detail.get("saturated", 0) > 0.01:
-            why = (
-                f"{upper.detail['saturated']:.0%} of q's log-variances are saturated, the upper bound is void"
-            )
+            why = f"{upper.detail['saturated']:.0%} of q's log-variances are saturated: the bound is void"
         elif residual is not None and residual > 1.5:
-            why = f"q is overconfident on new clips ({residual:.1f} times its variance), the upper bound is void"
+            why = f"q is overconfident ({residual:.1f} times its variance on new clips): the bound is void"
         elif skill is not None and skill < lower.value / 2:
             why = (
                 f"q explains {skill:.2f} nats of the {lower.value:.2f} that the lower bound finds: "

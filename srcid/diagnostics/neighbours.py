@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from srcid.diagnostics.clips import InformationError, Scaler, Side, complain, split_clips
-from srcid.diagnostics.estimates import Estimate, Settings, mean_over_clips, repeat
+from srcid.diagnostics.estimates import Estimate, Settings, repeat
+
+GROUPS = 10  # of clips, left out in turn
 
 
 def ksg_terms(x: np.ndarray, y: np.ndarray, neighbours: int) -> np.ndarray:
@@ -58,6 +60,9 @@ def nearest_neighbours(x: Side, y: Side, mask: np.ndarray, settings: Settings) -
     ``detail`` has the share of variance kept, and a flag says when it is low.
     """
 
+    from scipy.special import digamma
+    from scipy.stats import t as student
+
     def run(x: Side, y: Side, mask: np.ndarray, seed: int) -> dict[str, Any]:
         rng = np.random.default_rng([seed, 5])
         fit = np.arange(len(mask))
@@ -70,39 +75,39 @@ def nearest_neighbours(x: Side, y: Side, mask: np.ndarray, settings: Settings) -
             scaler.apply(side.values[score]) if scaler else side.values[score]
             for side, scaler in zip((x, y), scalers, strict=True)
         ]
-        valid = mask[score]
-        terms = np.zeros(valid.shape)
-        used = np.zeros_like(valid)
-        for t in np.unique(np.linspace(0, valid.shape[1] - 1, min(8, valid.shape[1])).round().astype(int)):
-            rows = np.flatnonzero(valid[:, t])
-            if len(rows) <= settings.neighbours + 1:
-                continue
-            # ties (saturated or rounded features) break the continuity the estimator rests on
-            a, b = (
-                z[rows, t] + 1e-10 * rng.standard_normal(z[rows, t].shape) if z.ndim == 3 else z[rows, t]
-                for z in sides
-            )
-            kernel = ksg_category_terms if y.discrete else ksg_terms
-            terms[rows, t], used[rows, t] = kernel(a, b, settings.neighbours), True
+        # ties (saturated or rounded features) break the continuity the estimator rests on
+        sides = [z + 1e-10 * rng.standard_normal(z.shape) if z.ndim == 3 else z for z in sides]
+        terms, used = _terms(*sides, mask[score], settings.neighbours)
         if not used.any():
             complain(
                 [f"no step has more than {settings.neighbours + 1} valid clips; nearest neighbours need more"]
             )
-        from scipy.special import digamma
-
         kept = [s.explained if s else 1.0 for s in scalers]
         cap = float(digamma(used.sum(axis=0).max()) - digamma(settings.neighbours))
-        result = mean_over_clips(terms, used, settings, seed)
+        value = float(terms[used].mean())
+
+        def replicates():
+            group = rng.permutation(len(score)) % GROUPS
+            left = []
+            for g in range(GROUPS):
+                rest = group != g
+                some, valid = _terms(*(z[rest] for z in sides), mask[score][rest], settings.neighbours)
+                left.append(some[valid].mean() if valid.any() else value)
+            error = np.sqrt((GROUPS - 1) * np.var(left))
+            quantiles = (np.arange(settings.bootstrap) + 0.5) / settings.bootstrap
+            return value + error * student.ppf(quantiles, GROUPS - 1)
+
         flags = [
             f"{settings.projected} components hold {share:.0%} of the variance of {label}: "
-            "what the others carry "
-            "is not counted"
+            "what the others carry is not counted"
             for share, label in zip(kept, "xy", strict=True)
             if share < 0.9
         ]
-        if result["value"] > 0.8 * cap:
+        if value > 0.8 * cap:
             flags.append(f"near the most that {len(score)} clips can show ({cap:.1f} nats): likely too low")
-        return result | {
+        return {
+            "value": value,
+            "replicates": replicates,
             "cap": cap,
             "flags": flags,
             "detail": {"explained_x": kept[0], "explained_y": kept[1]},
@@ -122,6 +127,17 @@ def nearest_neighbours(x: Side, y: Side, mask: np.ndarray, settings: Settings) -
         settings,
         seeds=1 if settings.projection == "pca" or y.discrete else None,
     )
+
+
+def _terms(x: np.ndarray, y: np.ndarray, mask: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """Terms [n,T] of the estimate and where there are any, at up to 8 steps with enough valid clips."""
+    terms, used = np.zeros(mask.shape), np.zeros_like(mask)
+    kernel = ksg_category_terms if y.ndim == 2 else ksg_terms
+    for t in np.unique(np.linspace(0, mask.shape[1] - 1, min(8, mask.shape[1])).round().astype(int)):
+        rows = np.flatnonzero(mask[:, t])
+        if len(rows) > neighbours + 1:
+            terms[rows, t], used[rows, t] = kernel(x[rows, t], y[rows, t], neighbours), True
+    return terms, used
 
 
 def _projections(x: Side, y: Side, mask, fit, settings: Settings) -> list[Scaler | None]:

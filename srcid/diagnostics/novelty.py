@@ -28,14 +28,17 @@ class Addition:
     """What the codes of one layer say of a label that the codes of earlier layers do not, in bits a step.
 
     Attributes:
-        information: I(label; layer | given), adjusted for chance: 0 where the plug-in value is the mean of
-            the null, ``remaining`` where it says all that was left to say, in proportion between.
-        low, high: 95 % interval, from a jackknife over groups of clips.
+        information: I(label; layer | given), corrected for chance: the middle of ``plug_in`` - chance,
+            which is too low where the layer says nearly all, and (``plug_in`` - chance) / (1 - chance /
+            ``remaining``), the adjustment of the adjusted mutual information, which is too high between the
+            extremes. Chance is the mean of the null.
+        low, high: interval from one to the other, widened by 1.96 errors of a jackknife over groups of
+            clips.
         plug_in: the uncorrected value.
         null: values under permutation: codes of the layer moved between clips that agree in the given codes.
         p_value: of the plug-in value against the mean of the null, one-sided, normal with the jackknife's
             error and the null's spread together (the null alone is narrow: blocks of a clip move apart).
-        given_information: I(label; given) less its mean under permutation: what was known before.
+        given_information: I(label; given), corrected in the same way: what was known before.
         remaining: H(label | given), plug-in: what there was left to say.
     """
 
@@ -112,25 +115,26 @@ def addition(source: Any, label: str | StepLabel | None = None, layer: int = 2,
 
     draw = np.random.default_rng(seed)
     plug_in, known, remaining = _information(y, code, before)
+    total = remaining + known
     blocks, whole = _Blocks(clip, before), _Blocks(clip, np.zeros_like(before))
     null = np.array([_information(y, blocks.permute(code, draw), before)[0] for _ in range(permutations)])
     known_null = [_information(y, code, whole.permute(before, draw))[1] for _ in range(min(permutations, 10))]
     chance = float(null.mean())
-    scale = remaining / (remaining - chance) if remaining - chance > 1e-9 else 0.0
-    information = max(0.0, plug_in - chance) * scale
     spread = float(np.hypot(_jackknife(y, code, before, clip, draw), null.std()))
     p_value = float(stats.norm.sf((plug_in - chance) / spread)) if spread > 1e-9 else 1.0
-    half = 1.96 * spread * scale
+    least, most = _corrected(plug_in, chance, remaining)
+    known_least, known_most = _corrected(known, float(np.mean(known_null)), total)
     notes = [seen.note] if seen.note else []
-    if information > 0 and chance > 0.5 * plug_in:
+    if least > 0 and chance > 0.5 * plug_in:
         notes.append("more than half of the plug-in value is bias: read it with its null, or use more clips")
     if blocks.fixed > 0.5:
         notes.append(f"{blocks.fixed:.0%} of the steps found no partner to exchange, so the value is too low")
     return Addition(
-        layer=layer, given=given, modality=modality or POOLED, label=seen.name, information=information,
-        low=max(0.0, information - half), high=min(remaining, information + half), plug_in=plug_in, null=null,
-        p_value=p_value, given_information=max(0.0, known - float(np.mean(known_null))), remaining=remaining,
-        steps=len(y), clips=len(np.unique(clip)), notes=tuple(notes),
+        layer=layer, given=given, modality=modality or POOLED, label=seen.name,
+        information=(least + most) / 2, low=max(0.0, least - 1.96 * spread),
+        high=min(remaining, most + 1.96 * spread), plug_in=plug_in, null=null, p_value=p_value,
+        given_information=(known_least + known_most) / 2, remaining=remaining, steps=len(y),
+        clips=len(np.unique(clip)), notes=tuple(notes),
         params=dict(permutations=permutations, seed=seed),
     )  # fmt: skip
 
@@ -168,6 +172,12 @@ def _information(y: np.ndarray, code: np.ndarray, before: np.ndarray) -> tuple[f
     h_before, h_y_before, h_code_before, h_all = (_bits(v) for v in (before, by_y, by_code, by_both))
     gained = h_y_before + h_code_before - h_before - h_all
     return max(0.0, gained), max(0.0, _bits(y) + h_before - h_y_before), h_y_before - h_before
+
+
+def _corrected(plug_in: float, chance: float, most: float) -> tuple[float, float]:
+    """The plug-in value less chance, and the same in proportion to the room above chance."""
+    less = max(0.0, plug_in - chance)
+    return less, min(most, less * most / (most - chance)) if most - chance > 1e-9 else less
 
 
 def _bits(values: np.ndarray) -> float:

@@ -146,8 +146,8 @@ def codebook_points(table: Any, layer: int = 1, clips: Any = None) -> Points:
 def stratified(strata: np.ndarray, limit: int, seed: int = 0) -> np.ndarray:
     """Choose up to ``limit`` positions at random within strata, in proportion to their sizes; sorted.
 
-    Shares are rounded so that they add up to ``limit`` and every stratum keeps one position while there is
-    room.
+    What rounding down leaves goes to strata that have nothing yet, then to the largest remainders, ties at
+    random.
     """
     n = len(strata)
     if n <= limit:
@@ -155,10 +155,10 @@ def stratified(strata: np.ndarray, limit: int, seed: int = 0) -> np.ndarray:
     _, member, counts = np.unique(strata, return_inverse=True, return_counts=True)
     exact = counts * (limit / n)
     take = np.floor(exact).astype(int)
-    # empty strata first, then the largest remainders
-    order = np.lexsort((-(exact - take), take > 0))
+    draw = np.random.default_rng(seed)
+    order = np.lexsort((draw.random(len(counts)), -(exact - take), take > 0))
     take[order[: limit - take.sum()]] += 1
-    shuffled = np.random.default_rng(seed).permutation(n)
+    shuffled = draw.permutation(n)
     by_stratum = shuffled[np.argsort(member[shuffled], kind="stable")]
     rank = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.sort(by_stratum[rank < np.repeat(take, counts)])

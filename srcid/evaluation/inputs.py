@@ -136,6 +136,9 @@ class LookupInputs:
     ) -> None:
         self.books, self.places, self.codes, self.present = books, places, codes, present
         self.width = max(stop for _, stop in places)
+        steps = present.shape[-1]
+        small = torch.uint8 if steps < 256 else torch.int32
+        self.steps = torch.arange(steps, dtype=small, device=present.device)[:, None]
 
     def project(self, weight: torch.Tensor) -> list[torch.Tensor]:
         """Return E_j W for each book: ``[P, D, H]`` to ``[P, L_j, H]``."""
@@ -149,7 +152,7 @@ class LookupInputs:
             F.embedding(codes[..., j] + probe * table.shape[1], table.flatten(0, 1))
             for j, table in enumerate(projected)
         )
-        return reduce(torch.add, fetched)  # not sum(), whose first addition is to 0 and copies
+        return reduce(torch.add if torch.is_grad_enabled() else torch.Tensor.add_, fetched)
 
     def linear_max(
         self, projected: list[torch.Tensor], which: torch.Tensor, rows: torch.Tensor
@@ -158,11 +161,14 @@ class LookupInputs:
 
         Only winners receive a gradient, so they are found first without recording and fetched again with it.
         """
+        gradient = torch.is_grad_enabled()
         with torch.no_grad():
             values = _hide_absent(self.linear(projected, which, rows), self.present[which[:, None], rows])
-        if not torch.is_grad_enabled():
-            return values.amax(2)
-        step = values.max(2).indices
+            best = values.amax(2)
+            if not gradient:
+                return best
+            # the last step that reaches the maximum; a comparison is several times faster than argmax
+            step = ((values == best[:, :, None]) * self.steps).amax(2).long()
         codes = self.codes[which[:, None], rows]
         fetched = (table.gather(1, codes[..., j].gather(2, step)) for j, table in enumerate(projected))
         return reduce(torch.add, fetched)

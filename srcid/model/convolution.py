@@ -74,7 +74,7 @@ def multiply(left: Tensor, right: Tensor) -> Tensor:
     Large float32 products on a CPU go to oneDNN, which torch's matmul does not ask for them: on AMD
     processors it is twice as fast as the default library.
     """
-    large = left.shape[1] * right.shape[1] * right.shape[2] >= 2**18
+    large = left.shape[1] * right.shape[1] * right.shape[2] >= 2**22
     if not (large and _ONEDNN and left.dtype == right.dtype == torch.float32 and left.device.type == "cpu"):
         return torch.bmm(left, right)
     onednn = torch.ops.mkldnn._linear_pointwise
@@ -109,7 +109,7 @@ class _ToomCook(torch.autograd.Function):
     @staticmethod
     def pieces(points: int, columns: int, x: Tensor) -> int:
         """How many rows (or columns) of the weights to transform at a time."""
-        return max(64, PIECE // (points * columns * x.element_size()) // 64 * 64)
+        return max(64, PIECE // (points * columns * x.element_size()) // 32 * 32)
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)

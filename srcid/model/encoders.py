@@ -161,15 +161,14 @@ class LstmFrontend(nn.Module):
         """Encode ``[B, T, F]`` to ``[B, T, width]``; padded steps are skipped, wherever they stand."""
         if mask is None:
             return self.lstm(x)[0]
-        order = mask.int().argsort(1, descending=True, stable=True)[
-            ..., None
-        ]  # valid steps first, in their order
+        # Valid steps first, in their order: an LSTM packs prefixes only.
+        order = mask.int().argsort(dim=1, descending=True, stable=True)[..., None]
         lengths = mask.sum(1).clamp(min=1).cpu()
         packed = pack_padded_sequence(
             x.take_along_dim(order, 1), lengths, batch_first=True, enforce_sorted=False
         )
         y, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
-        return y.take_along_dim(order.argsort(1), 1).masked_fill(~mask[..., None], 0)
+        return y.take_along_dim(order.argsort(dim=1), 1).masked_fill(~mask[..., None], 0)
 
 
 def general_encoder(shape: Shape, params: ModelParams) -> TemporalEncoder | GridEncoder:

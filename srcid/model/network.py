@@ -141,7 +141,7 @@ class SemanticResidualLayer(nn.Module):
         for m, value in output.quantized.commitment.items():
             losses[f"commit/{k}/{m}"] = value
         if output.quantized.logits is not None:
-            losses[f"cmcm/{k}"] = code_matching_loss(output.quantized.logits, output.masks)
+            losses[f"cmcm/{k}"] = code_matching_loss(output.quantized.logits, output.masks, p.cmcm_form)
         if p.cpc_weight > 0:
             losses[f"cpc/{k}"] = self.cpc(output.general, masks=output.masks)
         if self.watches_club:

@@ -178,7 +178,7 @@ class IdentityQuantizer(Quantizer):
 def squared_distances(rows: Tensor, codebook: Tensor) -> Tensor:
     """Return ``||x - e||^2`` of rows ``[N, D]`` and codes ``[L, D]`` as ``[N, L]``, by one matrix product."""
     cross = torch.addmm(codebook.square().sum(1), rows, codebook.T, alpha=-2)
-    return cross + rows.square().sum(1, keepdim=True)
+    return cross.add_(rows.square().sum(1, keepdim=True))
 
 
 def nearest_codes(rows: Tensor, codebook: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
@@ -199,6 +199,23 @@ def nearest_codes(rows: Tensor, codebook: Tensor, k: int = 1) -> tuple[Tensor, T
     return distances, codes
 
 
-def bounded_root(squared: Tensor) -> Tensor:
-    """Root of squared distances that rounding may have made negative; its gradient at 0 is 0."""
-    return squared.clamp_min(1e-10).sqrt()
+class NegativeDistance(torch.autograd.Function):
+    """``-||x - e||`` of rows ``[N, D]`` and codes ``[L, D]``, ``[N, L]``, with gradient to the rows only.
+
+    One matrix product and one buffer in each direction: with W the incoming gradient over the result, the
+    gradient of ``x_n`` is ``sum_l W_nl (x_n - e_l)``. Rounding may make squared distances negative, so they
+    have a floor, and the gradient stays finite on top of a code.
+    """
+
+    @staticmethod
+    def forward(ctx, rows: Tensor, codebook: Tensor) -> Tensor:
+        logits = squared_distances(rows, codebook).clamp_(min=1e-10).sqrt_().neg_()
+        ctx.save_for_backward(rows, codebook, logits)
+        return logits
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        rows, codebook, logits = ctx.saved_tensors
+        weight = gradient / logits
+        return torch.addmm(rows * weight.sum(1, keepdim=True), weight, codebook, alpha=-1), None

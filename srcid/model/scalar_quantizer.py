@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from srcid.model.quantizer import Quantizer, QuantizerError, bounded_root, nearest_codes, squared_distances
+from srcid.model.quantizer import NegativeDistance, Quantizer, QuantizerError, nearest_codes
 
 ENUMERABLE = 2**16  # largest implicit codebook that is written out
 
@@ -78,7 +78,11 @@ class FiniteScalarQuantizer(Quantizer):
 
     @property
     def codebooks(self) -> Tensor | None:
-        return None if self._grid is None else self.decode(self._grid.to(self.offset.device)).detach().unsqueeze(0)
+        return (
+            None
+            if self._grid is None
+            else self.decode(self._grid.to(self.offset.device)).detach().unsqueeze(0)
+        )
 
     @property
     def count(self) -> int:
@@ -124,7 +128,5 @@ class FiniteScalarQuantizer(Quantizer):
         logits = None
         if with_logits and self._grid is not None:
             grid = self._grid.to(bounded) - self.lowest
-            logits = -bounded_root(squared_distances(bounded.flatten(0, -2), grid)).view(
-                *z.shape[:-1], self.count
-            )
+            logits = NegativeDistance.apply(bounded.flatten(0, -2), grid).view(*z.shape[:-1], self.count)
         return values, codes, z.new_zeros(len(z)), logits

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from srcid.model.quantizer import Quantizer, bounded_root, nearest_codes, squared_distances
+from srcid.model.quantizer import NegativeDistance, Quantizer, nearest_codes
 
 RECENT = 100  # steps: the published revival copies a code that was in use this recently
 REVIVAL_NOISE = 1 / 1024  # half-width of the uniform noise on such a copy
@@ -103,9 +103,9 @@ class VectorQuantizer(Quantizer):
         logits = None
         if with_logits:
             # the update below changes the codebook in place before backward: distances need a copy
-            squared = squared_distances(z.reshape(-1, self.dim), self.codebook.clone())
-            codes = squared.detach().argmin(1).view(z.shape[:-1])
-            logits = -bounded_root(squared).view(*z.shape[:-1], self.size)
+            logits = NegativeDistance.apply(z.reshape(-1, self.dim), self.codebook.clone())
+            logits = logits.view(*z.shape[:-1], self.size)
+            codes = logits.detach().argmax(-1)
         else:
             codes = self.encode(z.detach())[..., 0]
         vectors = self.codebook[codes]
@@ -174,7 +174,9 @@ class VectorQuantizer(Quantizer):
             others, count = self._attend(z, valid)
         else:
             others, count = mean_of_others(z, valid)
-        return torch.where(count.unsqueeze(-1) > 0, 0.5 * (z + others), z)
+        if valid is None and len(z) > 1:
+            return z.lerp(others, 0.5)
+        return torch.where(count.unsqueeze(-1) > 0, z.lerp(others, 0.5), z)
 
     def _attend(self, z: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """Cross-attention without parameters over the steps of a clip, mean over the other modalities.
@@ -308,13 +310,13 @@ def mean_of_others(values: Tensor, valid: Tensor | None = None) -> tuple[Tensor,
     """
     if valid is None:
         count = values.new_full((len(values), 1, 1), len(values) - 1)
-        others = values.sum(0) - values if len(values) > 1 else torch.zeros_like(values)
+        others = values.sum(0) - values
     else:
         weight = valid.to(values.dtype)
         count = weight.sum(0) - weight
         kept = values * _match(weight, values)
         others = kept.sum(0) - kept
-    return others / _match(count.clamp_min(1), values), count
+    return others.div_(_match(count.clamp_min(1), values)), count
 
 
 def _match(weight: Tensor, values: Tensor) -> Tensor:

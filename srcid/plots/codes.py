@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from srcid.plots.data import add_label_bars, clip_name, label_bars, label_caption, step_axis
 from srcid.plots.style import (
     INK,
+    blanks,
     code_color,
     empty_figure,
     finish,
@@ -165,7 +166,7 @@ def _sharing(fig: go.Figure, shared: Any, colors: Mapping[str, str], row: int) -
             f"code {code}: {value:.2%} of steps" for code, value in zip(codes, share[place], strict=True)
         ]
         fig.add_heatmap(
-            z=z,
+            z=blanks(z),
             x=np.arange(1, len(codes) + 1),
             y=shared.modalities,
             colorscale=heat_scale(colors[m], signed=False),
@@ -197,7 +198,7 @@ def _layer(
     fig.add_heatmap(
         x=steps,
         y=[place[layer, m] for m in modalities],
-        z=index,
+        z=blanks(index),
         zmin=-0.5,
         zmax=len(present) - 0.5,
         xgap=3,

@@ -16,6 +16,7 @@ from srcid.plots.style import (
     FAINT,
     INK,
     SYMBOLS,
+    blanks,
     empty_figure,
     fade,
     finish,
@@ -156,8 +157,8 @@ def clip_view(store: Any, clip: int, media: ClipMedia | None = None) -> go.Figur
     missing = [m for m in store.modalities if not np.asarray(store.masks[m][clip]).all()]
     title = f"Clip {clip_name(store, clip)}: {store.steps} steps in {len(store.modalities)} modalities"
     caption = (
-        "Features are shaded up to their 98th percentile in the clip (grey: negative), by feature number; grids "
-        " show the root mean square over channels."
+        "Features are shaded up to their 98th percentile in the clip (grey: negative), by feature number; "
+        "grids  show the root mean square over channels."
         + (f" Blank steps are missing in {', '.join(missing)}." if missing else "")
         + (" Pictures: brightness." if media.pictures else "")
         + (" " + label_caption(store) if rows else "")
@@ -223,7 +224,7 @@ def _heat(x: np.ndarray, values: np.ndarray, color: str, name: str) -> go.Heatma
     bound = max(abs(low), abs(high), 1e-9)
     return go.Heatmap(
         x=x,
-        z=np.round(values, 4),
+        z=blanks(np.round(values, 4)),
         zmin=-bound if signed else 0,
         zmax=bound,
         showscale=False,

@@ -88,9 +88,9 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = ()) -> go.Figure:
     fig.update_xaxes(range=[0, 103], title_text="score, %", zeroline=False)
     clips = ", ".join(f"{task} {int(summary.loc[summary['task'] == task, 'clips'].max())}" for task in tasks)
     caption = (
-        f"Mean over {int(summary['seeds'].max())} probe seeds; scored clips: {clips}. Thick line: 95 % interval "
-        "over seeds; thin line: over clips. Chance: always answering the most frequent class. Rows above the "
-        f"gap: scored on another modality than trained on ({across} directions)."
+        f"Mean over {int(summary['seeds'].max())} probe seeds; scored clips: {clips}. Thick line: 95 % "
+        "interval over seeds, thin line over clips. Chance: always answering the most frequent class. Rows "
+        f"above the gap: scored on another modality than trained on ({across} directions)."
     )
     finish(fig, _finding(summary, tasks), caption, height=int(_ROW * (len(rows) + 0.6)), top=92, left=130)
     return legend_line(fig)

@@ -11,6 +11,7 @@ import colorsys
 import textwrap
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 
@@ -113,7 +114,7 @@ def finish(
     ``top``, ``bottom`` and ``left`` are margins in pixels, without further title lines and the caption.
     """
     apply_style()
-    title_lines = textwrap.wrap(title, 122) or [""]
+    title_lines = textwrap.wrap(title, 132) or [""]
     lines = textwrap.wrap(caption, 180)
     top += 19 * (len(title_lines) - 1)
     below = bottom + 14 * len(lines)
@@ -162,6 +163,11 @@ def panel_titles(fig: go.Figure) -> None:
     """Set the titles of subplots small and flush left with their axes; call it before other annotations."""
     for axis, note in zip(fig.select_xaxes(), fig.layout.annotations, strict=False):
         note.update(x=axis.domain[0], xanchor="left", font=dict(size=12.5, color=INK))
+
+
+def blanks(values: np.ndarray) -> list:
+    """Return nested lists with None for NaN, which live widgets cannot send."""
+    return np.where(np.isfinite(values), values.astype(object), None).tolist()
 
 
 def empty_figure(reason: str) -> go.Figure:

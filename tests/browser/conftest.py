@@ -35,7 +35,10 @@ _FLAGS = [
 
 @dataclass
 class Lab:
-    """A running JupyterLab. ``folder`` is its root; whatever the browser complains of is kept in ``complaints``."""
+    """A running JupyterLab, whose root is ``folder``, and a browser.
+
+    ``complaints`` are errors of pages and their consoles, ``foreign`` requests to anywhere else.
+    """
 
     url: str
     folder: Path
@@ -44,11 +47,11 @@ class Lab:
     complaints: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
 
-    def open(self, name: str, dark: bool = False) -> object:
+    def open(self, name: str) -> object:
         """Open a notebook of the folder in a page of its own and wait for its kernel."""
         page = self.browser.new_page(viewport={"width": 1400, "height": 1000})
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
-        page.on("console", lambda m: self.complaints.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on("console", self._note_console)
         page.on("request", self._note_foreign)
         page.goto(f"{self.url}/lab/tree/{name}?token={TOKEN}&reset", wait_until="domcontentloaded")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=45_000)
@@ -58,20 +61,35 @@ class Lab:
         )
         return page
 
+    def _note_console(self, message: object) -> None:
+        if message.type == "error":
+            self.complaints.append(f"console: {message.text}")
+
     def _note_foreign(self, request: object) -> None:
         if not request.url.startswith((self.url, "data:", "blob:", self.url.replace("http", "ws"))):
             self.foreign.append(request.url)
 
-    def picture(self, page: object, name: str, selector: str | None = None) -> Path:
-        """Keep a screenshot of the page, or of one element, among the artefacts."""
-        path = self.artefacts / f"{name}.png"
-        (page.locator(selector).first if selector else page).screenshot(path=str(path))
-        return path
+    def whole(self, page: object, name: str, part: int = 1800) -> None:
+        """Keep screenshots of the whole notebook among the artefacts, ``part`` pixels each."""
+        height = page.evaluate(
+            "() => [...document.querySelectorAll('.jp-Cell')].reduce((sum, c) => sum + c.offsetHeight, 0)"
+        )
+        page.set_viewport_size({"width": 1400, "height": min(height + 250, 12_000)})
+        page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollTo(0, 0)")
+        page.wait_for_timeout(1500)
+        for number, top in enumerate(range(0, min(height + 250, 12_000), part), start=1):
+            clip = {"x": 280, "y": top, "width": 1120, "height": part}
+            page.screenshot(path=str(self.artefacts / f"{name}_{number}.png"), clip=clip)
+        page.set_viewport_size({"width": 1400, "height": 1000})
+
+    def picture(self, page: object, name: str) -> None:
+        """Keep a screenshot of what is seen of a page among the artefacts."""
+        page.screenshot(path=str(self.artefacts / f"{name}.png"))
 
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab on a free port, with settings, runs and data in a scratch folder, and a browser beside it."""
+    """JupyterLab on a free port, with settings, runs and data in a scratch folder, and a browser."""
     chromium = shutil.which("chromium")
     if chromium is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium; run apt-get install chromium")
@@ -93,7 +111,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         "SRCID_RUNS": "runs",
         "SRCID_HOME": "work",
     }
-    environment = {k: v for k, v in os.environ.items() if k not in ("SRCID_RUN", "SRCID_HEADLESS", "PLOTLY_RENDERER")}
+    ours = ("SRCID_RUN", "SRCID_HEADLESS", "PLOTLY_RENDERER")
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
     environment |= {key: str(folder / name) for key, name in scratch.items()}
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,14 +1,22 @@
 """Probes on codes whose worth is known: what transfers is found, the rest is not, nothing is peeked at."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 
-from srcid.evaluation import EvaluationError, Representation, fit_probes, micro_scores, with_background
+from srcid.evaluation import (
+    EvaluationError,
+    Representation,
+    fit_probes,
+    micro_scores,
+    read_inputs,
+    with_background,
+)
+from srcid.evaluation.inputs import GatheredInputs, LookupInputs
 from srcid.params import EvaluationParams
-from tests.evaluation.fake import make_table
+from tests.evaluation.fake import FakeTable, make_table
 
 QUICK = EvaluationParams(probe_seeds=2, probe_epochs=40, probe_lr=1e-2, probe_batch=40)
 
@@ -271,3 +279,40 @@ def test_representations_may_be_given_in_full():
     results = fit_probes(make_table(), QUICK, ("classification",), (backwards,))
     assert {s.representation for s in results.scores} == {"backwards"}
     assert score(results, test="video") > 70
+
+
+class WithoutCodebook(FakeTable):
+    """Continuous values only, as the identity quantiser has."""
+
+    def codebook(self, layer):
+        return None
+
+    def quantized(self, layer, modality, rows=None):
+        return self.books[layer - 1][0][self.symbols[layer, modality][..., 0]][rows]
+
+
+class WithJointCodes(FakeTable):
+    """Two symbols a step that stand for one vector together, as those of a scalar quantiser do."""
+
+    def codes(self, layer, modality):
+        return np.stack(np.divmod(self.symbols[layer, modality][..., 0], 2), axis=-1)
+
+    def code(self, layer, modality):
+        return 10 * self.symbols[layer, modality][..., 0]  # any numbers will do
+
+    def quantized(self, layer, modality, rows=None):
+        return self.books[layer - 1][0][self.symbols[layer, modality][..., 0]][rows]
+
+
+@pytest.mark.parametrize("kind", [WithoutCodebook, WithJointCodes])
+def test_other_quantisers_are_read_as_their_vectors_say(kind):
+    plain = make_table(clips=120, noise=0.3)
+    other = kind(**{f.name: getattr(plain, f.name) for f in fields(FakeTable)})
+    params = QUICK.model_copy(update={"probe_epochs": 5})
+    expected, found = (fit_probes(t, params, representations=("all",)) for t in (plain, other))
+    assert isinstance(
+        read_inputs(other, Representation("all", (1, 2)), np.arange(120), np.arange(120), 80),
+        LookupInputs if kind is WithJointCodes else GatheredInputs,
+    )
+    for a, b in zip(expected.scores, found.scores, strict=True):
+        assert a.values == pytest.approx(b.values)

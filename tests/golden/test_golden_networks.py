@@ -65,7 +65,11 @@ def test_grid_decoder(golden):
     values = golden("net_video_decoder")
     back = decoder((7, 7, 16), specific_encoder((7, 7, 16), SMALL), SMALL)
     block = "w_inverse_conv_block__1__stack__0__res_block"
-    names = {"code": "w_video_linear", "second": "w_inverse_conv_block__0", "first": "w_inverse_conv_block__2"}
+    names = {
+        "code": "w_video_linear",
+        "second": "w_inverse_conv_block__0",
+        "first": "w_inverse_conv_block__2",
+    }
     names |= {"residual.spread": f"{block}__1", "residual.mix": f"{block}__3"}
     # The reference ends in a transposed 1x1 convolution: [in, out] where a linear map has [out, in].
     values["last__weight"] = values["w_inverse_conv_block__4__weight"][..., 0, 0].T
@@ -84,7 +88,9 @@ def test_grid_pooling_as_published(golden):
     close(pooling(values["x"]), values["out"])
 
 
-@pytest.mark.parametrize("grad", [True, False])  # without gradients torch takes another path through the layers
+@pytest.mark.parametrize(
+    "grad", [True, False]
+)  # without gradients torch takes another path through the layers
 def test_temporal_encoder(golden, grad: bool):
     values = golden("net_temporal_eval")
     encoder = TemporalEncoder(12, 16, depth=2, heads=4, feedforward=1024, dropout=0.1)

@@ -158,7 +158,7 @@ def test_cpc_by_hand(negatives, masked, horizon, step, same_weight):
 def test_cpc_of_equal_clips_is_log_b_a_pair():
     cpc = CrossModalCPC(NAMES, D)
     features = {m: torch.randn(1, T, D).expand(B, -1, -1) for m in NAMES}
-    torch.testing.assert_close(float(cpc(features)), 6 * math.log(B), rtol=0, atol=1e-5)
+    torch.testing.assert_close(cpc(features).item(), 6 * math.log(B), rtol=0, atol=1e-5)
 
 
 def test_cpc_sees_no_step_after_the_target():
@@ -199,7 +199,7 @@ def test_the_drawn_step_follows_the_seed():
     losses = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        losses.append(float(cpc(features)))
+        losses.append(cpc(features).item())
     assert losses[0] == losses[1] != losses[2]
 
 

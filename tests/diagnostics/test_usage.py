@@ -1,0 +1,262 @@
+"""Use of codes, sharing and agreement: right numbers, honest intervals, clear refusals, and speed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import expected_mutual_information
+
+from srcid.diagnostics import (
+    DiagnosticsError,
+    StepLabel,
+    code_agreement,
+    code_usage,
+    confusion,
+    growth,
+    label_names,
+    label_of,
+    sharing,
+    symbols_of,
+)
+from srcid.diagnostics.contingency import expected_information
+
+
+def sticky(draw, clips, steps, weights):
+    """Codes that stay the same throughout a clip."""
+    return np.repeat(draw.choice(len(weights), (clips, 1), p=weights), steps, axis=1)
+
+
+def test_perplexity_of_even_use_is_the_number_of_codes():
+    found = code_usage({"a": np.arange(8).reshape(2, 4), "b": np.zeros((2, 4), int)})
+    np.testing.assert_allclose(found.perplexity[:2], [8, 1])
+    np.testing.assert_allclose(found.bits[:2], [3, 0], atol=1e-12)
+    assert found.names == ("a", "b", "joint")
+    assert list(found.used) == [8, 1, 8] and list(found.dead) == [0, 7, 0]
+
+
+def test_padded_steps_are_not_counted_and_rare_codes_are():
+    codes = np.zeros((10, 10), int)
+    codes[0, 0], codes[1, :5] = 3, -1
+    found = code_usage({"a": codes}, rare_share=0.1)
+    np.testing.assert_array_equal(found.counts[0], [94, 0, 0, 1])
+    assert found.rare[0] == 1 and found.dead[0] == 2
+    assert code_usage({"a": codes}, rare_share=0.01).rare[0] == 0
+    assert [record["code"] for record in found.top(5)] == [0, 3]
+    np.testing.assert_allclose(found.rank_frequency("a"), [94 / 95, 1 / 95])
+    assert [row["modality"] for row in found.rows()] == ["a", "joint"]
+
+
+@pytest.mark.parametrize("shape", [(60, 5), (250, 4)])
+def test_interval_covers_the_truth_about_as_often_as_it_says(shape):
+    draw = np.random.default_rng(0)
+    weights = draw.dirichlet(np.ones(12))
+    truth = np.exp(-(weights * np.log(weights)).sum())
+    hits = 0
+    for seed in range(60):
+        found = code_usage({"a": sticky(draw, *shape, weights)}, seed=seed)
+        hits += found.low[0] <= truth <= found.high[0]
+    assert hits >= 51  # 57 expected; 51 is two standard deviations and some bias below
+
+
+def test_interval_counts_clips_not_steps():
+    draw = np.random.default_rng(1)
+    loose, fixed = draw.integers(10, size=(50, 20)), sticky(draw, 50, 20, np.full(10, 0.1))
+    widths = [found.high[0] - found.low[0] for found in (code_usage({"a": loose}), code_usage({"a": fixed}))]
+    assert widths[1] > 3 * widths[0]
+
+
+def test_one_clip_has_no_interval():
+    found = code_usage({"a": np.arange(4)[None]})
+    assert np.isnan(found.low).all() and found.perplexity[0] == pytest.approx(4)
+
+
+@pytest.mark.parametrize("quantizer", ["vq", "rvq", "fsq"])
+@pytest.mark.parametrize("layer", [1, 2])
+def test_table_is_read_as_it_is(tables, quantizer, layer):
+    table = tables[quantizer]
+    found = code_usage(table, layer, clips="val")
+    for row, m in enumerate(table.modalities):
+        code = table.code(layer, m)[table.splits["val"]]
+        expected = Counter(code[table.masks[m][table.splits["val"]]].tolist())
+        assert {c: n for c, n in enumerate(found.counts[row]) if n} == expected
+    assert found.size == table.symbols(layer)
+    stages = [code_usage(table, layer, stage) for stage in range(1, table.stages + 1)]
+    assert [s.size for s in stages] == list(table.sizes)
+    assert all(s.bits[-1] <= code_usage(table, layer).bits[-1] + 1e-9 for s in stages)
+
+
+def test_codes_come_in_order_of_how_shared_they_are():
+    first = np.array([[0, 0, 1, 1], [2, 2, 0, 0]])
+    second = np.array([[0, 0, 1, 3], [3, 3, 0, 0]])
+    found = sharing({"a": first, "b": second})
+    assert list(found.codes[:2]) == [0, 1] and set(found.codes[2:]) == {2, 3}
+    assert found.sharedness[0] == pytest.approx(1) and found.sharedness[-1] == pytest.approx(0)
+    np.testing.assert_allclose(found.share.sum(axis=1), 1)
+    assert found.exclusive == {"a": 1, "b": 1} and list(found.users) == [2, 2, 1, 1]
+    assert found.mass == {"a": 0.25, "b": 0.375}
+    assert sharing({"a": first, "b": second}, least=2).exclusive == {"a": 2, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("n", "rows", "columns"), [(7, 1, 3), (20, 20, 20), (50, 3, 4), (3000, 60, 60), (9000, 2, 90)]
+)
+def test_chance_of_mutual_information_equals_scikit_learn(n, rows, columns):
+    draw = np.random.default_rng(n)
+    a = draw.choice(rows, n, p=draw.dirichlet(np.full(rows, 0.7)))
+    b = draw.choice(columns, n, p=draw.dirichlet(np.full(columns, 0.7)))
+    table = np.zeros((rows, columns), np.int64)
+    np.add.at(table, (a, b), 1)
+    table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
+    expected = expected_mutual_information(table, n)
+    assert expected_information(table.sum(axis=1), table.sum(axis=0)) == pytest.approx(expected, abs=1e-7)
+
+
+def test_agreement_equals_scikit_learn_and_plain_counting(tables):
+    table = tables["vq"]
+    event = table.labels["event"].any(axis=-1)
+    found = code_agreement(table, layer=1)
+    assert len(found.pairs) == 9 and not found.notes
+    for pair in found.pairs:
+        a, b = table.code(1, pair.first), table.code(1, pair.second)
+        place = {"all": np.ones_like(event), "event": event, "background": ~event}[pair.where]
+        valid = (a >= 0) & (b >= 0) & place
+        a, b = a[valid], b[valid]
+        assert pair.steps == valid.sum()
+        assert pair.match == pytest.approx((a == b).mean())
+        assert pair.chance == pytest.approx(sum((a == c).mean() * (b == c).mean() for c in range(12)))
+        assert pair.nmi == pytest.approx(normalized_mutual_info_score(a, b), abs=1e-9)
+        assert pair.ami == pytest.approx(adjusted_mutual_info_score(a, b), abs=1e-6)
+        assert pair.low <= pair.match <= pair.high
+    parts = [found.of("second", "first", where).steps for where in ("event", "background", "all")]
+    assert parts[0] + parts[1] == parts[2]
+
+
+def test_independent_codes_are_at_chance_and_renamed_codes_agree_but_do_not_match():
+    draw = np.random.default_rng(0)
+    codes, other = draw.integers(20, size=(2, 300, 10))
+    strange = code_agreement({"a": codes, "b": other}).pairs[0]
+    assert abs(strange.ami) < 0.01 and strange.low < strange.chance < strange.high
+    assert strange.nmi == pytest.approx(strange.nmi_chance, abs=0.01)
+    renamed = code_agreement({"a": codes, "b": codes + 20}).pairs[0]
+    assert (renamed.match, renamed.distance) == (0, 1)
+    assert renamed.ami == pytest.approx(1) and renamed.nmi == pytest.approx(1)
+    same = code_agreement({"a": codes, "b": codes}).pairs[0]
+    assert (same.match, same.low, same.distance) == (1, 1, 0)
+
+
+def test_confusion_names_the_codes_that_are_taken_for_each_other():
+    first = np.array([[0, 0, 0, 0, 5, 5]])
+    second = np.array([[0, 7, 7, 7, 5, -1]])
+    found = confusion({"a": first, "b": second}, "a", "b")
+    assert found.counts.sum() == 5 and set(found.codes) == {0, 5, 7}
+    assert found.top(1) == [{"a": 0, "b": 7, "count": 3, "lift": pytest.approx(3 * 5 / (4 * 3))}]
+    assert {(r["a"], r["b"]) for r in found.top(9, equal=True)} == {(0, 0), (0, 7), (5, 5)}
+
+
+def test_growth_reads_what_training_logged(tmp_path):
+    lines = [
+        {"step": 1, "perplexity/1/a": 3.0, "used/1/a": 0.2, "loss/total": 9.0},
+        {"step": 2, "loss/total": 8.0},
+        {"step": 3, "perplexity/1/a": 5.0, "perplexity/2/a": 1.5, "val/perplexity/1/a": 4.0},
+    ]
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
+    found = growth(path)
+    np.testing.assert_array_equal(found.step, [1, 3])
+    np.testing.assert_array_equal(found.series["perplexity/2/a"], [np.nan, 1.5])
+    assert list(growth(lines, split="val").series) == ["val/perplexity/1/a"]
+    with pytest.raises(DiagnosticsError, match="only loss, step"):
+        growth(lines[1:2])
+
+
+def test_refusals_are_sentences(tables):
+    codes = np.zeros((3, 2), int)
+    cases = [
+        ("one modality only", lambda: code_agreement({"a": codes})),
+        ("one modality only", lambda: sharing({"a": codes})),
+        ("has no codes", lambda: code_usage(tables["identity"])),
+        ("has no codes", lambda: code_usage({"a": codes - 1})),
+        (r"found 2 layer\(s\)", lambda: code_usage(tables["vq"], layer=3)),
+        (r"found 1 stage\(s\)", lambda: code_usage(tables["vq"], stage=2)),
+        ("found no split 'best', only train", lambda: code_usage(tables["vq"], clips="best")),
+        ("one shape", lambda: code_usage({"a": codes, "b": codes[:2]})),
+        ("found no modality 'z'", lambda: confusion({"a": codes, "b": codes}, "a", "z")),
+    ]
+    for words, call in cases:
+        with pytest.raises(DiagnosticsError, match=words):
+            call()
+
+
+def test_without_events_agreement_is_still_shown(write_table):
+    codes = np.random.default_rng(0).integers(4, size=(20, 3))
+    table = write_table({1: {"a": codes, "b": codes}})
+    found = code_agreement(table)
+    assert [pair.where for pair in found.pairs] == ["all"] and "no label 'event'" in found.notes[0]
+    given = code_agreement(table, foreground=codes > 9)
+    assert {pair.where for pair in given.pairs} == {"all", "background"}
+    assert "share no event step" in given.notes[0]
+
+
+def test_labels_are_read_step_by_step(tables):
+    table = tables["vq"]
+    assert label_names(table) == ("event", "speaker", "loudness")
+    event = label_of(table)
+    assert event.classes == ("bark", "horn", "rain", "background")
+    assert event.names[event.symbols[0, 2]].count("+") >= 1
+    members = event.members().toarray().reshape(*event.symbols.shape, 4)
+    np.testing.assert_array_equal(members[..., :3], table.labels["event"])
+    np.testing.assert_array_equal(members[..., 3], ~table.labels["event"].any(axis=-1))
+    speaker = label_of(table, "speaker", clips="val")
+    np.testing.assert_array_equal(speaker.symbols[:, 0], table.labels["speaker"][table.splits["val"]])
+    assert (speaker.symbols == speaker.symbols[:, :1]).all()
+    loudness = label_of(table, "loudness", bins=4)
+    assert loudness.symbols.shape == (40, 6) and np.ptp(np.bincount(loudness.symbols.ravel())) <= 1
+    assert "4 bins" in loudness.note
+    with pytest.raises(DiagnosticsError, match="has the labels event, speaker, loudness"):
+        label_of(table, "mood")
+
+
+def test_many_classes_at_once_keep_their_combinations():
+    values = np.random.default_rng(0).random((30, 4, 70)) < 0.03
+    label = StepLabel.of(values)
+    np.testing.assert_array_equal(label.members().toarray()[:, :-1], values.reshape(-1, 70))
+
+
+def test_a_large_table_takes_under_two_seconds_of_processor_time():
+    draw = np.random.default_rng(0)
+    code_agreement({"a": np.zeros((2, 2), int), "b": np.zeros((2, 2), int)})  # imports
+    layers = [{m: draw.integers(400, size=(40_000, 10), dtype=np.int32) for m in "abc"} for _ in range(2)]
+    event = draw.random((40_000, 10)) < 0.4
+    start = time.process_time()
+    for layer in layers:
+        code_usage(layer)
+        sharing(layer)
+        code_agreement(layer, foreground=event)
+    assert time.process_time() - start < 2
+
+
+def test_imports_are_cheap():
+    code = (
+        "import sys, srcid.diagnostics as d, srcid.diagnostics.usage, srcid.diagnostics.projection;"
+        "import srcid.diagnostics.exemplars, srcid.diagnostics.meaning; d.code_usage, d.project;"
+        "heavy = {'torch', 'plotly', 'umap', 'sklearn', 'pandas', 'scipy', 'openTSNE'};"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_every_public_name_is_there():
+    import srcid.diagnostics as room
+
+    for name in room.__all__:
+        assert getattr(room, name) is not None
+    assert len(room.__all__) > 25
+    assert symbols_of({"a": np.zeros((1, 1), int)}).modalities == ("a",)
