@@ -29,9 +29,7 @@ def peak_extra(call):
     """Largest number of bytes that ``call`` holds at once beyond its inputs, from the allocator's own
     events.
     """
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         call()
     held = peak = 0
     for event in profile.profiler.kineto_results.events():
@@ -91,14 +89,8 @@ def main():
 
         plain = alternate({n: lambda f=f: forward(f) for n, f in forms.items()}, options.repeats)
         grad = alternate({n: lambda f=f: backward(f) for n, f in forms.items()}, options.repeats)
-        print(
-            f"\nN = {clips}, T = {options.steps}, d = {options.dim}: "
-            f"one feature array has {size / 2**20:.1f} MiB"
-        )
-        print(
-            f"{'form':<12}{'ms':>9}{'x sampled':>11}{'grad ms':>10}{'x sampled':>11}"
-            f"{'extra MiB':>11}{'arrays':>8}"
-        )
+        print(f"\nN = {clips}, T = {options.steps}, d = {options.dim}: one feature array has {size / 2**20:.1f} MiB")
+        print(f"{'form':<12}{'ms':>9}{'x sampled':>11}{'grad ms':>10}{'x sampled':>11}{'extra MiB':>11}{'arrays':>8}")
         for name, form in forms.items():
             extra = peak_extra(lambda form=form: forward(form))
             print(

@@ -93,9 +93,7 @@ def club_fit(logvar: str) -> tuple[Callable[[], object], float]:
 def club_estimate() -> tuple[Callable[[], object], float]:
     """The exact bound of three modalities, with gradient to the specific features only (the default)."""
     clubs = [Club(DIM, DIM, DIM).requires_grad_(False) for _ in NAMES]
-    pairs = [
-        (torch.randn(CLIPS, STEPS, DIM), torch.randn(CLIPS, STEPS, DIM, requires_grad=True)) for _ in NAMES
-    ]
+    pairs = [(torch.randn(CLIPS, STEPS, DIM), torch.randn(CLIPS, STEPS, DIM, requires_grad=True)) for _ in NAMES]
 
     def run() -> None:
         sum(club.estimate(x, y) for club, (x, y) in zip(clubs, pairs, strict=True)).backward()
@@ -117,9 +115,7 @@ def cpc_both(depth: int) -> tuple[Callable[[], object], float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default 2)")
     parser.add_argument("--repeats", type=int, default=15, help="timed calls of each part (default 15)")
     arguments = parser.parse_args()
@@ -136,9 +132,7 @@ def main() -> None:
         ("CPC, forward and backward, 1 LSTM layer", cpc_both(1), "-"),
         ("CPC, forward and backward, 2 LSTM layers", cpc_both(2), "70"),
     ]
-    print(
-        f"float32, {arguments.threads} thread(s), medians of {arguments.repeats}, torch {torch.__version__}"
-    )
+    print(f"float32, {arguments.threads} thread(s), medians of {arguments.repeats}, torch {torch.__version__}")
     print(f"{'part':45} {'ms':>8} {'CPU ms':>8} {'floor ms':>9} {'floor/ms':>9} {'published ms':>13}")
     speeds = []
     for name, (function, operations), published in parts:

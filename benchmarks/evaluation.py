@@ -74,9 +74,7 @@ class Probe(nn.Module):
         return self.out(hidden.amax(1) if self.pool else hidden)
 
 
-def plain(
-    table: Table, layers: tuple[int, ...], task: str, train: str, test: str, p: EvaluationParams
-) -> float:
+def plain(table: Table, layers: tuple[int, ...], task: str, train: str, test: str, p: EvaluationParams) -> float:
     """Fit one probe for one direction with one seed; return its score."""
     truth = torch.from_numpy(with_background(table.events)).float()
     classes = torch.from_numpy(table.events.any(1).argmax(-1))

@@ -8,7 +8,7 @@ saved, or done by a faster library than the one behind torch's matmul. ``bfloat1
 weights. With one thread, times are the process's CPU time (neighbours matter less), else wall time; best of
 ``--repeats``. GiB is what the step adds to the process's peak memory, gradients included.
 
-Variants: ``conv`` and ``light`` are what the project uses. The others replace the 3x3 convolutions of ``conv``:
+Variants: ``conv`` and ``light`` are what the project uses; the others replace the 3x3 convolutions of conv:
 ``contiguous`` and ``channels_last`` by torch's own, ``im2col`` by one product over gathered neighbourhoods,
 ``shifted`` by nine products summed.
 """
@@ -41,9 +41,7 @@ def replacement(variant: str):
 
     def scatter(parts, conv, py, px):
         """Sum the nine results of a transposed convolution, each moved by its tap."""
-        moved = (
-            functional.pad(p, (0, 0, 0, 0, t % 3, 2 - t % 3, t // 3, 2 - t // 3)) for t, p in enumerate(parts)
-        )
+        moved = (functional.pad(p, (0, 0, 0, 0, t % 3, 2 - t % 3, t // 3, 2 - t // 3)) for t, p in enumerate(parts))
         y = sum(moved)
         return y[py : py + conv.grid[0], px : px + conv.grid[1]]
 
@@ -75,9 +73,7 @@ def replacement(variant: str):
         )
         return convolve(image, taps, conv.bias, padding=(py, px)).permute(2, 3, 0, 1).flatten(0, 1)
 
-    return {"im2col": im2col, "shifted": shifted, "contiguous": library, "channels_last": library}.get(
-        variant
-    )
+    return {"im2col": im2col, "shifted": shifted, "contiguous": library, "channels_last": library}.get(variant)
 
 
 def branch(variant: str):
@@ -97,10 +93,7 @@ def branch(variant: str):
 
     def step(x, q):
         found = specific(x)
-        loss = (
-            torch.nn.functional.mse_loss(back(q, found.full).float(), x)
-            + found.vector.float().square().mean()
-        )
+        loss = torch.nn.functional.mse_loss(back(q, found.full).float(), x) + found.vector.float().square().mean()
         loss.backward()
         return loss
 
@@ -156,9 +149,7 @@ def measure(variant: str, batch: int, dtype: str, threads: int, repeats: int) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8, help="clips of ten steps")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, default=2)

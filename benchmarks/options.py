@@ -101,7 +101,8 @@ def main() -> None:
     chosen = [n for n in OPTIONS if n == "default" or n.startswith(tuple(arguments.only.split(",")))]
     work = [(name, seed) for seed in range(arguments.seeds) for name in chosen]
     records = Parallel(n_jobs=arguments.jobs, verbose=5)(
-        delayed(one)(str(store.path), name, OPTIONS[name], seed, json.loads(arguments.set), folder) for name, seed in work
+        delayed(one)(str(store.path), name, OPTIONS[name], seed, json.loads(arguments.set), folder)
+        for name, seed in work
     )
     columns = sorted(records[0]["scores"])
     by = {(r["name"], r["seed"]): r for r in records}

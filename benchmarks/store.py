@@ -25,21 +25,13 @@ from srcid.features.store import batch_rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--clips", type=int, default=480, help="clips in the store (1.1 MB each at the default shapes)"
-    )
-    parser.add_argument(
-        "--zip-clips", type=int, default=80, help="clips also written and read as zip + pickle"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=480, help="clips in the store (1.1 MB each at the default shapes)")
+    parser.add_argument("--zip-clips", type=int, default=80, help="clips also written and read as zip + pickle")
     parser.add_argument("--batch", type=int, default=80, help="clips per batch")
     parser.add_argument("--grid", type=int, nargs=3, default=(7, 7, 512), help="shape of the grid modality")
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds")
-    parser.add_argument(
-        "--folder", type=Path, default=None, help="where to put the test data; default: temporary"
-    )
+    parser.add_argument("--folder", type=Path, default=None, help="where to put the test data; default: temporary")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         store = _make(Path(folder) / "store", options.clips, tuple(options.grid))

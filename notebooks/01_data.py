@@ -13,7 +13,7 @@
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # # Data: what a model will learn from
 #
 # SRCID learns from clips that show the same events in several modalities, step by step, and never sees
@@ -27,10 +27,10 @@
 # %% tags=["parameters"]
 data: str = "synthetic"  # synthetic, digits, or the folder of a store
 fsdd: str = ""  # folder with the Free Spoken Digit recordings, for digits
-clip: int = 0  # row of the clip to look at
+row: int = 0  # row of the clip to look at
 generator: dict = {}  # options of the data set by name, such as noise or steps
 
-# %%
+# %% tags=[]
 import pandas as pd
 from IPython.display import Audio, display
 
@@ -40,10 +40,10 @@ from srcid.widgets import ClipBrowser, has_front_end
 
 chosen = {**generator, "fsdd": fsdd} if fsdd else generator
 store = open_data(data, runs.stores(), chosen)
-values = dict(data=data, clip=clip, generator=generator)
+values = dict(data=data, row=row, generator=generator)
 run = runs.current("01_data", params=values, store=store, data=data)
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## What is in the store
 #
 # A clip has T steps; at each step every modality has a feature vector `(F,)` or a grid `(H, W, F)`.
@@ -53,7 +53,7 @@ print(f"{store.clips:,} clips of {store.steps} steps")
 for name, shape in store.shapes.items():
     print(f"{name:10s} {shape!s:14s} {store.features[name].dtype} per step")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # Labels are for judging, not for training. One that a single modality carries is private to it: what the
 # model should put into that modality's *specific* features, and keep out of the shared codes.
 
@@ -69,24 +69,24 @@ pd.DataFrame(
     for name, info in store.label_info.items()
 ).set_index("label")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## Where it comes from
 #
 # Licence and citation travel with a store; keep them when you publish something made from it.
 
-# %%
+# %% tags=[]
 for key, value in store.provenance.items():
     if key != "params":
         print(f"{key}: {value}" if not isinstance(value, dict) else f"{key}:")
         for part, text in value.items() if isinstance(value, dict) else ():
             print(f"    {part}: {text}")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## Counts, and the balance of classes
 #
 # Nothing is ever chosen on test clips. A class that is rare in one split makes scores there mean little.
 
-# %%
+# %% tags=[]
 found = audit(store)
 overview = plots.store_overview(found)
 run.save_figure(overview, "counts")
@@ -96,55 +96,55 @@ overview
 for split, count in found.clips.items():
     print(f"{split:8s} {count:6,} clips")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## One clip, in all its modalities
 #
 # The labels over time come first. Grey ones are shared by all modalities; a coloured one is carried by the
 # modality of that colour, which stays the same in every figure of every notebook.
 
-# %%
-assert 0 <= clip < store.clips, f"found clip={clip}, need 0 to {store.clips - 1}"
-timelines = plots.label_timelines(store, clip)
+# %% tags=[]
+assert 0 <= row < store.clips, f"found row={row}, need 0 to {store.clips - 1}"
+timelines = plots.label_timelines(store, row)
 run.save_figure(timelines, "labels")
 timelines
 
-# %%
-media = plots.clip_media(store, clip)
-view = plots.clip_view(store, clip, media)
+# %% tags=[]
+media = plots.clip_media(store, row)
+view = plots.clip_view(store, row, media)
 run.save_figure(view, "clip")
 view
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # Where a store names its recordings, this is how the clip sounds (silence is background).
 
-# %%
+# %% tags=[]
 for name, (samples, rate) in media.sounds.items():
     print(f"{name}: {len(samples) / rate:.1f} s")
     display(Audio(samples, rate=rate))
 print("\n".join(media.problems) or f"recordings in {len(media.sounds)} of {len(store.modalities)} modalities")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # In JupyterLab the slider leafs through the clips of a split.
 
-# %%
+# %% tags=[]
 if has_front_end():
-    browser = ClipBrowser(store, clip)
+    browser = ClipBrowser(store, row)
     display(browser.widget)
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## Is anything wrong?
 #
 # The audit reads every value once. Constant features, zero or repeated steps (padding that no mask tells
 # of), clips that occur twice, and above all clips that occur in two splits, are how results become too
 # good.
 
-# %%
+# %% tags=[]
 pd.DataFrame(found.feature_table()).set_index("modality")
 
 # %% tags=["nbval-check-output"]
 print("\n".join(found.problems) or "nothing to complain of")
 
-# %%
+# %% tags=[]
 assert not any(found.non_finite.values()), f"values that are not finite: {found.non_finite}"
 assert all(found.clips[split] for split in store.splits), f"an empty split: {found.clips}"
 run.finish()

@@ -29,7 +29,7 @@ data: str = "synthetic"  # synthetic, digits, or the folder of a store
 fsdd: str = ""  # folder with the Free Spoken Digit recordings, for digits
 preset: str = "demo"  # names of srcid.params.PRESETS joined by +, such as demo+dcid
 seed: int = 0  # seed of weights, order and sampling
-clip: int = -1  # row of the clip whose codes are shown, -1 for the first test clip
+row: int = -1  # row of the clip whose codes are shown, -1 for the first test clip
 generator: dict = {}  # options of the data set by name, such as noise or steps
 options: dict = {}  # any other field of srcid.params.Params by name
 
@@ -56,10 +56,7 @@ run = runs.current("02_train", params=params, store=store, preset=preset, data=d
 # `01_data` looks at the data more closely.
 
 # %% tags=["nbval-check-output"]
-print(
-    f"{store.clips:,} clips of {store.steps} steps: "
-    + ", ".join(f"{s} {len(r):,}" for s, r in store.splits.items())
-)
+print(f"{store.clips:,} clips of {store.steps} steps: " + ", ".join(f"{s} {len(r):,}" for s, r in store.splits.items()))
 for name, shape in store.shapes.items():
     print(f"{name:10s} {shape}")
 
@@ -108,6 +105,8 @@ finite = all(abs(line["loss/total"]) < 1e9 for line in live.metrics if "loss/tot
 assert finite, "a loss is not finite"
 assert result.status == "stopped" or result.step == result.steps
 print(f"{result.status} at step {result.step} of {result.steps}; layers opened at steps {result.opened}")
+closed = [layer for layer, step in enumerate(result.opened, start=1) if step is None]
+print(f"layers {closed} never opened: their codes are an untrained layer's" if closed else "all layers took part")
 
 # %% [markdown]
 # ## The code table
@@ -118,9 +117,7 @@ print(f"{result.status} at step {result.step} of {result.steps}; layers opened a
 table = encode(load(run.folder), store, run.codes)
 
 # %% tags=["nbval-check-output"]
-print(
-    f"{table.layers} layers, {len(table.modalities)} modalities, {table.clips:,} clips, {table.steps} steps"
-)
+print(f"{table.layers} layers, {len(table.modalities)} modalities, {table.clips:,} clips, {table.steps} steps")
 print(f"{table.stages} symbols a step, from alphabets of {table.sizes}")
 
 # %% [markdown]
@@ -129,8 +126,7 @@ print(f"{table.stages} symbols a step, from alphabets of {table.sizes}")
 # The same colour is the same code. Where two modalities agree, their cells are outlined.
 
 # %%
-row = clip if clip >= 0 else int(store.splits["test"][0])
-strip = plots.code_strip(table, row)
+strip = plots.code_strip(table, row if row >= 0 else int(store.splits["test"][0]))
 run.save_figure(strip, "code_strip")
 strip
 

@@ -45,9 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="execute one notebook into a run folder")
     run.add_argument("notebook", metavar="NOTEBOOK", help="e.g. 02_train, or the path of a notebook")
     run.add_argument("values", nargs="*", metavar="name=value", help="parameters of the notebook")
-    run.add_argument(
-        "--name", help="name of the run folder (default: made of notebook, parameters and identity)"
-    )
+    run.add_argument("--name", help="name of the run folder (default: made of notebook, parameters and identity)")
     run.set_defaults(command=_run)
 
     table = commands.add_parser("runs", help="table of runs")
@@ -55,19 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--sort", metavar="COLUMN", help="order by this column (default: start)")
     table.set_defaults(command=_runs)
 
-    report = commands.add_parser(
-        "report", help="one HTML file, readable offline, of runs or executed notebooks"
-    )
-    report.add_argument(
-        "sources", nargs="+", metavar="RUN", help="run folders, their names, or executed notebooks"
-    )
+    report = commands.add_parser("report", help="one HTML file, readable offline, of runs or executed notebooks")
+    report.add_argument("sources", nargs="+", metavar="RUN", help="run folders, their names, or executed notebooks")
     report.add_argument("--to", type=Path, default=Path("report.html"), metavar="FILE")
     report.add_argument("--title", default="SRCID")
     report.set_defaults(command=_report)
 
-    freeze = commands.add_parser(
-        "freeze", help="execute notebooks by default parameters and keep text and pictures"
-    )
+    freeze = commands.add_parser("freeze", help="execute notebooks by default parameters and keep text and pictures")
     freeze.add_argument("notebooks", nargs="+", metavar="NOTEBOOK")
     freeze.set_defaults(command=_freeze)
     return parser
@@ -82,9 +74,7 @@ def _lab(options: argparse.Namespace) -> int:
     for notebook, own in zip(MAIN_JOB, checked, strict=True):
         print(f"\n== {notebook}", flush=True)
         done.append(runs.execute(notebook, own))
-    target = html_report(
-        [run.notebook for run in done], runs.root() / f"report-{done[-1].name}.html", title="SRCID"
-    )
+    target = html_report([run.notebook for run in done], runs.root() / f"report-{done[-1].name}.html", title="SRCID")
     minutes, seconds = divmod(round(time.monotonic() - begun), 60)
     print(f"\n== done in {minutes} min {seconds} s")
     for label, run in zip(MAIN_JOB, done, strict=True):

@@ -43,7 +43,14 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     partial.replace(folder / name)
-    pointer = {"format": FORMAT, "version": VERSION, "step": step, "tensors": name, "sha256": digest, "state": state}
+    pointer = {
+        "format": FORMAT,
+        "version": VERSION,
+        "step": step,
+        "tensors": name,
+        "sha256": digest,
+        "state": state,
+    }
     write_json(folder / _POINTER, pointer)
     for old in folder.glob("step-*"):
         if old.name != name:
@@ -96,9 +103,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def flatten_optimizer(prefix: str, state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the tensors of an optimiser's ``state_dict`` under flat names."""
-    return {
-        f"{prefix}.{index}.{name}": value for index, slot in state["state"].items() for name, value in slot.items()
-    }
+    return {f"{prefix}.{index}.{name}": value for index, slot in state["state"].items() for name, value in slot.items()}
 
 
 def restore_optimizer(prefix: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> dict[str, Any]:

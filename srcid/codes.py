@@ -50,7 +50,9 @@ class CodeTable:
         path = Path(path)
         file = path / "manifest.json"
         if not file.is_file():
-            raise CodeTableError(f"found no code table in {path}; train first (02_train), or point to a run's codes folder")
+            raise CodeTableError(
+                f"found no code table in {path}; train first (02_train), or point to a run's codes folder"
+            )
         try:
             manifest = json.loads(file.read_text())
             known = (manifest["format"], manifest["version"])
@@ -310,7 +312,9 @@ def _check_store(network: SRCID, store: FeatureStore) -> None:
         if m not in network.shapes:
             problems.append(f"modality '{m}' is unknown to the model, which knows {', '.join(network.shapes)}")
         elif tuple(shape) != tuple(network.shapes[m]):
-            problems.append(f"modality '{m}' has shape {tuple(shape)} a step, the model was trained on {network.shapes[m]}")
+            problems.append(
+                f"modality '{m}' has shape {tuple(shape)} a step, the model was trained on {network.shapes[m]}"
+            )
     if problems:
         raise CodeTableError("this store cannot be encoded:\n" + "\n".join(f"  - {line}" for line in problems))
 

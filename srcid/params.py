@@ -38,19 +38,22 @@ class ModelParams(Section):
     specific_dim: int = Field(256, ge=1, le=8192, description="width of the specific features of vector modalities")
     pooled_dim: int = Field(512, ge=1, le=8192, description="width of a grid's pooled specific feature")
     grid_encoder: Literal["light", "conv"] = Field(
-        "conv", description="specific encoder and decoder of grids: conv as published, light under a tenth of its FLOPs"
+        "conv",
+        description="specific encoder and decoder of grids: conv as published, light under a tenth of its FLOPs",
     )
     grid_channels: tuple[int, int] = Field((1024, 2048), description="channels of the two grid convolutions")
     grid_attention: Literal["softmax", "sum"] = Field(
-        "softmax", description="spatial attention of grids: softmax over positions; sum is the published degenerate axis"
+        "softmax",
+        description="spatial attention of grids: softmax over positions; sum is the published degenerate axis",
     )
     lstm_modalities: tuple[str, ...] = Field(
-        (), description="modalities that first pass a trained 2-layer bidirectional LSTM (text at paper scale)"
+        (),
+        description="modalities that first pass a trained 2-layer bidirectional LSTM (text at paper scale)",
     )
     lstm_dim: int = Field(256, ge=2, description="output width of that LSTM, both directions together; even")
     lstm_target: Literal["input", "encoding", "trainable"] = Field(
         "input",
-        description="what layer 1 reconstructs for those: raw input, detached LSTM output, or (published) trainable one",
+        description="what layer 1 rebuilds for those: raw input, detached LSTM output, or (published) trainable",
     )
     padding: Literal["masked", "included"] = Field(
         "masked", description="padded steps: left out of attention, codes and losses; included as published"
@@ -76,18 +79,22 @@ class QuantizerParams(Section):
         "joint", description="one EMA update a step for all modalities, or (published) one after the other"
     )
     ema_partner: Literal["index", "attention"] = Field(
-        "index", description="what of another modality joins a code's update: same step, or cross-attention over steps"
+        "index",
+        description="what of another modality joins a code's update: same step, or cross-attention over steps",
     )
     codebook_init: Literal["samples", "kmeans", "uniform"] = Field(
-        "samples", description="codebook start: rows or k-means of the first batch, or (published) uniform +-1/L"
+        "samples",
+        description="codebook start: rows or k-means of the first batch, or (published) uniform +-1/L",
     )
     revival: Literal["reset", "row", "off"] = Field(
-        "reset", description="idle codes restart at samples, with their EMA state; row (published) forgets the state"
+        "reset",
+        description="idle codes restart at samples, with their EMA state; row (published) forgets the state",
     )
     revival_after: int = Field(100, ge=1, description="steps a code stays idle before revival")
     beta: float = Field(0.25, ge=0, description="commitment cost")
     commitment: Literal["paper", "published"] = Field(
-        "paper", description="own code beta and mean of others beta/2; published: 2 beta, and beta/2 for each other"
+        "paper",
+        description="own code beta and mean of others beta/2; published: 2 beta, and beta/2 for each other",
     )
 
 
@@ -98,10 +105,11 @@ class LossParams(Section):
     commit_weight: float = Field(1.0, ge=0, description="weight of commitment")
     cmcm_weight: float = Field(1.0, ge=0, description="weight of cross-modal code matching")
     cpc_weight: float = Field(1.0, ge=0, description="weight of cross-modal CPC")
-    club_weight: float = Field(1.0, ge=0, description="weight of the CLUB bound")
+    club_weight: float = Field(0.01, ge=0, description="weight of the CLUB bound, a sum over features in nats; paper 1")
     cmcm_layers: Literal["all", "first"] = Field("all", description="layers with code matching; first as published")
     cmcm_form: Literal["paper", "published"] = Field(
-        "paper", description="code matching: both directions; or (published) one, halved, with crossed terms and epsilons"
+        "paper",
+        description="code matching: both directions; or (published) one, halved, with crossed terms and epsilons",
     )
     cpc_horizon: int = Field(1, ge=1, le=64, description="CPC predicts r = 1..R steps ahead; R below the clip's steps")
     cpc_depth: int = Field(1, ge=1, le=4, description="LSTM layers of CPC; published 2")
@@ -122,7 +130,8 @@ class LossParams(Section):
     club_lr: float = Field(1e-3, gt=0, description="learning rate of the inner steps")
     club_off: tuple[int, ...] = Field((), description="layers (from 1) whose CLUB term is switched off")
     warm_start: Literal["relative", "absolute", "off"] = Field(
-        "relative", description="layer k+1 opens when layer k's smoothed MI falls below a share of its peak, or a value"
+        "relative",
+        description="layer k+1 opens when layer k's smoothed MI falls below a share of its peak, or a value",
     )
     warm_threshold: float = Field(0.2, ge=0, description="that share (relative) or value in nats (absolute)")
     warm_smoothing: float = Field(0.95, ge=0, lt=1, description="exponential smoothing of the MI for the trigger")
@@ -141,7 +150,7 @@ class TrainingParams(Section):
     schedule: Literal["constant", "cosine"] = Field("constant", description="learning-rate schedule")
     warmup_steps: int = Field(0, ge=0, description="steps of linear learning-rate warm-up")
     clip: Literal["global", "module", "off"] = Field(
-        "global", description="gradient clipping by one norm, or (published) by each module's own"
+        "module", description="gradient clipping by one norm, or (published) by each module's own"
     )
     clip_norm: float = Field(1.0, gt=0, description="largest gradient norm")
     precision: Literal["float32", "bfloat16", "float64"] = Field(
@@ -201,15 +210,15 @@ _PUBLISHED: dict[str, Any] = dict(
 )  # fmt: skip
 _PAPER: dict[str, Any] = dict(
     lstm_modalities=("text",), grid_encoder="conv", ema_partner="attention", commitment="paper", club_side="both",
-    club_input="general", club_estimator="exact", warm_start="absolute", warm_threshold=0.1, clip="module",
-    clip_norm=0.5,
+    club_input="general", club_estimator="exact", club_weight=1.0, warm_start="absolute", warm_threshold=0.1,
+    clip="module", clip_norm=0.5,
 )  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {
     # scale
     "demo": dict(
         dim=64, specific_dim=64, pooled_dim=64, grid_channels=(64, 128), club_hidden=64, lstm_dim=64,
-        codebook_size=64, epochs=30, lr=1e-3, schedule="cosine",
+        codebook_size=64, epochs=30, lr=3e-3, probe_lr=3e-3, schedule="cosine",
     ),
     "paper": _PAPER,
     "published": {**_PAPER, **_PUBLISHED},

@@ -179,7 +179,9 @@ class Trainer:
             p.requires_grad_(True)
         norm = self.clip()
         if not torch.isfinite(norm):
-            raise TrainingError(f"step {self.step}: the gradient is not finite though the losses are; lower lr ({self.params.lr})")
+            raise TrainingError(
+                f"step {self.step}: the gradient is not finite though the losses are; lower lr ({self.params.lr})"
+            )
         rate = self.learning_rate()
         for group in self.main.param_groups:
             group["lr"] = rate
@@ -219,7 +221,8 @@ class Trainer:
         source = f"the features of {where} hold NaN or infinite values" if where else "the features are finite"
         return (
             f"step {self.step}: the loss is not finite; culprits: {', '.join(bad) or 'their sum'}; {source}. "
-            f"The last good checkpoint is kept; try a lower lr (now {self.params.lr}) or clip_norm ({self.params.clip_norm})"
+            f"The last good checkpoint is kept; try a lower lr (now {self.params.lr}) or clip_norm "
+            f"({self.params.clip_norm})"
         )
 
     @torch.no_grad()
@@ -270,7 +273,9 @@ class Trainer:
         mine = self.params.model_dump(mode="json")
         differing = sorted(k for k in mine if state["params"].get(k) != mine[k])
         if differing:
-            raise TrainingError(f"{folder} was trained with other parameters ({', '.join(differing)}); choose another run name")
+            raise TrainingError(
+                f"{folder} was trained with other parameters ({', '.join(differing)}); choose another run name"
+            )
         if state["store"] != self.store.checksum:
             raise TrainingError(f"{folder} was trained on other data (checksums differ); choose another run name")
         self.network.load_state_dict(strip("network.", tensors))

@@ -162,9 +162,7 @@ class LiveTraining:
         left = line.get("seconds", 0) / done * (self.epochs - done) if done else 0
         speed = f", {line['clips_per_second']:.0f} clips/s" if "clips_per_second" in line else ""
         opened = (
-            f", {line['layers_open']} of {self.layers} layers open"
-            if self.layers > 1 and "layers_open" in line
-            else ""
+            f", {line['layers_open']} of {self.layers} layers open" if self.layers > 1 and "layers_open" in line else ""
         )
         return (
             f"epoch {done:.1f} of {self.epochs}, step {line['step']}: loss {line['loss/total']:.4g}"
@@ -218,9 +216,7 @@ class LiveTraining:
         if self.metrics:
             self._draw()
         self._button.disabled = True
-        self._bar.bar_style = (
-            "danger" if self.error else "success" if self.result.status == "finished" else "warning"
-        )
+        self._bar.bar_style = "danger" if self.error else "success" if self.result.status == "finished" else "warning"
         self._say(text, error=self.error is not None)
 
 
@@ -305,9 +301,7 @@ class ClipBrowser:
         try:
             action()
         except Exception as error:
-            self.message.value = (
-                f"<span style='color:#D55E00'>{html.escape(f'{type(error).__name__}: {error}')}</span>"
-            )
+            self.message.value = f"<span style='color:#D55E00'>{html.escape(f'{type(error).__name__}: {error}')}</span>"
 
 
 def duration(seconds: float) -> str:

@@ -33,7 +33,16 @@ def tiny_store(path: Path, clips: int = 40, steps: int = 6, grid: bool = True, s
         pattern = draw.normal(size=(3, *shape))
         features[m] = (np.tensordot(event, pattern, 1) + 0.3 * draw.normal(size=(clips, steps, *shape))).astype("f4")
     cut = clips // 5
-    splits = {"train": np.arange(cut * 3), "val": np.arange(cut * 3, cut * 4), "test": np.arange(cut * 4, clips)}
+    splits = {
+        "train": np.arange(cut * 3),
+        "val": np.arange(cut * 3, cut * 4),
+        "test": np.arange(cut * 4, clips),
+    }
     return FeatureStore.create(
-        path, features=features, labels={"event": event}, classes={"event": ["bark", "horn", "rain"]}, splits=splits, **extra
+        path,
+        features=features,
+        labels={"event": event},
+        classes={"event": ["bark", "horn", "rain"]},
+        splits=splits,
+        **extra,
     )

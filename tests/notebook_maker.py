@@ -20,9 +20,7 @@ options: dict = {}  # further fields of Params"""
 
 def make_notebook(path: Path, *cells: str, parameters: str = PARAMETERS, title: str = "Tiny") -> Path:
     """Write a notebook: heading, parameters cell, then ``cells``; those that begin with # are markdown."""
-    book = new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    )
+    book = new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
     book.cells = [
         new_markdown_cell(f"# {title}"),
         new_code_cell(parameters, metadata={"tags": ["parameters"]}),

@@ -113,9 +113,7 @@ def test_freezing_runs_the_notebook_and_keeps_the_pair_in_line(project, capsys):
 
 
 def test_python_dash_m_says_what_there_is():
-    found = subprocess.run(
-        [sys.executable, "-m", "srcid", "--help"], capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-m", "srcid", "--help"], capture_output=True, text=True, check=True)
     for command in ("lab", "run", "runs", "report", "freeze"):
         assert f"    {command} " in found.stdout
 

@@ -15,9 +15,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-DIRECT = [
-    Requirement(line) for line in (*PROJECT["dependencies"], *(r for rs in EXTRAS.values() for r in rs))
-]
+DIRECT = [Requirement(line) for line in (*PROJECT["dependencies"], *(r for rs in EXTRAS.values() for r in rs))]
 
 
 def pins():

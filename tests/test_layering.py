@@ -30,7 +30,5 @@ def test_the_layers_hold():
 def test_importing_the_light_rooms_is_cheap():
     names = ", ".join(["srcid", *(f"srcid.{room}" for room in LIGHT)])
     code = f"import {names}, sys; print([m for m in {HEAVY} if m in sys.modules])"
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.stdout.strip() == "[]", found.stdout + found.stderr

@@ -48,9 +48,7 @@ def test_these_are_all_notebooks():
 @NAMES
 def test_the_pair_says_the_same(name):
     command = [sys.executable, "-m", "jupytext", "--quiet", "--to", "py:percent", "--output", "-"]
-    made = subprocess.run(
-        [*command, str(FOLDER / f"{name}.ipynb")], capture_output=True, text=True, check=True
-    )
+    made = subprocess.run([*command, str(FOLDER / f"{name}.ipynb")], capture_output=True, text=True, check=True)
     assert made.stdout == (FOLDER / f"{name}.py").read_text()
 
 

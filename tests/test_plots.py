@@ -77,9 +77,7 @@ def metrics(steps=400, opened=200):
         line = {"step": step, "epoch": step / 100, "loss/total": 100 / step, "layers_open": layers}
         for k in range(1, layers + 1):
             for m in MODALITIES:
-                line |= {
-                    f"{q}/{k}/{m}": k + step / 100 for q in ("recon", "mi", "scale", "perplexity", "used")
-                }
+                line |= {f"{q}/{k}/{m}": k + step / 100 for q in ("recon", "mi", "scale", "perplexity", "used")}
             line[f"agreement/{k}/first-second"] = 0.25
         if layers == 1:
             line |= {"mi_smoothed/1": 3.0, "threshold/1": 0.5}
@@ -173,9 +171,7 @@ def test_every_figure_has_a_finding_a_caption_and_fits_both_themes(figures, kind
     fig = figures[kind]
     assert len(fig.layout.title.text) > 15 and any(letter.isdigit() for letter in fig.layout.title.text)
     assert len(caption(fig)) > 15
-    assert (
-        fig.layout.template.layout.paper_bgcolor == fig.layout.template.layout.plot_bgcolor == "rgba(0,0,0,0)"
-    )
+    assert fig.layout.template.layout.paper_bgcolor == fig.layout.template.layout.plot_bgcolor == "rgba(0,0,0,0)"
     assert fig.layout.width == 960 and 100 < fig.layout.height < 1600
     assert any(axis.title.text for axis in fig.select_xaxes())
 
@@ -257,9 +253,7 @@ def test_private_labels_take_the_colour_of_their_modality(store):
         **store.label_info,
         "speaker": LabelInfo("speaker", "category", "clip", ("a", "b", "c"), ("third",)),
     }
-    fake = SimpleNamespace(
-        modalities=MODALITIES, steps=6, ids=store.ids, labels=labels, label_info=info, clips=40
-    )
+    fake = SimpleNamespace(modalities=MODALITIES, steps=6, ids=store.ids, labels=labels, label_info=info, clips=40)
     fig = plots.label_timelines(fake, 4)
     colors = {row: trace.marker.line.color for trace in fig.data for row in trace.y}
     assert colors["speaker"] == plots.modality_colors(MODALITIES)["third"]
@@ -305,9 +299,7 @@ def test_media_of_a_clip_are_heard_seen_and_read(store):
 
 def test_media_that_are_gone_are_named_and_nothing_fails(store):
     media = plots.clip_media(store, 5)
-    assert (
-        len(media.problems) == 1 and "first, step 0" in media.problems[0] and "gone.wav" in media.problems[0]
-    )
+    assert len(media.problems) == 1 and "first, step 0" in media.problems[0] and "gone.wav" in media.problems[0]
     assert dataclasses.replace(media, problems=()) == plots.ClipMedia()
     assert "40" not in plots.clip_view(store, 5, media).layout.title.text
 

@@ -170,9 +170,7 @@ def test_errors_and_heavy_notebooks_are_not_committed(tmp_path):
 
 @pytest.mark.browser
 def test_figures_freeze_to_pictures(tmp_path):
-    source = executed(
-        tmp_path / "run.ipynb", outputs=[shown({PLOTLY: figure()}), shown({PLOTLY: figure("b")})]
-    )
+    source = executed(tmp_path / "run.ipynb", outputs=[shown({PLOTLY: figure()}), shown({PLOTLY: figure("b")})])
     freeze(source, tmp_path / "tiny.ipynb")
     outputs = nbformat.read(tmp_path / "tiny.ipynb", as_version=4).cells[-1].outputs
     assert [set(output.data) for output in outputs] == [{"image/png"}, {"image/png"}]
@@ -193,9 +191,7 @@ def test_the_report_draws_offline_in_a_browser(report):
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.goto(report.as_uri())
         page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length >= 3")
-        widths = page.evaluate(
-            "[...document.querySelectorAll('.js-plotly-plot')].map(e => e._fullLayout.width)"
-        )
+        widths = page.evaluate("[...document.querySelectorAll('.js-plotly-plot')].map(e => e._fullLayout.width)")
         code = page.locator(".jp-CodeCell .jp-Cell-inputWrapper").first
         assert not code.is_visible()
         page.get_by_role("button", name="show or hide code").click()

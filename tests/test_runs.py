@@ -76,9 +76,7 @@ def test_code_version_follows_the_sources(tmp_path):
 
     def version():
         code = "from srcid import runs; print(runs.__file__, runs.code_version())"
-        found = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-        )
+        found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
         where, version = found.stdout.split()
         assert Path(where).is_relative_to(tmp_path)
         return version
@@ -178,13 +176,9 @@ def test_by_hand_a_notebook_finds_its_folder_again():
     run = runs.current("02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic")
     assert run.name.startswith("02_train-demo-synthetic-s2-") and run.status["status"] == "running"
     assert run.read("store.json") == {"path": "data/stores/x", "checksum": "c" * 64}
-    assert run == runs.current(
-        "02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic"
-    )
+    assert run == runs.current("02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic")
     store.checksum = "d" * 64
-    assert run != runs.current(
-        "02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic"
-    )
+    assert run != runs.current("02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic")
 
 
 def test_under_a_launcher_a_notebook_takes_the_launchers_folder(monkeypatch):
@@ -316,17 +310,13 @@ def test_a_job_gives_each_notebook_what_it_has(project, tiny):
         dict(data="digits", fsdd="somewhere"),
         dict(data="digits", seed=1, options={"beta": 0.5}),
     ]
-    with pytest.raises(
-        ParameterError, match=r"'fssd' is no parameter of plain or tiny \(did you mean 'fsdd'\?\)"
-    ):
+    with pytest.raises(ParameterError, match=r"'fssd' is no parameter of plain or tiny \(did you mean 'fsdd'\?\)"):
         runs.check_job(["plain", "tiny"], dict(fssd="x"))
 
 
 def test_relative_paths_survive_the_change_of_folder(project, tiny):
     (project / "recordings" / "all").mkdir(parents=True)
-    assert runs.check_parameters("tiny", {"data": "recordings/all"}) == {
-        "data": str(project / "recordings" / "all")
-    }
+    assert runs.check_parameters("tiny", {"data": "recordings/all"}) == {"data": str(project / "recordings" / "all")}
     assert runs.check_parameters("tiny", {"data": "recordings"}) == {"data": "recordings"}
 
 
@@ -414,9 +404,7 @@ def test_a_stopped_run_lets_the_kernel_save(project, how):
     )
     command = [sys.executable, "-m", "srcid", "run", "slow", "--name", "slow"]
     environment = {**os.environ, "SRCID_HOME": str(project)}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     folder, patience = project / "runs" / "slow", time.monotonic() + 60
     while not (folder / "begun").exists():
         assert time.monotonic() < patience and process.poll() is None

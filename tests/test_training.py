@@ -228,7 +228,9 @@ def test_loaded_network_is_the_trained_one(store, undisturbed):
     network = load(undisturbed)
     assert not network.training
     saved = weights(undisturbed)
-    assert torch.equal(network.state_dict()["layers.1.quantizer.codebook"], saved["network.layers.1.quantizer.codebook"])
+    assert torch.equal(
+        network.state_dict()["layers.1.quantizer.codebook"], saved["network.layers.1.quantizer.codebook"]
+    )
 
 
 def test_metrics_have_every_quantity(undisturbed):
@@ -240,7 +242,7 @@ def test_metrics_have_every_quantity(undisturbed):
     assert {"mi_smoothed/1", "mi_peak/1", "threshold/1"} <= names
 
 
-# --- warm start -------------------------------------------------------------------------------------------------
+# --- warm start ---
 
 
 def opening(params, steps, estimates):
@@ -282,7 +284,7 @@ def test_closed_layer_does_not_move(store, tmp_path):
     assert all(torch.equal(after[name], before[name]) for name in before)
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------
+# --- refusals ---
 
 
 def test_problems_are_named_together_before_anything_is_written(tmp_path):

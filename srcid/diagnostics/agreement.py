@@ -59,9 +59,7 @@ class Agreement:
         for pair in self.pairs:
             if {pair.first, pair.second} == {first, second} and pair.where == where:
                 return pair
-        raise DiagnosticsError(
-            f"found no agreement of {first} and {second} at '{where}' steps in this result"
-        )
+        raise DiagnosticsError(f"found no agreement of {first} and {second} at '{where}' steps in this result")
 
     def rows(self) -> list[dict[str, Any]]:
         """One record a pair, for a table."""
@@ -142,9 +140,7 @@ def confusion(source: Any, first: str, second: str, layer: int = 1, stage: int |
     table = contingency(codes.values[first], codes.values[second], codes.size, codes.size)
     total = table.sum(axis=0) + table.sum(axis=1)
     order = np.argsort(-total, kind="stable")[: int((total > 0).sum())]
-    return Confusion(
-        layer, first, second, order, table[np.ix_(order, order)], dict(stage=stage, clips=codes.clips)
-    )
+    return Confusion(layer, first, second, order, table[np.ix_(order, order)], dict(stage=stage, clips=codes.clips))
 
 
 @dataclass(frozen=True)
@@ -169,9 +165,7 @@ class _Meetings:
         return _Meetings(self.table - other.table, self.present - other.present, self.equal - other.equal)
 
 
-def _pair(
-    layer: int, first: str, second: str, where: str, met: _Meetings, weights: np.ndarray | None
-) -> Pair:
+def _pair(layer: int, first: str, second: str, where: str, met: _Meetings, weights: np.ndarray | None) -> Pair:
     from scipy.spatial.distance import jensenshannon
 
     total, by_first, by_second = int(met.table.sum()), met.table.sum(axis=1), met.table.sum(axis=0)

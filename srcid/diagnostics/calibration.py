@@ -47,15 +47,10 @@ def channel_pairs(
 
     if not 0 <= nats <= np.log(classes):
         complain(
-            [
-                f"{classes} classes cannot share {nats} nats; "
-                f"need between 0 and log({classes}) = {np.log(classes):.2f}"
-            ]
+            [f"{classes} classes cannot share {nats} nats; need between 0 and log({classes}) = {np.log(classes):.2f}"]
         )
     noise = (
-        brentq(lambda noise: information(noise) - nats, 0.0, 1.0)
-        if 0 < nats < np.log(classes)
-        else float(nats == 0)
+        brentq(lambda noise: information(noise) - nats, 0.0, 1.0) if 0 < nats < np.log(classes) else float(nats == 0)
     )
     rng = np.random.default_rng([seed, classes, clips])
     x, other = rng.integers(classes, size=(2, clips, steps))

@@ -114,9 +114,7 @@ def read_pair(x, y, mask=None, constant: str = "error") -> tuple[Side, Side, np.
     if not keep.any():
         complain(["no clip has a valid step; check the mask and the missing codes"])
     mask = mask[keep]
-    arrays = {
-        name: np.where(mask if a.ndim == 2 else mask[..., None], a[keep], 0) for name, a in arrays.items()
-    }
+    arrays = {name: np.where(mask if a.ndim == 2 else mask[..., None], a[keep], 0) for name, a in arrays.items()}
 
     sides = []
     for name, array in arrays.items():
@@ -133,18 +131,14 @@ def read_pair(x, y, mask=None, constant: str = "error") -> tuple[Side, Side, np.
                 "remove them, or pass Settings(constant='drop')"
             )
         dropped = () if valid.ndim == 1 else tuple(int(c) for c in np.flatnonzero(flat))
-        sides.append(
-            Side(array[..., ~flat] if dropped and not flat.all() else array, valid.ndim == 1, dropped)
-        )
+        sides.append(Side(array[..., ~flat] if dropped and not flat.all() else array, valid.ndim == 1, dropped))
     complain(problems)
     order = _content_order(sides, mask)
     sides = [Side(s.values[order], s.discrete, s.dropped) for s in sides]
     return sides[0], sides[1], mask[order]
 
 
-def split_clips(
-    n: int, fractions: tuple[float, float, float], rng: np.random.Generator
-) -> dict[str, np.ndarray]:
+def split_clips(n: int, fractions: tuple[float, float, float], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Draw the clips that fit, those that stop the fit early, and those that are scored.
 
     Raises:
@@ -152,11 +146,7 @@ def split_clips(
     """
     bounds = np.round(np.cumsum((0.0, *fractions)) * n).astype(int)
     parts = dict(zip(SMALLEST, np.split(rng.permutation(n), bounds[1:-1]), strict=True))
-    short = [
-        f"{name} {len(rows)} of {SMALLEST[name]}"
-        for name, rows in parts.items()
-        if len(rows) < SMALLEST[name]
-    ]
+    short = [f"{name} {len(rows)} of {SMALLEST[name]}" for name, rows in parts.items() if len(rows) < SMALLEST[name]]
     if short:
         need = int(np.ceil(max(SMALLEST[name] / f for name, f in zip(SMALLEST, fractions, strict=True))))
         complain(
@@ -218,10 +208,7 @@ class Scaler:
 def _content_order(sides: list[Side], mask: np.ndarray) -> np.ndarray:
     # features before codes, so that it does not matter which side is called x
     parts = (*(side.values for side in sorted(sides, key=lambda side: side.discrete)), mask)
-    keys = [
-        hashlib.blake2b(b"".join(p[i].tobytes() for p in parts), digest_size=12).digest()
-        for i in range(len(mask))
-    ]
+    keys = [hashlib.blake2b(b"".join(p[i].tobytes() for p in parts), digest_size=12).digest() for i in range(len(mask))]
     return np.array(sorted(range(len(mask)), key=keys.__getitem__))
 
 

@@ -50,15 +50,11 @@ class FittedClub:
             parts = [self.q.gaussian(rows) for rows in scaled.split(self.settings.chunk)]
         return torch.cat([mu for mu, _ in parts]), torch.cat([logvar for _, logvar in parts])
 
-    def estimate(
-        self, x: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None, estimator: str = "exact"
-    ) -> float:
+    def estimate(self, x: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None, estimator: str = "exact") -> float:
         """CLUB's estimate on clips x [n,T,d], y [n,T,e] in nats; see :func:`club` for the estimators."""
         y = self.scale_y.apply(y, "y")
         mask = np.ones(y.shape[:2], dtype=bool) if mask is None else mask
-        return _upper(self, *self.gaussian(x), torch.from_numpy(y), torch.from_numpy(mask), estimator)[
-            "value"
-        ]
+        return _upper(self, *self.gaussian(x), torch.from_numpy(y), torch.from_numpy(mask), estimator)["value"]
 
 
 @dataclass(frozen=True)
@@ -101,9 +97,7 @@ def fit_club(
     if settings.q != "linear":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            club = Club(
-                data["fit"][0].shape[-1], data["fit"][1].shape[-1], settings.hidden, logvar=settings.logvar
-            )
+            club = Club(data["fit"][0].shape[-1], data["fit"][1].shape[-1], settings.hidden, logvar=settings.logvar)
         curve = ascend(club, lambda part: club.log_likelihood(*part), data, settings, seed)
         candidates.append(club.double().eval())
     if settings.q != "network":
@@ -163,9 +157,7 @@ def club(x: Side, y: Side, mask: np.ndarray, settings: Settings) -> dict[str, Es
         }
 
     runs = [run(x, y, mask, settings.seed + i) for i in range(settings.seeds)]
-    null = [
-        run(x, *permute_clips(y, mask, settings.seed, i), settings.seed + i) for i in range(settings.nulls)
-    ]
+    null = [run(x, *permute_clips(y, mask, settings.seed, i), settings.seed + i) for i in range(settings.nulls)]
     results = {}
     for name in UPPER:
         mine, nulls = [r[name] for r in runs], [r[name]["value"] for r in null]
@@ -185,9 +177,7 @@ def _upper(fitted: FittedClub, mu, logvar, y, mask, estimator: str) -> dict[str,
 
     def value(rows, draw):
         generator = torch.Generator().manual_seed(seed * 100_003 + draw)
-        return float(
-            read.estimate(known[rows], y[rows], mask[rows], estimator=estimator, generator=generator)
-        )
+        return float(read.estimate(known[rows], y[rows], mask[rows], estimator=estimator, generator=generator))
 
     with torch.no_grad():
         counts = resample(len(y), settings, seed).astype(int)
@@ -304,7 +294,5 @@ def ascend(module: nn.Module, gain: Callable, data: dict, settings: Settings, se
     return np.array(curve)
 
 
-def tensors(
-    x: np.ndarray, y: np.ndarray, mask: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def tensors(x: np.ndarray, y: np.ndarray, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return torch.from_numpy(x).float(), torch.from_numpy(y).float(), torch.from_numpy(mask)

@@ -53,9 +53,7 @@ def _mean_x_log_x(n: int, a: np.ndarray, b: np.ndarray, low: np.ndarray, high: n
     start -= log[low] + log[a - low] + log[b - low] + log[n - a - b + low]
     probability = np.exp(start)
     x_log_x, width = _x_log_x(int(high.max())), high - low
-    x = (
-        low.copy() if low.any() else np.zeros(1, dtype=np.int64)
-    )  # mostly all sums start at 0: one x serves all
+    x = low.copy() if low.any() else np.zeros(1, dtype=np.int64)  # mostly all sums start at 0: one x serves all
     left, right, rest = (side.astype(float) for side in (a - low, b - low, n - a - b + low + 1))
     result = np.zeros(len(a))
     for step in range(int(width.max()) + 1):

@@ -35,9 +35,7 @@ class _Critic(nn.Module):
 
         self.left, self.right = net(x_dim), net(y_dim)
 
-    def terms(
-        self, x: torch.Tensor, y: torch.Tensor, mask: torch.Tensor, chunk: int | None = None
-    ) -> torch.Tensor:
+    def terms(self, x: torch.Tensor, y: torch.Tensor, mask: torch.Tensor, chunk: int | None = None) -> torch.Tensor:
         """Per clip and step, log N + the mean of the log-probabilities of finding y from x and x from y;
         [n,T].
         """
@@ -73,16 +71,12 @@ def infonce(x: Side, y: Side, mask: np.ndarray, settings: Settings) -> Estimate:
         parts = split_clips(len(mask), settings.split, np.random.default_rng([seed, 11]))
         ridge = fit_club(x, y, mask, parts["fit"], parts["stop"], replace(settings, q="linear"), seed)
         data = {
-            name: tensors(
-                ridge.scale_x.apply(x.values[rows]), ridge.scale_y.apply(y.values[rows]), mask[rows]
-            )
+            name: tensors(ridge.scale_x.apply(x.values[rows]), ridge.scale_y.apply(y.values[rows]), mask[rows])
             for name, rows in parts.items()
         }
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            critic = _Critic(
-                data["fit"][0].shape[-1], data["fit"][1].shape[-1], settings.hidden, settings.embedding
-            )
+            critic = _Critic(data["fit"][0].shape[-1], data["fit"][1].shape[-1], settings.hidden, settings.embedding)
         curve = ascend(critic, lambda part: critic.terms(*part)[part[2]].mean(), data, settings, seed)
         critic.double()
 
@@ -101,9 +95,7 @@ def infonce(x: Side, y: Side, mask: np.ndarray, settings: Settings) -> Estimate:
         cap = math.log(max(int(score[2].sum(dim=0).max()), 1))
         flags = []
         if result["value"] > 0.8 * cap:
-            flags.append(
-                f"near its cap of log({round(math.exp(cap))}) = {cap:.1f} nats: the truth may be far higher"
-            )
+            flags.append(f"near its cap of log({round(math.exp(cap))}) = {cap:.1f} nats: the truth may be far higher")
         detail = {
             "linear": float(best is by_ridge),
             "explained_x": ridge.scale_x.explained,

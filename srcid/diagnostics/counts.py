@@ -108,14 +108,10 @@ def categorical_bounds(x: Side, y: Side, mask: np.ndarray, settings: Settings) -
         }
 
     runs = [run(x, y, mask, settings.seed + i) for i in range(settings.seeds)]
-    null = [
-        run(x, *permute_clips(y, mask, settings.seed, i), settings.seed + i) for i in range(settings.nulls)
-    ]
+    null = [run(x, *permute_clips(y, mask, settings.seed, i), settings.seed + i) for i in range(settings.nulls)]
     names = {"lower": "barber-agakov", "upper": "club-categorical"}
     return {
-        kind: collect(
-            name, kind, [r[kind] for r in runs], [r[kind]["value"] for r in null], x, y, mask, settings
-        )
+        kind: collect(name, kind, [r[kind] for r in runs], [r[kind]["value"] for r in null], x, y, mask, settings)
         for kind, name in names.items()
     }
 
@@ -131,9 +127,7 @@ def _predictor(x: Side, y: Side, mask, parts, width: int, settings: Settings) ->
     prior = (table.sum(axis=0) + 0.5) / (table.sum() + 0.5 * width)
     rows = mask[parts["stop"]]
     stop = a[parts["stop"]][rows], b[parts["stop"]][rows]
-    tables = [
-        np.log((table + s * prior) / (table.sum(axis=1, keepdims=True) + s)) for s in (0.3, 1, 3, 10, 30, 100)
-    ]
+    tables = [np.log((table + s * prior) / (table.sum(axis=1, keepdims=True) + s)) for s in (0.3, 1, 3, 10, 30, 100)]
     best = max(tables, key=lambda log_q: log_q[stop].mean())
     return best[a[parts["score"]]]
 
@@ -152,8 +146,7 @@ def classify(values, labels, mask, parts, width: int, settings: Settings) -> tup
 
     scaler = Scaler.learn(values[parts["fit"]], mask[parts["fit"]], settings.components)
     rows = {
-        name: (scaler.apply(values[clips])[mask[clips]], labels[clips][mask[clips]])
-        for name, clips in parts.items()
+        name: (scaler.apply(values[clips])[mask[clips]], labels[clips][mask[clips]]) for name, clips in parts.items()
     }
     known, floor = np.unique(rows["fit"][1]), 1 / (len(rows["fit"][1]) + width)
     if len(known) < 2:
@@ -176,7 +169,5 @@ def classify(values, labels, mask, parts, width: int, settings: Settings) -> tup
         if found > most:
             best, most = model, found
     features = scaler.apply(values[parts["score"]])
-    log_q = log_probability(best, features.reshape(-1, features.shape[-1])).reshape(
-        *features.shape[:2], width
-    )
+    log_q = log_probability(best, features.reshape(-1, features.shape[-1])).reshape(*features.shape[:2], width)
     return log_q, log_q.argmax(axis=-1)

@@ -165,15 +165,12 @@ def repeat(
     """
     runs = [run(x, y, mask, settings.seed + i) for i in range(seeds or settings.seeds)]
     null = [
-        run(x, *permute_clips(y, mask, settings.seed, i), settings.seed + i)["value"]
-        for i in range(settings.nulls)
+        run(x, *permute_clips(y, mask, settings.seed, i), settings.seed + i)["value"] for i in range(settings.nulls)
     ]
     return collect(name, kind, runs, null, x, y, mask, settings)
 
 
-def collect(
-    name, kind, runs: list[dict], null: list[float], x: Side, y: Side, mask, settings: Settings
-) -> Estimate:
+def collect(name, kind, runs: list[dict], null: list[float], x: Side, y: Side, mask, settings: Settings) -> Estimate:
     """Put the runs of one estimator together: mean over seeds, interval over seeds and resampled clips."""
     tail = (1 - settings.level) / 2
     draws = [r["replicates"]() if callable(r["replicates"]) else r["replicates"] for r in runs]
@@ -209,11 +206,7 @@ def permute_clips(y: Side, mask: np.ndarray, seed: int, index: int) -> tuple[Sid
 
 def resample(n: int, settings: Settings, seed: int) -> np.ndarray:
     """Draw how often each of ``n`` clips occurs in each bootstrap resample, [bootstrap, n]."""
-    return (
-        np.random.default_rng([seed, 31])
-        .multinomial(n, np.full(n, 1 / n), size=settings.bootstrap)
-        .astype(float)
-    )
+    return np.random.default_rng([seed, 31]).multinomial(n, np.full(n, 1 / n), size=settings.bootstrap).astype(float)
 
 
 def mean_over_clips(terms: np.ndarray, mask: np.ndarray, settings: Settings, seed: int) -> dict[str, Any]:

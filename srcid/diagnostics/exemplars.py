@@ -91,9 +91,7 @@ class CodeIndex:
         self.sizes = {layer: found.size for layer, found in codes.items()}
         self.notes: list[str] = []
         # flat[layer, m][place]: code at place = clip position * steps + step
-        self._flat = {
-            (k, m): codes[k].values[m].ravel().astype(np.int64) for k in codes for m in self.modalities
-        }
+        self._flat = {(k, m): codes[k].values[m].ravel().astype(np.int64) for k in codes for m in self.modalities}
         self._distance = {key: self._distances(*key) for key in self._flat}
         self._places: dict[tuple[int, str], np.ndarray] = {}
         self._start: dict[tuple[int, str], np.ndarray] = {}
@@ -102,10 +100,7 @@ class CodeIndex:
             self._places[k, m] = order
             self._start[k, m] = np.searchsorted(flat[order], np.arange(self.sizes[k] + 1))
         self._usage = {
-            k: sum(
-                np.bincount(v[v >= 0], minlength=self.sizes[k])
-                for v in (self._flat[k, m] for m in self.modalities)
-            )
+            k: sum(np.bincount(v[v >= 0], minlength=self.sizes[k]) for v in (self._flat[k, m] for m in self.modalities))
             for k in self.layers
         }
         self._labels: list[StepLabel] = []
@@ -139,9 +134,7 @@ class CodeIndex:
         """
         check_layer(self.table, layer)
         if not 0 <= code < self.sizes[layer]:
-            raise DiagnosticsError(
-                f"found codes 0 to {self.sizes[layer] - 1} in layer {layer}, not a code {code}"
-            )
+            raise DiagnosticsError(f"found codes 0 to {self.sizes[layer] - 1} in layer {layer}, not a code {code}")
         notes = list(self.notes)
         places = {m: self._occurrences(layer, m, code) for m in self.modalities}
         if not any(len(where) for where in places.values()):
@@ -223,9 +216,7 @@ class CodeIndex:
         times = times * (label.symbols.ravel() >= 0)
         return np.asarray(label.members().T @ times).ravel() / max(times.sum(), 1)
 
-    def _together(
-        self, other: int, places: dict[str, np.ndarray], k: int
-    ) -> tuple[tuple[int, int, float, float], ...]:
+    def _together(self, other: int, places: dict[str, np.ndarray], k: int) -> tuple[tuple[int, int, float, float], ...]:
         met = np.concatenate([self._flat[other, m][where] for m, where in places.items()])
         met = met[met >= 0]
         counts, base = np.bincount(met, minlength=self.sizes[other]), self._usage[other]

@@ -74,9 +74,7 @@ class Bracket:
     @property
     def flags(self) -> tuple[str, ...]:
         """Everything that weakens one of the three numbers, with its estimator's name."""
-        return tuple(
-            f"{e.name}: {flag}" for e in (self.lower, self.independent, self.upper) for flag in e.flags
-        )
+        return tuple(f"{e.name}: {flag}" for e in (self.lower, self.independent, self.upper) for flag in e.flags)
 
     def __str__(self) -> str:
         return (
@@ -212,19 +210,12 @@ def plugin(x, y, mask=None, settings: Settings | None = None) -> Estimate:
     settings = settings or Settings()
     x, y, mask = read_pair(x, y, mask, settings.constant)
     if not (x.discrete and y.discrete):
-        complain(
-            ["the plug-in estimate counts codes; need integers on both sides, features go to ksg or club"]
-        )
+        complain(["the plug-in estimate counts codes; need integers on both sides, features go to ksg or club"])
     return counts.plugin(x, y, mask, settings)
 
 
 def _features(x, y, mask, settings: Settings | None) -> tuple[Side, Side, np.ndarray]:
     x, y, mask = read_pair(x, y, mask, (settings or Settings()).constant)
     if x.discrete or y.discrete:
-        complain(
-            [
-                "this bound needs floating features on both sides; "
-                "for codes and categories use bracket or plugin"
-            ]
-        )
+        complain(["this bound needs floating features on both sides; for codes and categories use bracket or plugin"])
     return x, y, mask

@@ -42,9 +42,7 @@ class Leakage:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return (
-            f"{self.factor}: {self.metric} {self.score:.3f} [{low:.3f}, {high:.3f}], chance {self.chance:.3f}"
-        )
+        return f"{self.factor}: {self.metric} {self.score:.3f} [{low:.3f}, {high:.3f}], chance {self.chance:.3f}"
 
 
 def leakage(
@@ -76,9 +74,7 @@ def leakage(
     settings = settings or Settings()
     features, labels = np.asarray(features), np.asarray(labels)
     if features.dtype.kind != "f":
-        complain(
-            [f"features: found dtype {features.dtype}, need floating features (the codes' quantised vectors)"]
-        )
+        complain([f"features: found dtype {features.dtype}, need floating features (the codes' quantised vectors)"])
     if labels.dtype == bool:
         labels = as_categories(labels)
     per_clip = labels.ndim == (2 if labels.dtype.kind == "f" else 1)
@@ -98,10 +94,7 @@ def leakage(
         return score_split(x, y, mask, parts, settings, seed, balanced)
 
     runs = [run(y, mask, settings.seed + i) for i in range(settings.seeds)]
-    null = [
-        run(*permute_clips(y, mask, settings.seed, i), settings.seed + i)["value"]
-        for i in range(settings.nulls)
-    ]
+    null = [run(*permute_clips(y, mask, settings.seed, i), settings.seed + i)["value"] for i in range(settings.nulls)]
     tail = (1 - settings.level) / 2
     low, high = np.quantile(np.concatenate([r["replicates"] for r in runs]), [tail, 1 - tail])
     values = np.array([r["value"] for r in runs])

@@ -30,9 +30,7 @@ class MapCache:
         for array in arrays:
             array = np.zeros(0) if array is None else np.ascontiguousarray(array)
             found.update(f"{array.dtype.str}{array.shape}".encode())
-            found.update(
-                array.view(np.uint8) if array.dtype != object else "\0".join(map(str, array)).encode()
-            )
+            found.update(array.view(np.uint8) if array.dtype != object else "\0".join(map(str, array)).encode())
         found.update(json.dumps(facts, sort_keys=True).encode())
         return found.hexdigest()
 

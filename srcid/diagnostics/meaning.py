@@ -152,9 +152,7 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
     best = counts.argmax(axis=1)
     purity = share[np.arange(len(used)), best]
     low, high = _wilson(purity, in_clips)
-    table = _table(
-        [v.ravel() for v in codes.values.values()], seen.symbols.ravel(), codes.size, len(seen.names)
-    )
+    table = _table([v.ravel() for v in codes.values.values()], seen.symbols.ravel(), codes.size, len(seen.names))
     found_mi = mutual_information(table)
     notes = (seen.note,) if seen.note else ()
     if not tested.any():
@@ -173,15 +171,14 @@ def _sums(group: np.ndarray, groups: int) -> Any:
     """Sparse matrix that adds up the rows of each group."""
     from scipy import sparse
 
-    return sparse.csr_matrix(
-        (np.ones(len(group)), (group, np.arange(len(group)))), shape=(groups, len(group))
-    )
+    return sparse.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), shape=(groups, len(group)))
 
 
 def _wilson(share: np.ndarray, trials: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    # at shares of 0 and 1 the ends meet the share, but for rounding
+    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
 
 
 def _table(codes: list[np.ndarray], label: np.ndarray, size: int, symbols: int) -> np.ndarray:

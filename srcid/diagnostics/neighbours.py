@@ -46,9 +46,7 @@ def ksg_category_terms(x: np.ndarray, category: np.ndarray, neighbours: int) -> 
         radius[rows], own[rows], size[rows] = np.nextafter(near.kneighbors()[0][:, -1], 0), k, len(rows)
     inside = KDTree(x, metric="chebyshev").query_radius(x, radius, count_only=True)
     known = own > 0
-    terms = (
-        digamma(known.sum()) + digamma(np.maximum(own, 1)) - digamma(size) - digamma(np.maximum(inside, 1))
-    )
+    terms = digamma(known.sum()) + digamma(np.maximum(own, 1)) - digamma(size) - digamma(np.maximum(inside, 1))
     return np.where(known, terms, 0.0)
 
 
@@ -79,9 +77,7 @@ def nearest_neighbours(x: Side, y: Side, mask: np.ndarray, settings: Settings) -
         sides = [z + 1e-10 * rng.standard_normal(z.shape) if z.ndim == 3 else z for z in sides]
         terms, used = _terms(*sides, mask[score], settings.neighbours)
         if not used.any():
-            complain(
-                [f"no step has more than {settings.neighbours + 1} valid clips; nearest neighbours need more"]
-            )
+            complain([f"no step has more than {settings.neighbours + 1} valid clips; nearest neighbours need more"])
         kept = [s.explained if s else 1.0 for s in scalers]
         cap = float(digamma(used.sum(axis=0).max()) - digamma(settings.neighbours))
         value = float(terms[used].mean())

@@ -183,9 +183,7 @@ def _corrected(plug_in: float, chance: float, most: float) -> tuple[float, float
 def _bits(values: np.ndarray) -> float:
     """Plug-in entropy in bits of integers that may be large and sparse."""
     largest = int(values.max()) + 1
-    counts = (
-        np.bincount(values) if largest < 4 * len(values) + 4096 else np.unique(values, return_counts=True)[1]
-    )
+    counts = np.bincount(values) if largest < 4 * len(values) + 4096 else np.unique(values, return_counts=True)[1]
     return float(entropy(counts[counts > 0]) / np.log(2))
 
 
@@ -197,7 +195,5 @@ def _jackknife(y: np.ndarray, code: np.ndarray, before: np.ndarray, clip: np.nda
     member = np.empty(int(clips.max()) + 1, dtype=np.int64)
     member[clips] = draw.permutation(len(clips)) % groups
     member = member[clip]
-    left = [
-        _information(y[keep], code[keep], before[keep])[0] for keep in (member != g for g in range(groups))
-    ]
+    left = [_information(y[keep], code[keep], before[keep])[0] for keep in (member != g for g in range(groups))]
     return float(np.sqrt((groups - 1) * np.var(left)))

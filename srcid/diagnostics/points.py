@@ -50,9 +50,7 @@ class Points:
         wrong = [name for name, column in columns.items() if column.shape != features.shape[:1]]
         if features.ndim != 2 or wrong:
             others = f" and columns of other lengths ({', '.join(wrong)})" if wrong else ""
-            raise DiagnosticsError(
-                f"found features of shape {features.shape}{others}; need [n, D] and n entries"
-            )
+            raise DiagnosticsError(f"found features of shape {features.shape}{others}; need [n, D] and n entries")
         return cls(features, columns, title)
 
 
@@ -103,9 +101,7 @@ def feature_points(table: Any, layer: int = 1, kind: str = "general",
         within = f" within each class of '{label.name}', in proportion" if label else ""
         note = f"{count:,} of {total:,} points, their places drawn at random{within} (seed {seed})"
     columns = _describe(table, layer, found)
-    return Points(
-        np.concatenate(features), columns, f"{kind} features of layer {layer}, {', '.join(names)}", note
-    )
+    return Points(np.concatenate(features), columns, f"{kind} features of layer {layer}, {', '.join(names)}", note)
 
 
 def codebook_points(table: Any, layer: int = 1, clips: Any = None) -> Points:
@@ -117,9 +113,7 @@ def codebook_points(table: Any, layer: int = 1, clips: Any = None) -> Points:
     check_layer(table, layer)
     book = table.codebook(layer)
     if book is None:
-        raise DiagnosticsError(
-            f"layer {layer} has no codebook (identity or raw fsq), so there is none to map"
-        )
+        raise DiagnosticsError(f"layer {layer} has no codebook (identity or raw fsq), so there is none to map")
     stages, size, width = book.shape
     if stages * size < 2:
         raise DiagnosticsError(f"the codebook of layer {layer} has one code, and one point makes no map")

@@ -65,12 +65,8 @@ class Projection:
         told = {"perplexity": "perplexity", "neighbours": "neighbours", "min_dist": "min. distance"}
         parts = [f"{title} {self.params[name]:g}" for name, title in told.items() if name in self.params]
         parts += [f"seed {self.params['seed']}", self.params["library"]]
-        text = (
-            f"{self.title}: {TITLES[self.method]} of {len(self.coordinates):,} points ({', '.join(parts)}). "
-        )
-        return text + " ".join(
-            f"{note[:1].upper()}{note[1:]}." for note in (*self.notes, self.quality.sentence())
-        )
+        text = f"{self.title}: {TITLES[self.method]} of {len(self.coordinates):,} points ({', '.join(parts)}). "
+        return text + " ".join(f"{note[:1].upper()}{note[1:]}." for note in (*self.notes, self.quality.sentence()))
 
     def frame(self) -> Any:
         """The points as a pandas DataFrame: x, y, (z,) and the columns."""
@@ -85,9 +81,7 @@ class Projection:
         from pyarrow import parquet
 
         table = pyarrow.Table.from_pandas(self.frame(), preserve_index=False)
-        about = dict(
-            caption=self.caption(), method=self.method, params=self.params, quality=vars(self.quality)
-        )
+        about = dict(caption=self.caption(), method=self.method, params=self.params, quality=vars(self.quality))
         metadata = {**(table.schema.metadata or {}), b"srcid": json.dumps(about).encode()}
         parquet.write_table(table.replace_schema_metadata(metadata), path)
         return Path(path)
@@ -197,9 +191,7 @@ def _checked(features: np.ndarray, method: str, dimensions: int, perplexity: flo
         settings["neighbours"] = min(NEIGHBOURS, n - 1) if neighbours is None else int(neighbours)
         settings["min_dist"] = float(min_dist)
         if not 2 <= settings["neighbours"] < max(n, 3):
-            problems.append(
-                f"found {n} points for {neighbours} neighbours, need more points than that, and 2 or more"
-            )
+            problems.append(f"found {n} points for {neighbours} neighbours, need more points than that, and 2 or more")
         if neighbours is None and n - 1 < NEIGHBOURS:
             notes.append(f"neighbours lowered from {NEIGHBOURS} to {n - 1}, for there are {n} points")
         if not 0 <= min_dist <= 1:
@@ -289,9 +281,16 @@ def _scikit_tsne(features: np.ndarray, request: _Request, graph: Graph, n_jobs: 
     indices = np.hstack([np.arange(n)[:, None], graph.indices[:, :k]]).ravel()
     distances = np.hstack([np.zeros((n, 1), np.float32), graph.distances[:, :k]]).ravel()
     matrix = sparse.csr_matrix((distances, indices, np.arange(n + 1) * (k + 1)), shape=(n, n))
-    model = TSNE(request.dimensions, perplexity=request.settings["perplexity"], metric="precomputed",
-                 init=_start(features, request, graph).astype(np.float32), random_state=request.seed,
-                 n_jobs=n_jobs)  # fmt: skip
+    model = TSNE(
+        request.dimensions,
+        perplexity=request.settings["perplexity"],
+        metric="precomputed",
+        init=_start(features, request, graph).astype(np.float32),
+        # scikit-learn's "auto", without its floor of 50: with few points in three dimensions that diverges
+        learning_rate=max(n / 48, min(n / 12, 50.0)),
+        random_state=request.seed,
+        n_jobs=n_jobs,
+    )
     return model.fit_transform(matrix)
 
 

@@ -150,9 +150,7 @@ def clip_rows(table: Any, clips: str | np.ndarray | None) -> np.ndarray:
         return np.arange(table.clips)
     if isinstance(clips, str):
         if clips not in table.splits:
-            raise DiagnosticsError(
-                f"found no split '{clips}', only {', '.join(table.splits) or 'none at all'}"
-            )
+            raise DiagnosticsError(f"found no split '{clips}', only {', '.join(table.splits) or 'none at all'}")
         return np.asarray(table.splits[clips], dtype=np.int64)
     return np.asarray(clips, dtype=np.int64)
 
@@ -260,9 +258,7 @@ def several(codes: Symbols, what: str) -> Symbols:
     """Return ``codes``, or raise if they are of one modality only and ``what`` compares modalities."""
     if len(codes.modalities) < 2:
         only = next(iter(codes.modalities))
-        raise DiagnosticsError(
-            f"found one modality only ({only}); {what} needs two or more, so it is not shown"
-        )
+        raise DiagnosticsError(f"found one modality only ({only}); {what} needs two or more, so it is not shown")
     return codes
 
 
@@ -278,13 +274,9 @@ def chosen(codes: Symbols, modality: str | None) -> Symbols:
 def label_for(codes: Symbols, source: Any, label: str | StepLabel | None, clips: Any) -> StepLabel:
     """Read a label for exactly the steps of ``codes``."""
     if isinstance(source, Mapping) and not isinstance(label, StepLabel):
-        raise DiagnosticsError(
-            "found codes as arrays and no label of them; give label=StepLabel.of(values, ...)"
-        )
+        raise DiagnosticsError("found codes as arrays and no label of them; give label=StepLabel.of(values, ...)")
     seen = label_of(source, label, clips)
     shape = (codes.clips, codes.steps)
     if seen.symbols.shape != shape:
-        raise DiagnosticsError(
-            f"found the label '{seen.name}' of shape {seen.symbols.shape} for codes {shape}"
-        )
+        raise DiagnosticsError(f"found the label '{seen.name}' of shape {seen.symbols.shape} for codes {shape}")
     return seen

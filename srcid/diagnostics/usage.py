@@ -144,9 +144,7 @@ def code_usage(source: Any, layer: int = 1, stage: int | None = None, clips: Any
     )  # fmt: skip
 
 
-def sharing(
-    source: Any, layer: int = 1, stage: int | None = None, clips: Any = None, least: int = 1
-) -> Sharing:
+def sharing(source: Any, layer: int = 1, stage: int | None = None, clips: Any = None, least: int = 1) -> Sharing:
     """Order the used codes by how evenly the modalities share them.
 
     Args:
@@ -193,9 +191,7 @@ def growth(metrics: Path | str | Iterable[Mapping[str, Any]], split: str = "",
     keys = sorted({key for record in records for key in record if key.startswith(starts)})
     if not keys:
         there = sorted({key.split("/")[0] for record in records for key in record})
-        raise DiagnosticsError(
-            f"found no {' or '.join(starts)} in these metrics, only {', '.join(there) or 'nothing'}"
-        )
+        raise DiagnosticsError(f"found no {' or '.join(starts)} in these metrics, only {', '.join(there) or 'nothing'}")
     records = [record for record in records if any(key in record for key in keys)]
     series = {key: np.array([record.get(key, np.nan) for record in records], dtype=float) for key in keys}
     return Growth(np.array([record["step"] for record in records]), series)
@@ -220,9 +216,7 @@ def _resampled(codes: Symbols, weights: np.ndarray) -> np.ndarray:
         flat = values.ravel()
         valid = flat >= 0
         ones = np.ones(int(valid.sum()), dtype=np.float32)
-        histogram = (
-            sparse.csc_matrix((ones, (flat[valid], clip[valid])), shape=(codes.size, codes.clips)) @ columns
-        )
+        histogram = sparse.csc_matrix((ones, (flat[valid], clip[valid])), shape=(codes.size, codes.clips)) @ columns
         joint = joint + histogram
         levels.append(entropy(histogram.T))
     return np.stack([*levels, entropy(joint.T)], axis=1)

@@ -74,13 +74,9 @@ class Representation:
         elif name.startswith("only") and name[4:].isdecimal():
             found = cls(name, (int(name[4:]),))
         else:
-            raise EvaluationError(
-                f"found representation '{name}'; need all, only1 to only{layers}, or continuous"
-            )
+            raise EvaluationError(f"found representation '{name}'; need all, only1 to only{layers}, or continuous")
         if not found.layers or not set(found.layers) <= set(every):
-            raise EvaluationError(
-                f"representation '{found.name}' reads layers {found.layers}; there are {every}"
-            )
+            raise EvaluationError(f"representation '{found.name}' reads layers {found.layers}; there are {every}")
         return found
 
     def require(self, table: Codes, rows: np.ndarray) -> None:
@@ -154,9 +150,7 @@ class LookupInputs:
         )
         return reduce(torch.add if torch.is_grad_enabled() else torch.Tensor.add_, fetched)
 
-    def linear_max(
-        self, projected: list[torch.Tensor], which: torch.Tensor, rows: torch.Tensor
-    ) -> torch.Tensor:
+    def linear_max(self, projected: list[torch.Tensor], which: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Apply the layer and keep the largest value over present steps: ``[P, B, H]``.
 
         Only winners receive a gradient, so they are found first without recording and fetched again with it.
@@ -230,19 +224,14 @@ def read_inputs(
     present = np.stack([representation.present(table, m) for m in table.modalities])
     scales = [_scale(table, representation, layer, scale_rows) for layer in representation.layers]
     mask = torch.from_numpy(present).to(device)
-    coded = representation.kind == "quantized" and all(
-        table.codebook(k) is not None for k in representation.layers
-    )
+    coded = representation.kind == "quantized" and all(table.codebook(k) is not None for k in representation.layers)
     if coded and lookup is not False:
         books, places, codes = _books(table, representation)
         cost = sum(len(book) * (b - a) for book, (a, b) in zip(books, places, strict=True))
         if lookup or cost < batch * table.steps * places[-1][1]:
-            layer_scale = {
-                a: scale for a, scale in zip(dict.fromkeys(a for a, _ in places), scales, strict=True)
-            }
+            layer_scale = {a: scale for a, scale in zip(dict.fromkeys(a for a, _ in places), scales, strict=True)}
             tensors = [
-                torch.from_numpy(book * layer_scale[a]).to(device)
-                for book, (a, _) in zip(books, places, strict=True)
+                torch.from_numpy(book * layer_scale[a]).to(device) for book, (a, _) in zip(books, places, strict=True)
             ]
             return LookupInputs(tensors, places, torch.from_numpy(codes).to(device), mask)
     values = [
@@ -257,9 +246,7 @@ def read_inputs(
     ]
     place = np.zeros(table.clips, np.int64)
     place[rows] = np.arange(len(rows))
-    return GatheredInputs(
-        torch.from_numpy(np.stack(values)).to(device), torch.from_numpy(place).to(device), mask
-    )
+    return GatheredInputs(torch.from_numpy(np.stack(values)).to(device), torch.from_numpy(place).to(device), mask)
 
 
 def _scale(table: Codes, representation: Representation, layer: int, rows: np.ndarray) -> np.float32:
@@ -272,23 +259,17 @@ def _scale(table: Codes, representation: Representation, layer: int, rows: np.nd
         count += values.size
         widths[m] = values.shape[-1]
     if len(set(widths.values())) > 1:
-        raise EvaluationError(
-            f"layer {layer} has features of widths {widths}; need one width in all modalities"
-        )
+        raise EvaluationError(f"layer {layer} has features of widths {widths}; need one width in all modalities")
     return np.float32(np.sqrt(count / squares)) if squares > 0 else np.float32(1)
 
 
-def _books(
-    table: Codes, representation: Representation
-) -> tuple[list[np.ndarray], list[tuple[int, int]], np.ndarray]:
+def _books(table: Codes, representation: Representation) -> tuple[list[np.ndarray], list[tuple[int, int]], np.ndarray]:
     """Return vectors of the codes in use, their place among the features, and codes ``[M, N, T, J]``."""
     books, places, columns, start = [], [], [], 0
     for layer in representation.layers:
         book = np.asarray(table.codebook(layer), np.float32)
         codes = np.stack([np.asarray(table.codes(layer, m)) for m in table.modalities])
-        if (
-            book.shape[0] != codes.shape[-1]
-        ):  # one vector for each combination of symbols, not a sum over stages
+        if book.shape[0] != codes.shape[-1]:  # one vector for each combination of symbols, not a sum over stages
             codes = np.stack([table.code(layer, m) for m in table.modalities])[..., None]
             book = _examples(table, layer, codes[..., 0])[None]
         for stage, vectors in enumerate(book):

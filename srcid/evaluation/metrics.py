@@ -45,9 +45,7 @@ def clip_accuracy(scores: np.ndarray, classes: np.ndarray) -> float:
     """Return the share of clips whose highest score ``[N, C]`` is that of their class ``[N]``, in percent."""
     scores, classes = np.asarray(scores), np.asarray(classes)
     if scores.ndim != 2 or scores.shape[0] != classes.shape[0] or not len(classes):
-        raise EvaluationError(
-            f"found scores {scores.shape} and classes {classes.shape}; need [N, C] and [N], N > 0"
-        )
+        raise EvaluationError(f"found scores {scores.shape} and classes {classes.shape}; need [N, C] and [N], N > 0")
     return 100.0 * float(np.mean(scores.argmax(-1) == classes))
 
 
@@ -78,14 +76,10 @@ def epoch_scores(probabilities: np.ndarray, labels: np.ndarray, rows: np.ndarray
     :func:`micro_scores` of all rows, and serves only to compare with published numbers.
     """
     ends = np.cumsum(rows)
-    batches = [
-        micro_scores(probabilities[e - n : e], labels[e - n : e]) for e, n in zip(ends, rows, strict=True)
-    ]
+    batches = [micro_scores(probabilities[e - n : e], labels[e - n : e]) for e, n in zip(ends, rows, strict=True)]
     precision = float(np.average([batch.precision for batch in batches], weights=rows))
     recall = float(np.average([batch.recall for batch in batches], weights=rows))
-    return MicroScores(
-        precision, recall, 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    )
+    return MicroScores(precision, recall, 2 * precision * recall / (precision + recall) if precision + recall else 0.0)
 
 
 def per_class_scores(
@@ -116,18 +110,14 @@ def segment_f1(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | Non
     return _clip_f1((predicted & labels).sum(1), predicted.sum(1), labels.sum(1))
 
 
-def event_f1(
-    predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None, overlap: float = 0.5
-) -> float:
+def event_f1(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None, overlap: float = 0.5) -> float:
     """Return AVVP's event-level F1 in percent: an event is a run of consecutive true steps of one class.
 
     A predicted event is right when its intersection over union with a true one reaches ``overlap`` (>= 0.5,
     so that an event has at most one partner). Averaged like :func:`segment_f1`.
     """
     if overlap < 0.5:
-        raise EvaluationError(
-            f"found overlap={overlap}; need 0.5 or more, below it an event may match several"
-        )
+        raise EvaluationError(f"found overlap={overlap}; need 0.5 or more, below it an event may match several")
     predicted, labels = _masked(predicted, labels, mask)
     clips, _, classes = labels.shape
     guess, guess_owner, guess_length = _runs(predicted)
@@ -137,9 +127,7 @@ def event_f1(
     union = guess_length[pairs[0]] + truth_length[pairs[1]] - shared
     right = guess_owner[pairs[0][shared >= overlap * union]]
     owners = [right, guess_owner, truth_owner]
-    return _clip_f1(
-        *(np.bincount(owner, minlength=clips * classes).reshape(clips, classes) for owner in owners)
-    )
+    return _clip_f1(*(np.bincount(owner, minlength=clips * classes).reshape(clips, classes) for owner in owners))
 
 
 def confusion(predicted: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
@@ -170,14 +158,10 @@ def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return 100.0 * np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole != 0)
 
 
-def _masked(
-    predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _masked(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     predicted, labels = np.asarray(predicted, bool), np.asarray(labels, bool)
     if predicted.shape != labels.shape or labels.ndim != 3:
-        raise EvaluationError(
-            f"found predictions {predicted.shape} and labels {labels.shape}; need both [N, T, C]"
-        )
+        raise EvaluationError(f"found predictions {predicted.shape} and labels {labels.shape}; need both [N, T, C]")
     if mask is None:
         return predicted, labels
     keep = np.asarray(mask, bool)[..., None]

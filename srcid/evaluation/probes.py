@@ -130,17 +130,14 @@ def fit_probes(
     ready = []
     for name in tasks:
         task = TASKS[name](events)
-        rows = [
-            {m: _rows(table, s, task.usable & present[m].any(1)) for m in table.modalities} for s in splits
-        ]
+        rows = [{m: _rows(table, s, task.usable & present[m].any(1)) for m in table.modalities} for s in splits]
         problem = task.problem(rows, splits)
         if problem:
             notes.append(problem)
             continue
         notes += task.remarks(table.splits, splits, rows[0], rows[2], names)
         clips[name] = {
-            split: len(np.unique(np.concatenate(list(r.values()))))
-            for split, r in zip(splits, rows, strict=True)
+            split: len(np.unique(np.concatenate(list(r.values())))) for split, r in zip(splits, rows, strict=True)
         }
         chance[name] = task.chance(rows[0][train[0]], rows[2][train[0]])
         ready.append((task, rows))
@@ -155,9 +152,7 @@ def fit_probes(
         for task, rows in ready:
             if progress:
                 progress(f"{task.name}, {representation.name}")
-            stack = _Stack(
-                task, representation, inputs, present, tuple(table.modalities), rows, params, device
-            )
+            stack = _Stack(task, representation, inputs, present, tuple(table.modalities), rows, params, device)
             # one stack takes one number of steps, so its modalities must have equally many clips
             for count in dict.fromkeys(len(rows[0][m]) for m in train):
                 found, remark = stack.fit([m for m in train if len(rows[0][m]) == count])
@@ -201,9 +196,7 @@ class _Stack:
         choices = [dict.fromkeys(train, m) for m in self.modalities] if published else [{m: m for m in train}]
         best = [_Best(weights) for _ in choices]
         for epoch in range(1, p.probe_epochs + 1):
-            order = torch.stack([torch.randperm(own.shape[1], generator=g) for g in generators]).to(
-                self.device
-            )
+            order = torch.stack([torch.randperm(own.shape[1], generator=g) for g in generators]).to(self.device)
             shuffled = own.gather(1, order)
             for start in range(0, own.shape[1], p.probe_batch):
                 batch = shuffled[:, start : start + p.probe_batch]
@@ -245,9 +238,7 @@ class _Stack:
             {name: (2 * torch.rand(shape, generator=g) - 1) / width**0.5 for name, shape in shapes.items()}
             for g in generators
         ]
-        return {
-            name: torch.stack([w[name] for w in drawn]).to(self.device).requires_grad_() for name in shapes
-        }
+        return {name: torch.stack([w[name] for w in drawn]).to(self.device).requires_grad_() for name in shapes}
 
     def _which(self, *modalities: str) -> torch.Tensor:
         return torch.tensor([self.modalities.index(m) for m in modalities], device=self.device)
@@ -322,9 +313,7 @@ def _check(
     labels = table.labels.get("event")
     if labels is None:
         there = ", ".join(table.labels) or "none"
-        problems.append(
-            f"found labels: {there}; need 'event', bool [clips, steps, classes]; give it to the store"
-        )
+        problems.append(f"found labels: {there}; need 'event', bool [clips, steps, classes]; give it to the store")
     elif labels.dtype != bool or labels.shape[:2] != (table.clips, table.steps) or labels.ndim != 3:
         need = f"bool [{table.clips}, {table.steps}, classes]"
         problems.append(f"found label 'event' {labels.dtype} {labels.shape}; need {need}")
@@ -333,13 +322,10 @@ def _check(
             state = "is empty" if split in table.splits else "is missing"
             problems.append(f"split '{split}' {state}; the table has {', '.join(table.splits) or 'none'}")
     problems += [
-        f"task '{t}' is unknown{suggest(t, list(TASKS))}; there are {', '.join(TASKS)}"
-        for t in tasks
-        if t not in TASKS
+        f"task '{t}' is unknown{suggest(t, list(TASKS))}; there are {', '.join(TASKS)}" for t in tasks if t not in TASKS
     ]
     problems += [
-        f"modality '{m}' is unknown{suggest(m, list(table.modalities))}; there are "
-        f"{', '.join(table.modalities)}"
+        f"modality '{m}' is unknown{suggest(m, list(table.modalities))}; there are {', '.join(table.modalities)}"
         for m in train
         if m not in table.modalities
     ]

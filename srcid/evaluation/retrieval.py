@@ -72,14 +72,10 @@ def retrieve(
     """
     items, captions = np.asarray(items, float), np.asarray(captions, float)
     if items.ndim != 2 or captions.ndim != 2 or items.shape[1] != captions.shape[1] or not len(items):
-        raise EvaluationError(
-            f"found items {items.shape} and captions {captions.shape}; need [n, D] and [m, D], n > 0"
-        )
+        raise EvaluationError(f"found items {items.shape} and captions {captions.shape}; need [n, D] and [m, D], n > 0")
     owner = np.arange(len(items)) if owner is None else np.asarray(owner)
     if owner.shape != (len(captions),) or owner.min() < 0 or owner.max() >= len(items):
-        raise EvaluationError(
-            f"found owners {owner.shape}; need one of the {len(items)} items for each caption"
-        )
+        raise EvaluationError(f"found owners {owner.shape}; need one of the {len(items)} items for each caption")
     alone = np.setdiff1d(np.arange(len(items)), owner)
     if len(alone):
         raise EvaluationError(
@@ -117,9 +113,7 @@ def code_retrieval(
     if split not in table.splits or not len(table.splits[split]):
         raise EvaluationError(f"found no clip in split '{split}'; the table has {', '.join(table.splits)}")
     if captions is not None and captions not in table.modalities:
-        raise EvaluationError(
-            f"found no modality '{captions}' for captions; there are {', '.join(table.modalities)}"
-        )
+        raise EvaluationError(f"found no modality '{captions}' for captions; there are {', '.join(table.modalities)}")
     split_rows = np.sort(np.asarray(table.splits[split]))
     numbers = np.arange(table.clips) if item is None else np.asarray(item)
     scores = []
@@ -144,9 +138,7 @@ def code_retrieval(
                 for score, (query, target, queries, candidates) in zip(pair, ends, strict=True):
                     origin = dict(query=query, target=target, representation=representation.name)
                     scores.append(
-                        RetrievalScore(
-                            **{**vars(score), **origin, "queries": queries, "candidates": candidates}
-                        )
+                        RetrievalScore(**{**vars(score), **origin, "queries": queries, "candidates": candidates})
                     )
     return scores
 
@@ -172,9 +164,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
-def _score(
-    similarity: np.ndarray, partners: np.ndarray, cutoffs: Sequence[int], tolerance: float
-) -> RetrievalScore:
+def _score(similarity: np.ndarray, partners: np.ndarray, cutoffs: Sequence[int], tolerance: float) -> RetrievalScore:
     """Rank each row's best partner: ``above`` lie before it, ``tied`` beside it, ``right`` are partners."""
     from scipy.stats import hypergeom
 

@@ -93,9 +93,9 @@ def paper_table(
             table[run, representation] = {
                 **{(task, f"{m} → {n}"): cell.text(interval, level) for (task, m, n), cell in mine.items()},
                 **{
-                    ("average", name): _Cell.mean(
-                        cell for (_, m, n), cell in mine.items() if (m == n) == same
-                    ).text(interval, level)
+                    ("average", name): _Cell.mean(cell for (_, m, n), cell in mine.items() if (m == n) == same).text(
+                        interval, level
+                    )
                     for name, same in (("cross-modal", False), ("same modality", True))
                     if any((m == n) == same for _, m, n in mine)
                 },
@@ -174,9 +174,7 @@ def _cells(results: ProbeResults) -> dict[tuple[str, str, str, str], _Cell]:
     for key, scores in groups.items():
         counts = np.stack([score.counts for score in scores], axis=1).astype(np.float32)  # [n, S, 2]
         sums = np.tensordot(weights[:, np.searchsorted(clips, scores[0].rows)], counts, axes=1)
-        ratios = np.divide(
-            sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:2], np.float32), where=sums[..., 1] > 0
-        )
+        ratios = np.divide(sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:2], np.float32), where=sums[..., 1] > 0)
         cells[key] = _Cell(np.array([score.score for score in scores]), 100.0 * ratios.mean(1))
     return cells
 

@@ -42,9 +42,7 @@ class Task:
         for part, split in zip(rows, splits, strict=True):
             empty = [m for m, r in part.items() if not len(r)]
             if empty:
-                return (
-                    f"{self.name} was left out: no clip of split '{split}' can be used in {', '.join(empty)}."
-                )
+                return f"{self.name} was left out: no clip of split '{split}' can be used in {', '.join(empty)}."
         return ""
 
     def remarks(
@@ -80,9 +78,7 @@ class Classification(Task):
             return f"{problem} Classification needs clips with events of exactly one class."
         found = np.unique(self.truth[np.concatenate(list(rows[0].values()))])
         return (
-            ""
-            if len(found) > 1
-            else f"{self.name} was left out: its training clips have one class, need two or more."
+            "" if len(found) > 1 else f"{self.name} was left out: its training clips have one class, need two or more."
         )
 
     def remarks(
@@ -103,9 +99,7 @@ class Classification(Task):
     def prepare(self, inputs: Inputs, weights: Weights) -> tuple:
         return inputs.project(weights["hidden"]), weights["hidden_bias"], weights["out"], weights["out_bias"]
 
-    def forward(
-        self, inputs: Inputs, prepared: tuple, which: torch.Tensor, rows: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, inputs: Inputs, prepared: tuple, which: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         projected, hidden_bias, out, out_bias = prepared
         hidden = inputs.linear_max(projected, which, rows) + hidden_bias[:, None]
         return torch.baddbmm(out_bias[:, None], hidden, out)
@@ -128,9 +122,7 @@ class Classification(Task):
     def values(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray) -> dict[str, float]:
         return {"accuracy": 100.0 * float(np.mean(decided == self.truth[rows]))}
 
-    def choose(
-        self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray, published: bool
-    ) -> np.ndarray:
+    def choose(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray, published: bool) -> np.ndarray:
         return (decided == self.truth[rows]).mean(-1)
 
     def keep(self, logits: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -153,9 +145,7 @@ class Localisation(Task):
         bias = torch.baddbmm(weights["out_bias"][:, None], weights["hidden_bias"][:, None], weights["out"])
         return inputs.project(torch.bmm(weights["hidden"], weights["out"])), bias
 
-    def forward(
-        self, inputs: Inputs, prepared: tuple, which: torch.Tensor, rows: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, inputs: Inputs, prepared: tuple, which: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         projected, bias = prepared
         return inputs.linear(projected, which, rows) + bias[:, None]
 
@@ -187,9 +177,7 @@ class Localisation(Task):
             "event_f1": metrics.event_f1(*foreground),
         }
 
-    def choose(
-        self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray, published: bool
-    ) -> np.ndarray:
+    def choose(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray, published: bool) -> np.ndarray:
         hits, guesses, truths = self._sums(decided, rows, present).sum(1).T
         return hits / np.maximum(guesses, 1) if published else 2 * hits / np.maximum(guesses + truths, 1)
 
@@ -206,9 +194,7 @@ class Localisation(Task):
 TASKS: dict[str, type[Task]] = {"classification": Classification, "localisation": Localisation}
 
 
-def localisation_loss(
-    logits: torch.Tensor, target: torch.Tensor, alpha: torch.Tensor | float = 0.0
-) -> torch.Tensor:
+def localisation_loss(logits: torch.Tensor, target: torch.Tensor, alpha: torch.Tensor | float = 0.0) -> torch.Tensor:
     """Binary cross entropy (mean over classes) plus softmax log-likelihood (sum over true classes), per step.
 
     The second term is -sum_c y_c exp(-alpha_c) log softmax(logits)_c. Published code carries alpha as a

@@ -150,9 +150,7 @@ def _problems(found: StoreAudit, store: FeatureStore, imbalance: float) -> list[
     if found.clips["(none)"]:
         problems.append(f"{found.clips['(none)']} clips are in no split")
     if found.padding:
-        problems.append(
-            f"{found.padding} steps repeat the step before in every modality, which looks like padding"
-        )
+        problems.append(f"{found.padding} steps repeat the step before in every modality, which looks like padding")
     owner = {int(row): split for split, rows in store.splits.items() for row in rows}
     for m in store.modalities:
         if found.non_finite[m]:
@@ -161,9 +159,7 @@ def _problems(found: StoreAudit, store: FeatureStore, imbalance: float) -> list[
             width = int(np.prod(store.shapes[m]))
             problems.append(f"{m}: {found.constant[m]} of {width} features never change")
         if found.zero[m]:
-            problems.append(
-                f"{m}: {found.zero[m]} steps are zero throughout and not masked, which looks like padding"
-            )
+            problems.append(f"{m}: {found.zero[m]} steps are zero throughout and not masked, which looks like padding")
         if found.missing[m]:
             problems.append(f"{m}: {found.missing[m]} of {store.clips * store.steps} steps are masked out")
         if found.duplicates[m]:

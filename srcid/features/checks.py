@@ -211,9 +211,7 @@ def _label(
         problems.append(f"label {name}: found {array.dtype} {array.shape}, need {need}")
     names = tuple(str(c) for c in classes) if classes is not None else ()
     if len(set(names)) < len(names):
-        problems.append(
-            f"label {name}: class names repeat: {sorted({c for c in names if names.count(c) > 1})}"
-        )
+        problems.append(f"label {name}: class names repeat: {sorted({c for c in names if names.count(c) > 1})}")
     if problems:
         return array, LabelInfo(name, kind, level, names, seen), problems
     if kind == "category":
@@ -226,24 +224,18 @@ def _label(
                 f"for its {len(names)} class names"
             )
     elif (kind == "multilabel" or names) and array.shape[-1] != len(names):
-        problems.append(
-            f"label {name}: found {array.shape[-1]} columns and {len(names)} class names; give one each"
-        )
+        problems.append(f"label {name}: found {array.shape[-1]} columns and {len(names)} class names; give one each")
     if kind == "continuous":
         bad = np.argwhere(~np.isfinite(array))
         if len(bad):
-            problems.append(
-                f"label {name}: found {len(bad)} values that are not finite, first at clip {bad[0][0]}"
-            )
+            problems.append(f"label {name}: found {len(bad)} values that are not finite, first at clip {bad[0][0]}")
     return array, LabelInfo(name, kind, level, names, seen), problems
 
 
 def _splits(splits: dict[str, np.ndarray], clips: int) -> tuple[dict[str, np.ndarray], list[str]]:
     result, problems = {}, []
     if not splits:
-        problems.append(
-            "found no splits, need at least one, e.g. splits={'train': rows, 'val': rows, 'test': rows}"
-        )
+        problems.append("found no splits, need at least one, e.g. splits={'train': rows, 'val': rows, 'test': rows}")
     owner = np.full(clips, -1)
     for number, (name, values) in enumerate(splits.items()):
         rows = np.asarray(values)
@@ -258,15 +250,11 @@ def _splits(splits: dict[str, np.ndarray], clips: int) -> tuple[dict[str, np.nda
         else:
             rows = rows.astype(np.int64)
             if len(np.unique(rows)) < len(rows):
-                problems.append(
-                    f"split {name}: {len(rows) - len(np.unique(rows))} rows are listed more than once"
-                )
+                problems.append(f"split {name}: {len(rows) - len(np.unique(rows))} rows are listed more than once")
             for other in np.unique(owner[rows]):
                 if other >= 0:
                     shared = int((owner[rows] == other).sum())
-                    problems.append(
-                        f"splits {list(splits)[other]} and {name} overlap in {shared} clips; need disjoint"
-                    )
+                    problems.append(f"splits {list(splits)[other]} and {name} overlap in {shared} clips; need disjoint")
             owner[rows] = number
             result[name] = rows
     return result, problems

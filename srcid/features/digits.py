@@ -79,13 +79,9 @@ class DigitsParams(Section):
     two_share: float = Field(0.5, ge=0, le=1, description="share of clips with two events")
     shortest: int = Field(2, ge=1, description="fewest steps of an event")
     snr_db: float = Field(4.0, ge=-40, le=60, description="speech over white noise, before the gain, in dB")
-    loudness_db: float = Field(
-        2.0, ge=0, le=20, description="gain of big events, and loss of small ones, in dB"
-    )
+    loudness_db: float = Field(2.0, ge=0, le=20, description="gain of big events, and loss of small ones, in dB")
     loudness_spread_db: float = Field(3.0, ge=0, le=20, description="standard deviation of the gain, in dB")
-    pixel_noise: float = Field(
-        0.22, ge=0, le=4, description="standard deviation of the noise on pixels of 0 to 1"
-    )
+    pixel_noise: float = Field(0.22, ge=0, le=4, description="standard deviation of the noise on pixels of 0 to 1")
     boldness: float = Field(0.2, ge=0, le=1, description="how much bold strokes gain and thin ones lose")
     boldness_spread: float = Field(0.35, ge=0, le=2, description="standard deviation of that")
     light: float = Field(0.15, ge=0, le=2, description="brightness of the lit side of an image")
@@ -127,9 +123,7 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
     recordings = read_recordings(folder)
     clips = params.train + params.val + params.test
     rng = np.random.default_rng([params.seed, 0])
-    slots = event_slots(
-        rng, clips, params.steps, most=2, many_share=params.two_share, shortest=params.shortest
-    )
+    slots = event_slots(rng, clips, params.steps, most=2, many_share=params.two_share, shortest=params.shortest)
     digits, sizes = distinct(rng, clips, 2, 10), rng.integers(2, size=(clips, 2))
     event = multi_hot(slots, digits, 10)
     splits = consecutive_splits(params.train, params.val, params.test)
@@ -202,9 +196,7 @@ def _audio(
             pool = pools[plan.split[clip], speakers[speaker[clip]], digit]
             recording = pool[rng.integers(len(pool))]
             sign = 1 - 2 * plan.size[clip, step]
-            gain = 10 ** (
-                (sign * params.loudness_db + params.loudness_spread_db * rng.standard_normal()) / 20
-            )
+            gain = 10 ** ((sign * params.loudness_db + params.loudness_spread_db * rng.standard_normal()) / 20)
             speech = recording.spectrum
             references[clip, step] = f"wav:{recording.name}#0.0,{recording.seconds:.4f}"
         # the transform is linear, so speech and noise may be added after it
@@ -257,9 +249,7 @@ def _video(plan: _Plan, params: DigitsParams) -> tuple[np.ndarray, np.ndarray, n
 
 def _patches(frames: np.ndarray, params: DigitsParams) -> np.ndarray:
     rng = np.random.default_rng([params.seed, 3])
-    projections = (
-        rng.standard_normal((_CELLS * _CELLS, _PATCH * _PATCH, params.image_dim), np.float32) / _PATCH
-    )
+    projections = rng.standard_normal((_CELLS * _CELLS, _PATCH * _PATCH, params.image_dim), np.float32) / _PATCH
     edge = (_PATCH - 8 // _CELLS) // 2
     padded = np.pad(frames, ((0, 0), (0, 0), (edge, edge), (edge, edge)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (_PATCH, _PATCH), axis=(2, 3))
@@ -301,9 +291,7 @@ def _text(plan: _Plan, params: DigitsParams) -> tuple[np.ndarray, np.ndarray, np
 def _mistype(rng: np.random.Generator, word: str, rate: float) -> str:
     """Replace, double or drop letters, each with probability ``rate``; never leaves nothing."""
     letters = []
-    for letter, wrong, kind in zip(
-        word, rng.random(len(word)) < rate, rng.integers(3, size=len(word)), strict=True
-    ):
+    for letter, wrong, kind in zip(word, rng.random(len(word)) < rate, rng.integers(3, size=len(word)), strict=True):
         stray = chr(ord("a") + int(rng.integers(26)))
         letters.append((stray, letter * 2, "")[kind] if wrong else letter)
     return "".join(letters) or word

@@ -21,9 +21,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise StoreError(heading, ["there is no such folder"])
     if not file.is_file():
-        raise StoreError(
-            heading, ["found no manifest.json; it is another folder, or a store that was never finished"]
-        )
+        raise StoreError(heading, ["found no manifest.json; it is another folder, or a store that was never finished"])
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -38,9 +36,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             [f"found format version {found!r}, need {VERSION}; make the store again or change srcid"],
         )
     if manifest.get("checksum") != checksum(manifest):
-        raise StoreError(
-            heading, ["manifest.json does not match its own checksum: altered since it was written"]
-        )
+        raise StoreError(heading, ["manifest.json does not match its own checksum: altered since it was written"])
     return manifest
 
 

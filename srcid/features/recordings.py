@@ -69,9 +69,7 @@ def read_recordings(folder: Path) -> list[Recording]:
             problems.append(f"{file.name}: {error}")
             continue
         if rate != RATE or samples.ndim != 1 or not samples.any():
-            problems.append(
-                f"{file.name}: found {rate} Hz, shape {samples.shape}; need {RATE} Hz mono, not silent"
-            )
+            problems.append(f"{file.name}: found {rate} Hz, shape {samples.shape}; need {RATE} Hz mono, not silent")
             continue
         digit, speaker, index = named.groups()
         samples = samples / np.sqrt(np.mean(np.square(samples, dtype=float)))
@@ -82,9 +80,7 @@ def read_recordings(folder: Path) -> list[Recording]:
             have = {r.digit for r in recordings if r.speaker == speaker and r.split == split}
             if len(have) < 10:
                 missing = sorted(set(range(10)) - have)
-                problems.append(
-                    f"speaker {speaker} has no recording of the digits {missing} for the {name} split"
-                )
+                problems.append(f"speaker {speaker} has no recording of the digits {missing} for the {name} split")
     if problems:
         raise StoreError(f"the recordings in {folder} cannot be used; {FSDD_ADVICE}:", problems)
     return recordings

@@ -183,9 +183,7 @@ class FeatureStore:
                     f"{name}: found {file.stat().st_size} bytes, need {entry['bytes']}: truncated or altered"
                 )
             elif verify and sha256(file) != entry["sha256"]:
-                problems.append(
-                    f"{name}: its content does not match its SHA-256: altered since it was written"
-                )
+                problems.append(f"{name}: its content does not match its SHA-256: altered since it was written")
         if problems:
             raise StoreError(f"the store at {path} is damaged; make it again from its source:", problems)
         return cls(path, manifest)
@@ -301,17 +299,13 @@ class StoreWriter:
             self._header(name)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         for file in self._files.values():
             file.close()
         if not self._published:
             shutil.rmtree(self._partial, ignore_errors=True)
             if kind is None:
-                raise StoreError(
-                    f"nothing was kept at {self.path}:", ["the writer was left without calling finish()"]
-                )
+                raise StoreError(f"nothing was kept at {self.path}:", ["the writer was left without calling finish()"])
 
     def append(self, batch: Mapping[str, np.ndarray]) -> None:
         """Add clips, ``{modality: [n, T, ...]}``.
@@ -326,9 +320,7 @@ class StoreWriter:
         for name in self._shapes.keys() & arrays.keys():
             need = (self.steps, *self._shapes[name])
             if arrays[name].shape[1:] != need:
-                problems.append(
-                    f"{name}: found shape {arrays[name].shape}, need [n, {', '.join(map(str, need))}]"
-                )
+                problems.append(f"{name}: found shape {arrays[name].shape}, need [n, {', '.join(map(str, need))}]")
             else:
                 problems += check_finite(name, arrays[name], self.clips)
         if len({len(array) for array in arrays.values()}) > 1:

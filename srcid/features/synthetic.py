@@ -24,9 +24,7 @@ from pydantic import Field, model_validator
 from srcid.features.store import FeatureStore
 from srcid.params import Section
 
-_CHUNK = (
-    64  # clips made at a time, each chunk from its own random stream: bounded memory, the same values always
-)
+_CHUNK = 64  # clips made at a time, each chunk from its own random stream: bounded memory, the same values always
 
 
 class SyntheticParams(Section):
@@ -44,9 +42,7 @@ class SyntheticParams(Section):
     classes: int = Field(8, ge=1, description="event classes, the coarse shared factor")
     shades: int = Field(4, ge=1, description="values of the finer shared factor, independent of the class")
     nuisances: int = Field(4, ge=1, description="values of each modality's private factor")
-    events: int = Field(
-        2, ge=1, description="most events per clip, at most one at a time; fewer where steps are short"
-    )
+    events: int = Field(2, ge=1, description="most events per clip, at most one at a time; fewer where steps are short")
     two_share: float = Field(0.5, ge=0, le=1, description="share of clips with more than one event")
     shortest: int = Field(2, ge=1, description="fewest steps of an event")
     coarse: float = Field(2.9, ge=0, description="strength of the event class")

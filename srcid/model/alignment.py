@@ -76,9 +76,7 @@ def _published_matching(log_p: Tensor, log_q: Tensor, valid: Tensor | None) -> T
         return log_p.sum()
     p, q = log_p.exp(), log_q.exp()
     similarity = p @ (q + PUBLISHED_FLOOR).log().T + q @ (p + PUBLISHED_FLOOR).log().T
-    shifted = (
-        similarity - similarity.min()
-    )  # the source shifts by the least similarity before it adds the epsilon
+    shifted = similarity - similarity.min()  # the source shifts by the least similarity before it adds the epsilon
     epsilon = shifted.new_full((len(p),), math.log(PUBLISHED_EPSILON))
     fits = shifted.diagonal() - torch.logaddexp(shifted.logsumexp(1), epsilon)
     return -0.5 * fits.mean()
@@ -165,9 +163,7 @@ class CrossModalCPC(nn.Module):
         scores = (left @ right.mT).view(self.horizon, len(names), clips, len(names), clips).transpose(2, 3)
         return self._info_nce(scores, self._valid(masks, step, (clips, steps), scores.device))
 
-    def _valid(
-        self, masks: dict[str, Tensor] | None, step: int, shape: tuple, device: torch.device
-    ) -> Tensor | None:
+    def _valid(self, masks: dict[str, Tensor] | None, step: int, shape: tuple, device: torch.device) -> Tensor | None:
         """Return which clips have a valid context m at t and a valid target n at t + r, ``[R, m, n, B]``."""
         if not masks:
             return None
@@ -180,9 +176,7 @@ class CrossModalCPC(nn.Module):
         """Return the loss of ``scores [R, m, n, b, c]``, in which b = c is the positive."""
         rivals = -1 if self.negatives == "targets" else -2
         if valid is not None:  # an invalid clip is neither anchor nor negative
-            scores = scores.masked_fill(
-                ~valid.unsqueeze(-2 if rivals == -1 else -1), torch.finfo(scores.dtype).min
-            )
+            scores = scores.masked_fill(~valid.unsqueeze(-2 if rivals == -1 else -1), torch.finfo(scores.dtype).min)
         misfit = -scores.log_softmax(rivals).diagonal(dim1=-2, dim2=-1)  # [R, m, n, B]
         if valid is None:
             pairs = misfit.mean((0, -1))

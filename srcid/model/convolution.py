@@ -56,9 +56,7 @@ def transforms(grid: Grid, padding: Grid, dtype: torch.dtype) -> tuple[Tensor, T
     axes = []
     for cells, pad in zip(grid, padding, strict=True):
         count = cells + 2 * pad
-        spread = torch.linalg.inv(vandermonde(count, count)).T[
-            :, pad : count - pad
-        ]  # padding is zero: no columns
+        spread = torch.linalg.inv(vandermonde(count, count)).T[:, pad : count - pad]  # padding is zero: no columns
         axes.append((vandermonde(count, count - 2).T, vandermonde(count, 3), spread))
     return tuple(torch.kron(y.contiguous(), x.contiguous()).to(dtype) for y, x in zip(*axes, strict=True))
 

@@ -78,14 +78,11 @@ class TemporalEncoder(nn.Module):
         dropout: dropout inside the transformer layers.
     """
 
-    def __init__(
-        self, features: int, dim: int, depth: int, heads: int, feedforward: int, dropout: float
-    ) -> None:
+    def __init__(self, features: int, dim: int, depth: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
         self.linear = nn.Linear(features, dim)
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(dim, heads, feedforward, dropout, batch_first=True)
-            for _ in range(depth)
+            nn.TransformerEncoderLayer(dim, heads, feedforward, dropout, batch_first=True) for _ in range(depth)
         )
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -164,9 +161,7 @@ class LstmFrontend(nn.Module):
         # Valid steps first, in their order: an LSTM packs prefixes only.
         order = mask.int().argsort(dim=1, descending=True, stable=True)[..., None]
         lengths = mask.sum(1).clamp(min=1).cpu()
-        packed = pack_padded_sequence(
-            x.take_along_dim(order, 1), lengths, batch_first=True, enforce_sorted=False
-        )
+        packed = pack_padded_sequence(x.take_along_dim(order, 1), lengths, batch_first=True, enforce_sorted=False)
         y, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
         return y.take_along_dim(order.argsort(dim=1), 1).masked_fill(~mask[..., None], 0)
 
@@ -175,17 +170,11 @@ def general_encoder(shape: Shape, params: ModelParams) -> TemporalEncoder | Grid
     """Return the module ``(x [B, T, *shape], mask [B, T] or None) -> [B, T, dim]``."""
     checked(shape)
     feedforward = max(1, round(params.feedforward * params.dim))
-    temporal = TemporalEncoder(
-        shape[-1], params.dim, params.encoder_depth, params.heads, feedforward, params.dropout
-    )
-    return (
-        temporal if len(shape) == 1 else GridEncoder(GridPooling(shape[-1], params.grid_attention), temporal)
-    )
+    temporal = TemporalEncoder(shape[-1], params.dim, params.encoder_depth, params.heads, feedforward, params.dropout)
+    return temporal if len(shape) == 1 else GridEncoder(GridPooling(shape[-1], params.grid_attention), temporal)
 
 
-def specific_encoder(
-    shape: Shape, params: ModelParams, width: int | None = None
-) -> VectorSpecific | GridSpecific:
+def specific_encoder(shape: Shape, params: ModelParams, width: int | None = None) -> VectorSpecific | GridSpecific:
     """Return the module ``x [B, T, *shape] -> Specific``; its ``width`` is that of the vector.
 
     ``width`` replaces ``params.specific_dim`` for vectors (layers 2 and later keep the width of what they
@@ -214,6 +203,4 @@ def decoder(shape: Shape, specific: VectorSpecific | GridSpecific, params: Model
 def checked(shape: Shape) -> None:
     """Raise ValueError unless ``shape`` is ``(F,)`` or ``(H, W, F)`` with positive sizes."""
     if len(shape) not in (1, 3) or min(shape) < 1:
-        raise ValueError(
-            f"found a feature shape of {tuple(shape)} per step, need (F,) or (H, W, F), all at least 1"
-        )
+        raise ValueError(f"found a feature shape of {tuple(shape)} per step, need (F,) or (H, W, F), all at least 1")

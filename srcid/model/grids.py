@@ -142,9 +142,7 @@ class ConvDecoder(nn.Module):
         self.grids = large, middle, _ = specific.grids
         first = params.grid_channels[0]
         self.code = nn.Linear(params.dim, params.dim)
-        self.second = Conv3x3(
-            params.dim + specific.channels, first, middle, specific.second_padding, transposed=True
-        )
+        self.second = Conv3x3(params.dim + specific.channels, first, middle, specific.second_padding, transposed=True)
         self.residual = ResidualBlock(first, middle)
         self.first = Conv3x3(first, features, large, specific.first_padding, transposed=True)
         self.mix = Pointwise(features, features)

@@ -84,9 +84,7 @@ class Club(nn.Module):
             return _sampled(mu, logvar, y, mask, order)
         if estimator == "published":
             return _published(mu, logvar, y, mask, order)
-        raise ValueError(
-            f"found estimator '{estimator}', need exact, sampled or published; choose one of these"
-        )
+        raise ValueError(f"found estimator '{estimator}', need exact, sampled or published; choose one of these")
 
     def _draw_permutation(self, clips: int, generator: torch.Generator | None) -> Tensor:
         return torch.randperm(clips, generator=generator)
@@ -127,11 +125,7 @@ def _sampled(mu: Tensor, logvar: Tensor, y: Tensor, mask: Tensor | None, order: 
     # a valid clip meets a valid one with probability clips / B: the inverse keeps the estimate unbiased
     weight = mask.to(y.dtype)
     clips = weight.sum(0).clamp_min(1)
-    return (
-        0.5
-        * (other * weight * weight[order] * (len(y) / clips) - own * weight).sum()
-        / weight.sum().clamp_min(1)
-    )
+    return 0.5 * (other * weight * weight[order] * (len(y) / clips) - own * weight).sum() / weight.sum().clamp_min(1)
 
 
 def _published(mu: Tensor, logvar: Tensor, y: Tensor, mask: Tensor | None, order: Tensor) -> Tensor:

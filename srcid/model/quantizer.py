@@ -129,9 +129,7 @@ class Quantizer(nn.Module):
     def _check(self, features: dict[str, Tensor], masks: dict[str, Tensor]) -> torch.Size:
         problems = []
         if not features:
-            raise QuantizerError(
-                "found no features, need those of at least one modality; pass {name: [B, T, D]}"
-            )
+            raise QuantizerError("found no features, need those of at least one modality; pass {name: [B, T, D]}")
         shape = next(iter(features.values())).shape
         for name, feature in features.items():
             if feature.ndim != 3 or feature.shape[-1] != self.dim or feature.shape != shape:
@@ -161,9 +159,7 @@ class IdentityQuantizer(Quantizer):
         return torch.zeros(*x.shape[:-1], 0, dtype=torch.int64, device=x.device)
 
     def decode(self, codes: Tensor) -> Tensor:
-        raise QuantizerError(
-            "found the identity quantiser, need one with codes to decode; read its features instead"
-        )
+        raise QuantizerError("found the identity quantiser, need one with codes to decode; read its features instead")
 
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         distances = x.new_full((*x.shape[:-1], k), math.inf)

@@ -27,9 +27,7 @@ def fsq_levels(size: int) -> tuple[int, ...]:
     if size < 5:
         return (max(size, 2),)
     most = math.ceil(math.log(size, 5))
-    choices = (
-        c for d in range(1, most + 1) for c in itertools.combinations_with_replacement(range(8, 4, -1), d)
-    )
+    choices = (c for d in range(1, most + 1) for c in itertools.combinations_with_replacement(range(8, 4, -1), d))
     return min(choices, key=lambda levels: abs(math.log(math.prod(levels) / size)))
 
 
@@ -78,11 +76,7 @@ class FiniteScalarQuantizer(Quantizer):
 
     @property
     def codebooks(self) -> Tensor | None:
-        return (
-            None
-            if self._grid is None
-            else self.decode(self._grid.to(self.offset.device)).detach().unsqueeze(0)
-        )
+        return None if self._grid is None else self.decode(self._grid.to(self.offset.device)).detach().unsqueeze(0)
 
     @property
     def count(self) -> int:

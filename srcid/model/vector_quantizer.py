@@ -35,7 +35,8 @@ class VectorQuantizer(Quantizer):
         partner: what of another modality joins the sums: ``index``, its feature at the same step, or
             ``attention``, softmax over the clip's steps t' of ``z^m_t . z^n_t' / sqrt(D)``, with values
             ``z^n_t'``.
-        init: ``samples`` or ``kmeans`` of the first training batch, or ``uniform`` in +-1/L (published).
+        init: ``samples`` or ``kmeans`` of the first training batch, mixed across modalities as in an
+            update, or ``uniform`` in +-1/L (published).
         revival: ``reset``: a code idle for ``revival_after`` steps restarts at a feature of the batch, with
             its EMA state; ``row``: only its row is overwritten, by a recently used code plus noise
             (published; the next update undoes it); ``off``.
@@ -139,7 +140,7 @@ class VectorQuantizer(Quantizer):
         """Place the codebook on the first training batch that holds any feature."""
         if self.ready:
             return
-        rows = z.reshape(-1, self.dim) if valid is None else z[valid]
+        rows = self._rows(z, valid)
         if not across_ranks(torch.tensor(float(len(rows)), device=z.device), "first") > 0:
             return
         codebook = across_ranks(self._draw_samples(rows, self.size), "first")
@@ -177,6 +178,11 @@ class VectorQuantizer(Quantizer):
         if valid is None and len(z) > 1:
             return z.lerp(others, 0.5)
         return torch.where(count.unsqueeze(-1) > 0, z.lerp(others, 0.5), z)
+
+    def _rows(self, z: Tensor, valid: Tensor | None) -> Tensor:
+        """Return the mixed features ``[N, D]`` of the valid steps: places where MM-EMA itself would put a code."""
+        mixed = self._mix(z, valid)
+        return mixed.reshape(-1, self.dim) if valid is None else mixed[valid]
 
     def _attend(self, z: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
         """Cross-attention without parameters over the steps of a clip, mean over the other modalities.
@@ -221,7 +227,7 @@ class VectorQuantizer(Quantizer):
         if not number:
             return
         if self.revival == "reset":
-            rows = z.reshape(-1, self.dim) if valid is None else z[valid]
+            rows = self._rows(z, valid)
             self.codebook[idle] = across_ranks(self._draw_samples(rows, number), "first")
             self._restart(idle)
         else:

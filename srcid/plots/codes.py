@@ -52,9 +52,7 @@ def code_strip(table: Any, clip: int) -> go.Figure:
     if label_rows:
         add_label_bars(fig, bars, label_rows, row=1, col=1)
     here = dict(row=len(heights), col=1)
-    place = {
-        (k, m): (k - 1) * (len(modalities) + _LAYER_GAP) + i for k in layers for i, m in enumerate(modalities)
-    }
+    place = {(k, m): (k - 1) * (len(modalities) + _LAYER_GAP) + i for k in layers for i, m in enumerate(modalities)}
     for k in layers:
         _layer(fig, table, clip, k, codes[k], place, here)
     colors = modality_colors(modalities)
@@ -93,11 +91,7 @@ def usage_overview(usages: Sequence[Any], sharings: Sequence[Any]) -> go.Figure:
     colors = modality_colors(modalities)
     height, gap = max(130, 34 * len(modalities) + 40), 78
     total = len(usages) * height + (len(usages) - 1) * gap
-    titles = [
-        f"layer {u.layer}: {what}"
-        for u in usages
-        for what in ("use by rank", "used codes, most shared first")
-    ]
+    titles = [f"layer {u.layer}: {what}" for u in usages for what in ("use by rank", "used codes, most shared first")]
     fig = make_subplots(
         len(usages),
         2,
@@ -162,9 +156,7 @@ def _sharing(fig: go.Figure, shared: Any, colors: Mapping[str, str], row: int) -
         z = np.full(share.shape, np.nan)
         z[place] = np.where(share[place] > 0, np.sqrt(share[place]), np.nan)
         notes = np.full(share.shape, "", dtype=object)
-        notes[place] = [
-            f"code {code}: {value:.2%} of steps" for code, value in zip(codes, share[place], strict=True)
-        ]
+        notes[place] = [f"code {code}: {value:.2%} of steps" for code, value in zip(codes, share[place], strict=True)]
         fig.add_heatmap(
             z=blanks(z),
             x=np.arange(1, len(codes) + 1),
@@ -183,9 +175,7 @@ def _sharing(fig: go.Figure, shared: Any, colors: Mapping[str, str], row: int) -
         fig.add_vline(x=end, line=dict(color=INK, width=1, dash="dot"), row=row, col=2)
 
 
-def _layer(
-    fig: go.Figure, table: Any, clip: int, layer: int, codes: np.ndarray, place: dict, here: dict
-) -> None:
+def _layer(fig: go.Figure, table: Any, clip: int, layer: int, codes: np.ndarray, place: dict, here: dict) -> None:
     """Add one layer's cells: colours, outlines of agreeing cells, numbers, and what hovering says."""
     modalities, steps = table.modalities, np.arange(table.steps)
     present = np.unique(codes[codes >= 0])

@@ -89,9 +89,7 @@ def store_overview(audit: Any, label: str = "event") -> go.Figure:
         )
     panel_titles(fig)
     fig.update_xaxes(title_text="clips", row=1, col=1)
-    fig.update_xaxes(
-        title_text="share of the split's clips", tickformat=".0%", rangemode="tozero", row=1, col=2
-    )
+    fig.update_xaxes(title_text="share of the split's clips", tickformat=".0%", rangemode="tozero", row=1, col=2)
     fig.update_yaxes(autorange="reversed", showgrid=False)
     fig.update_yaxes(showgrid=True, type="category", row=1, col=2)
     fig.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=1, yanchor="bottom", yref="paper"))
@@ -244,9 +242,7 @@ def label_bars(store: Any, clip: int) -> tuple[list[Bar], list[str]]:
         if info.level == "clip":
             values = np.broadcast_to(values, (store.steps, *values.shape))
         if info.kind == "multilabel":
-            active = [
-                (str(info.classes[c]), values[:, c]) for c in range(values.shape[1]) if values[:, c].any()
-            ]
+            active = [(str(info.classes[c]), values[:, c]) for c in range(values.shape[1]) if values[:, c].any()]
             for cls, steps in active:
                 rows.append(cls if cls.startswith(name) else f"{name}: {cls}")
                 bars += [Bar(rows[-1], start, n, cls, color) for start, n, on in _runs(steps) if on]
@@ -259,11 +255,7 @@ def label_bars(store: Any, clip: int) -> tuple[list[Bar], list[str]]:
             for start, n, value in _runs(columns[:, d]):
                 if info.kind == "category" and value < 0:
                     continue
-                text = (
-                    str(info.classes[int(value)])
-                    if info.kind == "category" and info.classes
-                    else f"{value:.3g}"
-                )
+                text = str(info.classes[int(value)]) if info.kind == "category" and info.classes else f"{value:.3g}"
                 bars.append(Bar(rows[-1], start, n, text, color))
     return bars, rows
 
@@ -299,10 +291,7 @@ def add_label_bars(fig: go.Figure, bars: list[Bar], rows: list[str], **where: in
     for color in dict.fromkeys(bar.color for bar in bars):
         mine = [bar for bar in bars if bar.color == color]
         # a letter takes about 7 pixels and a step at least 50: longer words stay in the hover text
-        texts = [
-            bar.text if len(bar.text) <= 7 * bar.length and not bar.row.endswith(bar.text) else ""
-            for bar in mine
-        ]
+        texts = [bar.text if len(bar.text) <= 7 * bar.length and not bar.row.endswith(bar.text) else "" for bar in mine]
         fig.add_bar(
             y=[bar.row for bar in mine],
             x=[bar.length - 0.08 for bar in mine],

@@ -104,9 +104,7 @@ def _finding(summary: Any, tasks: list[str]) -> str:
         rows = first[first["task"] == task]
         across, within = rows.loc[~rows["same"], "score"].mean(), rows.loc[rows["same"], "score"].mean()
         chance = rows["chance"].iloc[0]
-        parts.append(
-            f"{task} {across:.0f} % across modalities, {within:.0f} % within (chance {chance:.0f} %)"
-        )
+        parts.append(f"{task} {across:.0f} % across modalities, {within:.0f} % within (chance {chance:.0f} %)")
     return "; ".join(parts).capitalize()
 
 

@@ -182,22 +182,18 @@ def _panels(modalities: Sequence[str], layers: int) -> list[Panel]:
 
     def whole(quantity: str, group: str = "all", width: float = 1.6) -> list[Curve]:
         return [
-            Curve(f"{quantity}/{k}", group, INK, DASHES[(k - 1) % len(DASHES)], width)
-            for k in range(1, layers + 1)
+            Curve(f"{quantity}/{k}", group, INK, DASHES[(k - 1) % len(DASHES)], width) for k in range(1, layers + 1)
         ]
 
     pairs = list(combinations(modalities, 2))
     shared = [
-        Curve(
-            f"agreement/{k}/{m}-{n}", f"{m} – {n}", colors[m], DASHES[(k - 1) % len(DASHES)], marker=colors[n]
-        )
+        Curve(f"agreement/{k}/{m}-{n}", f"{m} – {n}", colors[m], DASHES[(k - 1) % len(DASHES)], marker=colors[n])
         for k in range(1, layers + 1)
         for m, n in pairs
     ]
     limits = [Curve(f"threshold/{k}", "warm-start threshold", INK, "dot", 1.2) for k in range(1, layers)]
     smooth = [
-        Curve(f"mi_smoothed/{k}", "smoothed MI", INK, DASHES[(k - 1) % len(DASHES)], 2.4)
-        for k in range(1, layers)
+        Curve(f"mi_smoothed/{k}", "smoothed MI", INK, DASHES[(k - 1) % len(DASHES)], 2.4) for k in range(1, layers)
     ]
     return [
         Panel("total loss", "loss", (Curve("loss/total", "all"),)),

@@ -320,9 +320,7 @@ def table(notebook: str | None = None) -> Any:
             seen.setdefault(key, set()).add(json.dumps(value, sort_keys=True))
     complete = {key for key in seen if all(key in params for _, params, _ in rows)}
     differing = [key for key, found in seen.items() if len(found) > 1 or (key not in complete)]
-    frame = pd.DataFrame(
-        [about | {k: params.get(k) for k in differing} | scores for about, params, scores in rows]
-    )
+    frame = pd.DataFrame([about | {k: params.get(k) for k in differing} | scores for about, params, scores in rows])
     if rows:
         frame = frame.sort_values("started", kind="stable", na_position="first").reset_index(drop=True)
     frame.attrs["skipped"] = skipped
@@ -333,9 +331,7 @@ def plain(content: Any) -> Any:
     """Return ``content`` as JSON has it: models as objects, tuples as lists, paths as strings."""
     if hasattr(content, "model_dump"):
         return content.model_dump(mode="json")
-    return json.loads(
-        json.dumps(content, default=lambda value: value.item() if hasattr(value, "item") else str(value))
-    )
+    return json.loads(json.dumps(content, default=lambda value: value.item() if hasattr(value, "item") else str(value)))
 
 
 def _now() -> str:

@@ -61,9 +61,7 @@ def execute(
     run = Run.create_or_open(name, path.stem, resolved, values=everything, identifier=identifier)
     run.mark("running")
     progress = Progress(path, stream or sys.stdout)
-    sockets = Path(
-        tempfile.mkdtemp(prefix="srcid-")
-    )  # short: the path of a socket may not exceed 107 letters
+    sockets = Path(tempfile.mkdtemp(prefix="srcid-"))  # short: the path of a socket may not exceed 107 letters
     environment = {
         "SRCID_RUN": str(run.folder),
         "SRCID_HOME": str(home()),
@@ -73,9 +71,7 @@ def execute(
     }
     # Kernels that start together race for ports; files in a folder of their own cannot collide.
     transport = "tcp" if os.name == "nt" else "ipc"
-    config = Config(
-        KernelManager={"transport": transport, "shutdown_wait_time": 60.0}
-    )  # time to save on Ctrl-C
+    config = Config(KernelManager={"transport": transport, "shutdown_wait_time": 60.0})  # time to save on Ctrl-C
     try:
         with _environment(environment), _kernel_log(run.folder / "kernel.log"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="(papermill|nbclient|jupyter_client|zmq|traitlets).*")
@@ -100,9 +96,7 @@ def execute(
         raise
     except Exception as error:  # the kernel died, or never came up
         run.mark("failed", error=f"{type(error).__name__}: {error}")
-        died = (
-            f"the kernel died (out of memory? what it said last, if anything, is in {run.folder}/kernel.log)"
-        )
+        died = f"the kernel died (out of memory? what it said last, if anything, is in {run.folder}/kernel.log)"
         cause = died if "kernel died" in str(error).lower() else f"{error}"
         raise RunFailed(_failure(path.stem, progress.label, cause, [], run), run) from error
     finally:

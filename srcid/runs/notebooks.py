@@ -66,9 +66,7 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
     known = {name for names in everything for name in names}
     known |= fields if any("options" in names for names in everything) else set()
     where = " or ".join(path.stem for path in notebooks)
-    problems = [
-        f"'{n}' is no parameter of {where}{suggest(n, sorted(known))}" for n in values if n not in known
-    ]
+    problems = [f"'{n}' is no parameter of {where}{suggest(n, sorted(known))}" for n in values if n not in known]
     checked = []
     for names in everything:
         own: dict[str, Any] = {}
@@ -82,9 +80,7 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
             options = dict(own.get("options", names["options"][1]) or {})
             options |= {n: _split(values[n], n) for n in values if n in fields - set(names)}
             for name in sorted(options.keys() & names.keys()):
-                problems.append(
-                    f"options names '{name}', a parameter of the notebook itself; say {name}=VALUE"
-                )
+                problems.append(f"options names '{name}', a parameter of the notebook itself; say {name}=VALUE")
                 del options[name]
             flat = {n: own.get(n, default) for n, (_, default) in names.items() if n in fields}
             preset = own.get("preset", names["preset"][1]) if "preset" in names else "demo"
@@ -144,11 +140,5 @@ def _split(value: Any, field: str | None = None) -> Any:
     for read in (json.loads, ast.literal_eval):
         with contextlib.suppress(ValueError, SyntaxError):
             found = read(value)
-            return (
-                found
-                if isinstance(found, dict | list)
-                else list(found)
-                if isinstance(found, tuple)
-                else [found]
-            )
+            return found if isinstance(found, dict | list) else list(found) if isinstance(found, tuple) else [found]
     return [part.strip() for part in value.split(",") if part.strip()]

@@ -103,9 +103,7 @@ def test_data_can_be_seen_heard_and_leafed_through(lab, shared):
         """() => Promise.all([...document.querySelectorAll('audio')].map(a => a.readyState ? a.duration
             : new Promise(done => { a.onloadedmetadata = () => done(a.duration); a.load(); })))"""
     )
-    assert (
-        len(seconds) == 2 and min(seconds) >= 5
-    )  # one in a cell, one in the browser; ten steps of half a second
+    assert len(seconds) == 2 and min(seconds) >= 5  # one in a cell, one in the browser; ten steps of half a second
     assert seconds[0] == pytest.approx(seconds[1])
 
     handle = page.locator(".widget-slider .noUi-handle").first

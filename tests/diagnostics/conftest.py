@@ -30,9 +30,7 @@ def store(tmp_path_factory) -> FeatureStore:
         features[m] = (event @ pattern + noise).astype(np.float32)
     masks = {"third": np.ones((CLIPS, STEPS), bool)}
     masks["third"][::3, -1] = False
-    media = {
-        "first": np.array([[f"digits:{clip * STEPS + t}" for t in range(STEPS)] for clip in range(CLIPS)])
-    }
+    media = {"first": np.array([[f"digits:{clip * STEPS + t}" for t in range(STEPS)] for clip in range(CLIPS)])}
     return FeatureStore.create(
         tmp_path_factory.mktemp("store") / "tiny",
         features=features,

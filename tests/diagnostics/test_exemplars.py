@@ -63,9 +63,7 @@ def test_labels_of_a_code_with_share_and_lift(write_table):
     codes = np.zeros((8, 2), int)
     codes[4:] = 1
     kind = np.array([0, 0, 0, 1, 1, 1, 1, -1])
-    table = write_table(
-        {1: {"a": codes, "b": codes}}, {"kind": kind}, {"kind": ("category", "clip", ["u", "v"])}
-    )
+    table = write_table({1: {"a": codes, "b": codes}}, {"kind": kind}, {"kind": ("category", "clip", ["u", "v"])})
     card = CodeIndex(table).look_up(1, 0)
     assert card.labels["kind"] == (
         ("u", 12, 0.75, pytest.approx(0.75 * 7 / 3)),
@@ -87,9 +85,7 @@ def test_what_is_missing_is_said(tables, write_table):
     codes = np.array([[0, 1, -1], [0, 0, 3]])
     index = CodeIndex(write_table({1: {"a": codes}}, distances=False))
     card = index.look_up(1, 0)
-    assert any("no labels" in note for note in card.notes) and any(
-        "no distances" in note for note in card.notes
-    )
+    assert any("no labels" in note for note in card.notes) and any("no distances" in note for note in card.notes)
     assert [(e.clip, e.step) for e in card.exemplars["a"]] == [(0, 0), (1, 0)]
     unused = index.look_up(1, 2)
     assert not unused.used and "never used" in unused.notes[-1] and unused.exemplars["a"] == ()

@@ -40,9 +40,7 @@ def test_exact_and_leave_one_out_equal_explicit_sums_over_all_pairs(shape, q, ho
     mask = rng.random((n, steps)) > 0.3 if holes else np.ones((n, steps), dtype=bool)
     mu, logvar = (z.numpy() for z in model.gaussian(x))
     z = model.scale_y.apply(y)
-    log_q = -0.5 * ((z[None] - mu[:, None]) ** 2 * np.exp(-logvar[:, None]) + logvar[:, None]).sum(
-        -1
-    )  # [i, j, T]
+    log_q = -0.5 * ((z[None] - mu[:, None]) ** 2 * np.exp(-logvar[:, None]) + logvar[:, None]).sum(-1)  # [i, j, T]
     exact, left_out = [], []
     for t in range(steps):
         rows = np.flatnonzero(mask[:, t])
@@ -51,9 +49,7 @@ def test_exact_and_leave_one_out_equal_explicit_sums_over_all_pairs(shape, q, ho
         others = np.where(np.eye(len(rows), dtype=bool), 0, np.exp(table))
         left_out += list(np.diag(table) - np.log(others.sum(axis=0) / (len(rows) - 1)))
     assert model.estimate(x, y, mask) == pytest.approx(np.mean(exact), rel=1e-10, abs=1e-10)
-    assert model.estimate(x, y, mask, "leave-one-out") == pytest.approx(
-        np.mean(left_out), rel=1e-10, abs=1e-10
-    )
+    assert model.estimate(x, y, mask, "leave-one-out") == pytest.approx(np.mean(left_out), rel=1e-10, abs=1e-10)
 
 
 def test_published_estimate_reproduces_the_reference_vectors(shared):
@@ -122,9 +118,7 @@ def test_order_of_clips_and_chunks_change_nothing():
     chunked = bracket(x, y, mask, replace(settings, chunk=7))
     assert set(first.estimates) == set(shuffled.estimates)
     for name, e in first.estimates.items():
-        assert (shuffled.estimates[name].value, shuffled.estimates[name].interval) == (e.value, e.interval), (
-            name
-        )
+        assert (shuffled.estimates[name].value, shuffled.estimates[name].interval) == (e.value, e.interval), name
         assert chunked.estimates[name].value == pytest.approx(e.value, rel=1e-9, abs=1e-9), name
 
 
@@ -133,9 +127,7 @@ def test_masked_steps_are_not_read_and_units_do_not_matter():
     mask = np.random.default_rng(0).random((120, 2)) > 0.2
     dirty = np.where(mask[..., None], x, np.nan)
     assert ksg(dirty, y, mask, SMALL).value == ksg(x, y, mask, SMALL).value
-    assert ksg(x * 1000 + 5, y, settings=SMALL).value == pytest.approx(
-        ksg(x, y, settings=SMALL).value, abs=1e-6
-    )
+    assert ksg(x * 1000 + 5, y, settings=SMALL).value == pytest.approx(ksg(x, y, settings=SMALL).value, abs=1e-6)
 
 
 def test_steps_of_one_clip_never_serve_two_purposes():
@@ -277,9 +269,7 @@ def test_calibration_tells_sound_from_unsound_ranges():
     assert table.summary()["infonce"]["coverage"] == 1.0
     np.testing.assert_allclose(table.bias, table.estimate - table.truth)
     assert table.tested_range("club-exact", 2) > 1.0
-    assert (
-        not table.tested_range("leave-one-out", 48) > 0.5
-    )  # with so few clips q finds nothing in 48 dimensions
+    assert not table.tested_range("leave-one-out", 48) > 0.5  # with so few clips q finds nothing in 48 dimensions
     x, y = gaussian_pairs(160, 2, 0.5)
     inside = bracket(x, y, settings=settings, calibration=table)
     assert not any("tested range" in flag for flag in inside.upper.flags)
@@ -312,12 +302,7 @@ def test_leakage_finds_what_is_there_and_nothing_else():
     x = rng.standard_normal((240, 5, 8))
     x[:, :, :4] += 1.5 * np.eye(4)[label][:, None]
     there = leakage(x, label, settings=SMALL, factor="speaker")
-    assert (
-        there.leaks
-        and there.score > 0.9
-        and 0.15 < there.chance < 0.35
-        and 0.8 < there.nats < np.log(4) + 0.1
-    )
+    assert there.leaks and there.score > 0.9 and 0.15 < there.chance < 0.35 and 0.8 < there.nats < np.log(4) + 0.1
     absent = leakage(x, rng.integers(4, size=240), settings=SMALL)
     assert not absent.leaks and absent.nats < 0.1
     tone = leakage(x, (label[:, None] * 1.0) + 0.1 * rng.standard_normal((240, 1)), settings=SMALL)
@@ -358,9 +343,7 @@ def test_bad_input_is_refused_with_a_way_out():
             bracket(*arguments, settings=SMALL)
     with pytest.raises(InformationError, match=r"x is constant(.|\n)*y is constant"):
         bracket(x * 0, y * 0, settings=SMALL)  # both problems at once
-    assert (
-        "1 constant columns of x were dropped" in ksg(flat, y, settings=replace(SMALL, constant="drop")).flags
-    )
+    assert "1 constant columns of x were dropped" in ksg(flat, y, settings=replace(SMALL, constant="drop")).flags
 
 
 def test_other_dimensions_at_evaluation_are_refused():

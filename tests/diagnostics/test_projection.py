@@ -83,9 +83,7 @@ def test_pca_is_the_singular_value_decomposition(points):
     np.testing.assert_allclose(np.abs(found), np.abs(u[:, :3] * s[:3]), atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("library", "dimensions"), [("openTSNE", 2), ("scikit-learn", 2), ("scikit-learn", 3)]
-)
+@pytest.mark.parametrize(("library", "dimensions"), [("openTSNE", 2), ("scikit-learn", 2), ("scikit-learn", 3)])
 def test_tsne_keeps_neighbours(points, library, dimensions):
     found = project(points, "tsne", dimensions, perplexity=10, library=library)
     assert found.coordinates.shape == (110, dimensions) and found.coordinates.dtype == np.float32
@@ -156,9 +154,7 @@ def test_quality_tells_good_maps_from_bad(points):
     graph = neighbour_graph(features, 15)
     good = quality_of(features, features, modality, graph)
     bad = quality_of(features, np.random.default_rng(0).normal(size=(110, 2)), modality, graph)
-    assert (good.trustworthiness, good.preservation) == (1, 1) and good.mixing["map"] == good.mixing[
-        "features"
-    ]
+    assert (good.trustworthiness, good.preservation) == (1, 1) and good.mixing["map"] == good.mixing["features"]
     assert bad.trustworthiness < 0.65 and bad.preservation < 0.2
     assert bad.trustworthiness == pytest.approx(
         trustworthiness(features, np.random.default_rng(0).normal(size=(110, 2)), n_neighbors=10)
@@ -226,9 +222,7 @@ def test_sampling_keeps_places_in_all_modalities_and_says_so(tables):
     for m, clip, step in zip(*(found.columns[n] for n in ("modality", "clip", "step")), strict=True):
         places[m].add((clip, step))
     assert places["first"] == places["second"] >= places["third"] and len(places["first"]) == 20
-    assert (
-        found.note.startswith(f"{len(found.features)} of ") and "within each class of 'event'" in found.note
-    )
+    assert found.note.startswith(f"{len(found.features)} of ") and "within each class of 'event'" in found.note
     assert found.note[1:] in project(found, "pca").caption()
 
 

@@ -104,9 +104,7 @@ def test_codes_come_in_order_of_how_shared_they_are():
     assert sharing({"a": first, "b": second}, least=2).exclusive == {"a": 2, "b": 1}
 
 
-@pytest.mark.parametrize(
-    ("n", "rows", "columns"), [(7, 1, 3), (20, 20, 20), (50, 3, 4), (3000, 60, 60), (9000, 2, 90)]
-)
+@pytest.mark.parametrize(("n", "rows", "columns"), [(7, 1, 3), (20, 20, 20), (50, 3, 4), (3000, 60, 60), (9000, 2, 90)])
 def test_chance_of_mutual_information_equals_scikit_learn(n, rows, columns):
     draw = np.random.default_rng(n)
     a = draw.choice(rows, n, p=draw.dirichlet(np.full(rows, 0.7)))

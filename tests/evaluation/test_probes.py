@@ -107,9 +107,7 @@ def test_a_probe_does_not_depend_on_its_stack():
     params = EvaluationParams(probe_seeds=3, probe_epochs=5, probe_lr=1e-3, probe_batch=16)
     stacked = fit_probes(table, params, representations=("all", "only1"))
     for task in ("classification", "localisation"):
-        alone = fit_probes(
-            table, params.model_copy(update={"probe_seeds": 1}), (task,), ("only1",), train=("video",)
-        )
+        alone = fit_probes(table, params.model_copy(update={"probe_seeds": 1}), (task,), ("only1",), train=("video",))
         for s in alone.scores:
             (t,) = stacked.select(task=task, representation="only1", train="video", test=s.test, seed=0)
             assert (s.epoch, s.values) == (t.epoch, pytest.approx(t.values))
@@ -209,16 +207,12 @@ def test_chance_is_the_most_frequent_class_of_the_training_clips():
     results = fit_probes(table, QUICK.model_copy(update={"probe_epochs": 1}), representations=("only1",))
     classes = {s: table.events[table.splits[s]].any(1).argmax(1) for s in ("train", "test")}
     usual = np.bincount(classes["train"]).argmax()
-    assert results.chance["classification"]["accuracy"] == pytest.approx(
-        100 * np.mean(classes["test"] == usual)
-    )
+    assert results.chance["classification"]["accuracy"] == pytest.approx(100 * np.mean(classes["test"] == usual))
     assert 0 < results.chance["localisation"]["precision"] < 100
 
 
 def test_short_training_is_said():
-    results = fit_probes(
-        make_table(), QUICK.model_copy(update={"probe_epochs": 1}), ("localisation",), ("all",)
-    )
+    results = fit_probes(make_table(), QUICK.model_copy(update={"probe_epochs": 1}), ("localisation",), ("all",))
     assert any("raise probe_epochs" in note for note in results.notes)
 
 

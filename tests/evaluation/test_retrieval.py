@@ -31,19 +31,14 @@ def test_ties_are_scored_by_their_expectation():
     items, owner = values[draw.integers(0, 3, 12)], np.repeat(np.arange(12), 2)
     captions = values[draw.integers(0, 3, 24)]
     tied = retrieve(items, captions, owner)
-    broken = [
-        retrieve(items, captions + draw.normal(scale=1e-5, size=captions.shape), owner)[0]
-        for _ in range(1500)
-    ]
+    broken = [retrieve(items, captions + draw.normal(scale=1e-5, size=captions.shape), owner)[0] for _ in range(1500)]
     for k in (1, 5, 10):
         assert tied[0].recall[k] == pytest.approx(np.mean([b.recall[k] for b in broken]), abs=1.5)
     assert tied[0].mean_rank == pytest.approx(np.mean([b.mean_rank for b in broken]), abs=0.1)
 
 
 def test_chance_with_several_captions_is_that_of_the_first_one_found():
-    score, back = retrieve(
-        np.random.default_rng(0).normal(size=(10, 4)), np.ones((50, 4)), np.repeat(range(10), 5)
-    )
+    score, back = retrieve(np.random.default_rng(0).normal(size=(10, 4)), np.ones((50, 4)), np.repeat(range(10), 5))
     assert score.chance[1] == pytest.approx(10)  # 5 of 50
     assert score.chance[50] == 100
     assert back.chance[1] == pytest.approx(10)  # 1 of 10

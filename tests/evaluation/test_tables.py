@@ -41,9 +41,7 @@ def test_the_summary_holds_means_and_both_intervals(results):
     row = summary.iloc[0]
     seeds = [
         s.score
-        for s in results.select(
-            task=row.task, representation=row.representation, train=row.train, test=row.test
-        )
+        for s in results.select(task=row.task, representation=row.representation, train=row.train, test=row.test)
     ]
     assert row.score == pytest.approx(np.mean(seeds))
     assert (row.seed_low, row.seed_high) == pytest.approx(t_interval(seeds))
@@ -68,18 +66,14 @@ def test_the_paper_layout(results):
 
 def test_intervals_are_printed_as_asked(results):
     cell = ("average", "cross-modal")
-    seeds, clips, both = (
-        paper_table(results, interval=i).loc["all", cell] for i in ("seeds", "clips", "both")
-    )
+    seeds, clips, both = (paper_table(results, interval=i).loc["all", cell] for i in ("seeds", "clips", "both"))
     assert "±" in seeds and "[" not in seeds
     assert "[" in clips and "±" not in clips
     assert "±" in both and "[" in both
 
 
 def test_runs_stand_below_each_other_and_missing_cells_stay_empty(results):
-    single = fit_probes(
-        make_table(), EvaluationParams(probe_seeds=1, probe_epochs=2), ("classification",), ("only1",)
-    )
+    single = fit_probes(make_table(), EvaluationParams(probe_seeds=1, probe_epochs=2), ("classification",), ("only1",))
     table = paper_table({"srcid": results, "dcid": single})
     assert list(table.index.get_level_values("run").unique()) == ["srcid", "dcid"]
     assert table.loc[("dcid", "only1"), ("localisation", "audio → video")] == ""
@@ -89,10 +83,7 @@ def test_runs_stand_below_each_other_and_missing_cells_stay_empty(results):
 
 def test_retrieval_in_rows():
     frame = retrieval_frame(code_retrieval(make_table(clips=80), ("all", "only1")))
-    assert (
-        list(zip(frame["query"], frame["target"], strict=True))
-        == [("audio", "video"), ("video", "audio")] * 2
-    )
+    assert list(zip(frame["query"], frame["target"], strict=True)) == [("audio", "video"), ("video", "audio")] * 2
     assert (frame["R@1"] <= frame["R@10"]).all()
 
 

@@ -7,9 +7,7 @@ from sklearn.preprocessing import StandardScaler
 from srcid.features import FeatureStore
 
 
-def linear_accuracy(
-    store: FeatureStore, modality: str, label: str, pooled: bool = False, most: int = 4000
-) -> float:
+def linear_accuracy(store: FeatureStore, modality: str, label: str, pooled: bool = False, most: int = 4000) -> float:
     """Share of test steps (those that show a class) whose class logistic regression reads correctly.
 
     ``pooled`` averages grids over their cells first; ``most`` bounds the training steps, for speed.

@@ -61,9 +61,7 @@ def test_no_recording_or_image_is_in_two_splits(store, modality):
 
 def test_recordings_keep_to_the_official_test_split(store):
     for split, indices in (("test", range(5)), ("val", range(5, 10)), ("train", range(10, 50))):
-        assert {int(r.removesuffix(".wav").split("_")[2]) for r in used(store, "audio", split)} <= set(
-            indices
-        )
+        assert {int(r.removesuffix(".wav").split("_")[2]) for r in used(store, "audio", split)} <= set(indices)
 
 
 def test_every_step_of_an_event_can_be_heard_seen_and_read(store):
@@ -149,9 +147,7 @@ def test_each_strength_reaches_its_modality_alone(few, tmp_path):
     for modality, names in CHANGES.items():
         for name in names:
             changed = make_digits(tmp_path / name, DigitsParams(**small, **{name: 0.9}))
-            differ = {
-                m for m in plain.modalities if not np.array_equal(plain.features[m], changed.features[m])
-            }
+            differ = {m for m in plain.modalities if not np.array_equal(plain.features[m], changed.features[m])}
             assert differ == {modality}, name
 
 

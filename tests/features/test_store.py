@@ -90,9 +90,7 @@ def test_labels_are_understood_by_type_and_shape(tmp_path):
 @given(data=st.data(), clips=st.integers(1, 6), steps=st.integers(1, 4))
 def test_any_finite_features_survive_the_round_trip(tmp_path, data, clips, steps):
     width = st.integers(1, 3)
-    shapes = data.draw(
-        st.lists(st.one_of(st.tuples(width), st.tuples(width, width, width)), min_size=2, max_size=4)
-    )
+    shapes = data.draw(st.lists(st.one_of(st.tuples(width), st.tuples(width, width, width)), min_size=2, max_size=4))
     dtypes = st.sampled_from([np.float16, np.float32, np.uint8])
     features = {
         f"m{n}": data.draw(hnp.arrays(dtype, (clips, steps, *shape), elements=_finite(dtype)))
@@ -332,9 +330,7 @@ def test_writing_in_pieces_gives_the_same_bytes_as_at_once(tmp_path, monkeypatch
     pieces = FeatureStore.create(tmp_path / "pieces", **content())
     given = content()
     features = given.pop("features")
-    with FeatureStore.writer(
-        tmp_path / "stream", {m: a.shape[2:] for m, a in features.items()}, STEPS
-    ) as writer:
+    with FeatureStore.writer(tmp_path / "stream", {m: a.shape[2:] for m, a in features.items()}, STEPS) as writer:
         for first, last in ((0, 5), (5, 5), (5, 6), (6, CLIPS)):
             writer.append({m: array[first:last] for m, array in features.items()})
         stream = writer.finish(**given)
@@ -433,9 +429,7 @@ def test_a_store_cannot_be_changed_through_its_arrays(tmp_path):
 
 def test_importing_the_features_is_cheap():
     program = "import sys, srcid.features; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert "numpy" in loaded
     assert not set(loaded) & {"torch", "sklearn", "scipy", "pandas", "plotly", "umap", "h5py"}
 

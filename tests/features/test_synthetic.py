@@ -39,9 +39,7 @@ def test_classes_are_plain_shades_are_faint_and_nuisances_are_clear(default, mod
 def test_private_factors_stay_private(default):
     for m in default.modalities:
         for other in set(default.modalities) - {m}:
-            assert (
-                linear_accuracy(default, m, f"nuisance_{other}", pooled=True, most=2000) < 0.35
-            )  # chance 0.25
+            assert linear_accuracy(default, m, f"nuisance_{other}", pooled=True, most=2000) < 0.35  # chance 0.25
 
 
 def test_shared_factors_are_independent(default):
@@ -76,9 +74,7 @@ def test_any_number_and_shape_of_modalities(tmp_path, shapes):
     assert set(store.label_info) == {"event", "fine", *(f"nuisance_{m}" for m in shapes)}
 
 
-@pytest.mark.parametrize(
-    ("strength", "label"), [("coarse", "event"), ("fine", "fine"), ("nuisance", "nuisance_audio")]
-)
+@pytest.mark.parametrize(("strength", "label"), [("coarse", "event"), ("fine", "fine"), ("nuisance", "nuisance_audio")])
 def test_each_strength_governs_its_factor(tmp_path, strength, label):
     shapes = {"audio": (32,), "video": (2, 2, 16)}
     made = {
@@ -106,9 +102,7 @@ def test_noise_and_nonlinearity_reach_the_features(tmp_path):
     assert not np.array_equal(straight.features["text"], bent.features["text"])
 
 
-@pytest.mark.parametrize(
-    ("steps", "most", "shortest"), [(10, 2, 2), (10, 3, 3), (3, 2, 2), (1, 2, 1), (7, 1, 7)]
-)
+@pytest.mark.parametrize(("steps", "most", "shortest"), [(10, 2, 2), (10, 3, 3), (3, 2, 2), (1, 2, 1), (7, 1, 7)])
 def test_events_have_onset_offset_and_their_shortest_length(steps, most, shortest):
     slots = event_slots(np.random.default_rng(0), 500, steps, most=most, many_share=0.5, shortest=shortest)
     counts = set()

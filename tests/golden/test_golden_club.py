@@ -20,9 +20,7 @@ class Replayed(Club):
 
 def weights(golden, prefix):
     return {
-        key.removeprefix(prefix).replace("__", "."): value
-        for key, value in golden.items()
-        if key.startswith(prefix)
+        key.removeprefix(prefix).replace("__", "."): value for key, value in golden.items() if key.startswith(prefix)
     }
 
 
@@ -49,9 +47,7 @@ def test_gaussian(club, golden):
 @pytest.mark.parametrize("quantity, value", [("loglikeli", "loglikeli"), ("mi", "mi_est")])
 def test_values_and_gradients(club, golden, quantity, value):
     x, y = golden["x"].clone().requires_grad_(), golden["y"].clone().requires_grad_()
-    found = (
-        club.log_likelihood(x, y) if quantity == "loglikeli" else club.estimate(x, y, estimator="published")
-    )
+    found = club.log_likelihood(x, y) if quantity == "loglikeli" else club.estimate(x, y, estimator="published")
     torch.testing.assert_close(found, golden[value], **EXACT)
     for grad, name in zip(torch.autograd.grad(found, (x, y)), "xy", strict=True):
         torch.testing.assert_close(grad, golden[f"grad_{quantity}_{name}"], **EXACT)

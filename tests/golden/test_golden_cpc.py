@@ -24,9 +24,7 @@ def cpc(golden):
         if key.startswith("w_"):
             part, _, rest = key.removeprefix("w_").partition("__")
             name, kind = part.split("_", 1)
-            state[
-                f"context.{name}.{rest}" if kind == "ar_lstm" else f"predictor.{name}.{rest.split('__')[1]}"
-            ] = value
+            state[f"context.{name}.{rest}" if kind == "ar_lstm" else f"predictor.{name}.{rest.split('__')[1]}"] = value
     cpc.load_state_dict(state)
     return cpc
 

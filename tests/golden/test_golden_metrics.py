@@ -59,9 +59,7 @@ def test_published_epoch_scores(golden):
     assert scores.precision / 100 == pytest.approx(float(vectors["epoch_precision"]), rel=1e-6)
     assert scores.recall / 100 == pytest.approx(float(vectors["epoch_recall"]), rel=1e-6)
     assert scores.f1 / 100 == pytest.approx(float(vectors["epoch_f1"]), rel=1e-6)
-    assert scores.precision != pytest.approx(
-        micro_scores(vectors["probs"], vectors["labels"]).precision, rel=1e-6
-    )
+    assert scores.precision != pytest.approx(micro_scores(vectors["probs"], vectors["labels"]).precision, rel=1e-6)
     ends = np.cumsum(vectors["batch_rows"])
     for end, rows, precision, recall in zip(
         ends, vectors["batch_rows"], vectors["batch_precision"], vectors["batch_recall"], strict=True

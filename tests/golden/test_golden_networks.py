@@ -88,9 +88,7 @@ def test_grid_pooling_as_published(golden):
     close(pooling(values["x"]), values["out"])
 
 
-@pytest.mark.parametrize(
-    "grad", [True, False]
-)  # without gradients torch takes another path through the layers
+@pytest.mark.parametrize("grad", [True, False])  # without gradients torch takes another path through the layers
 def test_temporal_encoder(golden, grad: bool):
     values = golden("net_temporal_eval")
     encoder = TemporalEncoder(12, 16, depth=2, heads=4, feedforward=1024, dropout=0.1)

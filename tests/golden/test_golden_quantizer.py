@@ -52,9 +52,7 @@ def assert_state(quantizer, golden, call):
     assert torch.equal(quantizer.idle, golden[f"unactivated_count_{call}"].long())
 
 
-@pytest.mark.parametrize(
-    "name, calls", [("vq_small_fresh", 3), ("vq_small_warm", 3), ("vq_revival_d256_k16", 2)]
-)
+@pytest.mark.parametrize("name, calls", [("vq_small_fresh", 3), ("vq_small_warm", 3), ("vq_revival_d256_k16", 2)])
 def test_published_options_reproduce_the_reference(shared, name, calls):
     golden = load(shared, name)
     quantizer = published(golden, Replayed)

@@ -40,9 +40,7 @@ def explicit_matching(logits, masks):
     for m, n in itertools.combinations(logits, 2):
         clips = [b for b in range(B) if masks[m][b].any() and masks[n][b].any()]
         p, q = ({b: logits[name][b][masks[name][b]].softmax(-1).mean(0) for b in clips} for name in (m, n))
-        s = torch.stack(
-            [torch.stack([(p[i] * q[j].log() + q[j] * p[i].log()).sum() for j in clips]) for i in clips]
-        )
+        s = torch.stack([torch.stack([(p[i] * q[j].log() + q[j] * p[i].log()).sum() for j in clips]) for i in clips])
         rows = -(s.diagonal() - s.logsumexp(1)).mean()
         columns = -(s.diagonal() - s.logsumexp(0)).mean()
         total = total + (rows + columns) / 2

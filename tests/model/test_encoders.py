@@ -254,9 +254,7 @@ def test_large_products_equal_matmul():
     linear, x = Pointwise(160, 150), torch.randn(5, 36, 160, requires_grad=True)
     expected = nn.functional.linear(x, linear.weight, linear.bias)
     torch.testing.assert_close(linear(x), expected, rtol=1e-4, atol=1e-4)
-    grads = [
-        torch.autograd.grad(y.square().sum(), (x, linear.weight, linear.bias)) for y in (linear(x), expected)
-    ]
+    grads = [torch.autograd.grad(y.square().sum(), (x, linear.weight, linear.bias)) for y in (linear(x), expected)]
     for one, other in zip(*grads, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
@@ -268,9 +266,7 @@ def test_same_seed_same_step_bit_for_bit():
         back = decoder((7, 7, 16), specific, params())
         x = torch.randn(8, 10, 7, 7, 16)
         back(torch.randn(8, 10, 8), specific(x).full).square().mean().backward()
-        return torch.cat(
-            [p.grad.flatten() for m in (specific, back) for p in m.parameters() if p.grad is not None]
-        )
+        return torch.cat([p.grad.flatten() for m in (specific, back) for p in m.parameters() if p.grad is not None])
 
     assert torch.equal(step(), step())
 

@@ -76,9 +76,7 @@ def test_sampled_averages_to_exact_over_all_permutations(masked):
 @pytest.mark.parametrize("estimator", ["sampled", "published"])
 def test_permutations_follow_the_generator(estimator):
     club, (x, y) = Club(X, Y, 16).double(), features()
-    draw = [
-        club.estimate(x, y, None, estimator, torch.Generator().manual_seed(s)).item() for s in (1, 1, 2, 3)
-    ]
+    draw = [club.estimate(x, y, None, estimator, torch.Generator().manual_seed(s)).item() for s in (1, 1, 2, 3)]
     assert draw[0] == draw[1] and len(set(draw)) == 3
 
 
@@ -93,9 +91,7 @@ def test_padded_steps_have_no_say(estimator, logvar):
     ):
         torch.testing.assert_close(method(x, y), method(*junk))
     whole = torch.ones(B, T, dtype=torch.bool)
-    plain, masked = (
-        club.estimate(x, y, m, estimator, torch.Generator().manual_seed(0)) for m in (None, whole)
-    )
+    plain, masked = (club.estimate(x, y, m, estimator, torch.Generator().manual_seed(0)) for m in (None, whole))
     torch.testing.assert_close(plain, masked)
     torch.testing.assert_close(club.log_likelihood(x, y), club.log_likelihood(x, y, whole))
 

@@ -1,5 +1,7 @@
 """One layer class used K times: what flows between layers, which losses act, where gradients reach."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -24,7 +26,7 @@ def test_layers_chain_through_specific_features(layers):
     net = network(layers=layers)
     outputs = net(batch())
     assert len(outputs) == layers
-    for before, after in zip(outputs, outputs[1:], strict=False):
+    for before, after in itertools.pairwise(outputs):
         for m in SHAPES:
             assert torch.equal(after.target[m], before.summary[m])
     for m, shape in SHAPES.items():
@@ -62,9 +64,7 @@ def test_total_is_the_weighted_sum_of_its_parts():
     torch.testing.assert_close(total, expected)
 
 
-@pytest.mark.parametrize(
-    ("weight", "kind"), [("cmcm_weight", "cmcm"), ("cpc_weight", "cpc"), ("club_weight", "mi")]
-)
+@pytest.mark.parametrize(("weight", "kind"), [("cmcm_weight", "cmcm"), ("cpc_weight", "cpc"), ("club_weight", "mi")])
 def test_weight_zero_switches_a_loss_off(weight, kind):
     net = network(**{weight: 0.0})
     _, parts = net.losses(net(batch()))
@@ -82,7 +82,8 @@ def gradient_reaches(module) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("side", "general", "specific"), [("both", True, True), ("general", True, False), ("specific", False, True)]
+    ("side", "general", "specific"),
+    [("both", True, True), ("general", True, False), ("specific", False, True)],
 )
 def test_club_side_decides_where_its_gradient_goes(side, general, specific):
     net = network(layers=1, club_side=side)
@@ -141,7 +142,7 @@ def test_masked_steps_change_nothing_for_valid_ones():
     net = network().eval()
     with torch.no_grad():
         torch.manual_seed(3)
-        one, parts = net.losses(net(inputs, masks))
+        one, _parts = net.losses(net(inputs, masks))
         torch.manual_seed(3)
         two, _ = net.losses(net(changed, masks))
     torch.testing.assert_close(one, two)
