@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -50,6 +51,15 @@ OPTIONS: dict[str, dict] = {
 }
 
 
+def averages(summary) -> dict[str, float]:
+    """Mean score over directions: accuracy of classification, F1 of localisation (precision alone rewards silence)."""
+    found = {}
+    for (task, same, representation), part in summary.groupby(["task", "same", "representation"], sort=False):
+        metric = "accuracy" if task == "classification" else "f1"
+        found[f"{task} {'within' if same else 'across'}, {representation}"] = float(part[metric].mean())
+    return found
+
+
 def one(store_path: str, name: str, changes: dict, seed: int, base: dict, folder: Path) -> dict:
     """Train and score one variant; return its record."""
     record_path = folder / f"{name.replace('/', '_').replace(' ', '_')}-s{seed}.json"
@@ -58,7 +68,7 @@ def one(store_path: str, name: str, changes: dict, seed: int, base: dict, folder
     import torch
 
     from srcid.codes import encode
-    from srcid.evaluation import fit_probes
+    from srcid.evaluation import fit_probes, probe_summary
     from srcid.features import FeatureStore
     from srcid.params import resolve
     from srcid.training import load, train
@@ -66,15 +76,16 @@ def one(store_path: str, name: str, changes: dict, seed: int, base: dict, folder
     torch.set_num_threads(1)
     params = resolve("demo", **{**base, **changes}, seed=seed, threads=1, device="cpu")
     store = FeatureStore.open(store_path, verify=False)
-    run = folder / f"run-{abs(hash((name, seed))):x}"
+    run = record_path.with_suffix("")
     began = time.perf_counter()
     result = train(store, params, run)
     seconds = time.perf_counter() - began
     table = encode(load(run), store, run / "codes")
     table.splits["test"] = table.splits["val"]  # options are chosen on validation clips only
     probes = fit_probes(table, params, representations=("all", "only1"))
-    record = dict(name=name, seed=seed, seconds=seconds, opened=result.opened, scores=probes.summary())
+    record = dict(name=name, seed=seed, seconds=seconds, opened=result.opened, scores=averages(probe_summary(probes)))
     record_path.write_text(json.dumps(record))
+    shutil.rmtree(run)
     return record
 
 
@@ -93,9 +104,10 @@ def main() -> None:
     from joblib import Parallel, delayed
     from scipy import stats
 
+    from srcid import runs
     from srcid.features import open_data
 
-    store = open_data(arguments.data, options={"fsdd": arguments.fsdd} if arguments.fsdd else {})
+    store = open_data(arguments.data, runs.stores(), {"fsdd": arguments.fsdd} if arguments.fsdd else {})
     folder = Path(arguments.runs)
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [n for n in OPTIONS if n == "default" or n.startswith(tuple(arguments.only.split(",")))]
@@ -110,11 +122,11 @@ def main() -> None:
     for name in chosen:
         cells = []
         for column in columns:
-            values = np.array([by[name, s]["scores"].get(column, np.nan) for s in range(arguments.seeds)]) * 100
+            values = np.array([by[name, s]["scores"].get(column, np.nan) for s in range(arguments.seeds)])
             if name == "default":
                 cells.append(f"{values.mean():.1f}")
                 continue
-            paired = values - [by["default", s]["scores"][column] * 100 for s in range(arguments.seeds)]
+            paired = values - [by["default", s]["scores"][column] for s in range(arguments.seeds)]
             half = stats.t.ppf(0.975, len(paired) - 1) * stats.sem(paired) if len(paired) > 1 else np.nan
             cells.append(f"{paired.mean():+.1f} ± {half:.1f}")
         rows.append(f"| {name} | " + " | ".join(cells) + " |")

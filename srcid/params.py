@@ -38,7 +38,7 @@ class ModelParams(Section):
     specific_dim: int = Field(256, ge=1, le=8192, description="width of the specific features of vector modalities")
     pooled_dim: int = Field(512, ge=1, le=8192, description="width of a grid's pooled specific feature")
     grid_encoder: Literal["light", "conv"] = Field(
-        "conv",
+        "light",
         description="specific encoder and decoder of grids: conv as published, light under a tenth of its FLOPs",
     )
     grid_channels: tuple[int, int] = Field((1024, 2048), description="channels of the two grid convolutions")
@@ -59,7 +59,7 @@ class ModelParams(Section):
         "masked", description="padded steps: left out of attention, codes and losses; included as published"
     )
     specific_norm: Literal["none", "layer"] = Field("none", description="normalisation of the specific features")
-    residual_norm: Literal["none", "layer"] = Field("none", description="normalisation of the next layer's input")
+    residual_norm: Literal["none", "layer"] = Field("layer", description="normalisation of the next layer's input")
     residual_detach: bool = Field(False, description="stop gradients at the input of layers 2 and later")
 
 
@@ -105,7 +105,9 @@ class LossParams(Section):
     commit_weight: float = Field(1.0, ge=0, description="weight of commitment")
     cmcm_weight: float = Field(1.0, ge=0, description="weight of cross-modal code matching")
     cpc_weight: float = Field(1.0, ge=0, description="weight of cross-modal CPC")
-    club_weight: float = Field(0.01, ge=0, description="weight of the CLUB bound, a sum over features in nats; paper 1")
+    club_weight: float = Field(
+        0.001, ge=0, description="weight of the CLUB bound, a sum over features in nats; paper 1"
+    )
     cmcm_layers: Literal["all", "first"] = Field("all", description="layers with code matching; first as published")
     cmcm_form: Literal["paper", "published"] = Field(
         "paper",
@@ -209,7 +211,7 @@ _PUBLISHED: dict[str, Any] = dict(
     clip="module", clip_norm=0.5, warm_start="absolute", warm_threshold=0.1,
 )  # fmt: skip
 _PAPER: dict[str, Any] = dict(
-    lstm_modalities=("text",), grid_encoder="conv", ema_partner="attention", commitment="paper", club_side="both",
+    lstm_modalities=("text",), grid_encoder="conv", residual_norm="none", ema_partner="attention", commitment="paper", club_side="both",
     club_input="general", club_estimator="exact", club_weight=1.0, warm_start="absolute", warm_threshold=0.1,
     clip="module", clip_norm=0.5,
 )  # fmt: skip
@@ -218,7 +220,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # scale
     "demo": dict(
         dim=64, specific_dim=64, pooled_dim=64, grid_channels=(64, 128), club_hidden=64, lstm_dim=64,
-        codebook_size=64, epochs=30, lr=3e-3, probe_lr=3e-3, schedule="cosine",
+        codebook_size=200, decay=0.97, epochs=24, lr=3e-3, schedule="cosine", probe_lr=3e-3, probe_epochs=30,
     ),
     "paper": _PAPER,
     "published": {**_PAPER, **_PUBLISHED},

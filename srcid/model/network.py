@@ -70,7 +70,8 @@ class SemanticResidualLayer(nn.Module):
         rebuilt = read if params.lstm_target != "input" else dict(shapes)
 
         self.general = nn.ModuleDict({m: general_encoder(read[m], params) for m in shapes})
-        self.specific = nn.ModuleDict({m: specific_encoder(read[m], params) for m in shapes})
+        width = {m: read[m][0] if index > 1 else None for m in shapes}  # later layers keep the width they read
+        self.specific = nn.ModuleDict({m: specific_encoder(read[m], params, width[m]) for m in shapes})
         self.decoder = nn.ModuleDict({m: decoder(rebuilt[m], self.specific[m], params) for m in shapes})
         self.widths = {m: self.specific[m].width for m in shapes}
         self.quantizer = make_quantizer(params, params.dim)

@@ -1,0 +1,56 @@
+"""The README says what is true: its snippets run, and the files and commands it names exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_python_snippets_run_one_after_the_other(tmp_path):
+    snippets = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    assert len(snippets) == 2
+    code = "\n".join(snippets) + "\nassert table.code(layer=1, modality='sound').shape == (60, 10)\n"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_with_own_data_is_short():
+    [own] = [s for s in re.findall(r"```python\n(.*?)```", TEXT, re.S) if "FeatureStore.create" in s]
+    assert len(own.strip().splitlines()) <= 10
+
+
+def test_named_files_exist():
+    named = set(re.findall(r"`((?:srcid|notebooks|tests|benchmarks|docs|data)/[\w./-]+)`", TEXT))
+    named |= set(re.findall(r"\]\(((?!http)[\w./-]+)\)", TEXT))
+    named -= {"data/mine"}
+    assert len(named) >= 5
+    assert not [name for name in sorted(named) if not (ROOT / name).exists()]
+
+
+def test_lab_commands_exist():
+    script = (ROOT / "lab").read_text()
+    commands = set(re.findall(r"\./lab (\w+)", TEXT))
+    assert {"run", "test", "start"} <= commands
+    assert not [c for c in commands if not re.search(rf"^{c}\)", script, re.M)]
+
+
+def test_options_and_presets_in_commands_are_real():
+    from srcid.params import PRESETS, Params
+
+    for name, value in re.findall(r"(?:\./lab run|srcid run \w+)[^\n]*?(\w+)=([\w+]+)", TEXT):
+        assert name in {"data", "fsdd", "preset", "name"} or name in Params.model_fields, name
+        if name == "preset":
+            assert all(part in PRESETS for part in value.split("+")), value
+    table = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", TEXT.split("## Presets")[1], re.M)
+    presets = {name for row in table for name in re.findall(r"`(\w+)`", row)}
+    assert presets and presets <= set(PRESETS)
+
+
+@pytest.mark.parametrize("word", ["TODO", "FIXME", "TBD"])
+def test_nothing_is_left_open(word):
+    assert word not in TEXT
