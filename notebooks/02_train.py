@@ -114,7 +114,7 @@ print(f"layers {closed} never opened: their codes are an untrained layer's" if c
 # From here on nobody asks the model: every later notebook reads this table.
 
 # %%
-table = encode(load(run.folder), store, run.codes)
+table = encode(load(run.folder, params.device), store, run.codes)
 
 # %% tags=["nbval-check-output"]
 print(f"{table.layers} layers, {len(table.modalities)} modalities, {table.clips:,} clips, {table.steps} steps")
@@ -196,18 +196,17 @@ for task, part in codes.groupby("task", sort=False):
 
 # %%
 means = summary.groupby(["task", "same", "representation"], sort=False)["score"].mean().unstack()
-means = means.reindex(columns=["all", "only1", "continuous"])
-for task in summary["task"].unique():
-    across, within = means.loc[task, False], means.loc[task, True]
-    print(
-        f"{task}: codes of later layers add {across['all'] - across['only1']:+.1f} points across modalities "
-        f"and {within['all'] - within['only1']:+.1f} within; quantising adds "
-        f"{across['all'] - across['continuous']:+.1f} across "
-        f"and {within['all'] - within['continuous']:+.1f} within"
-    )
+questions = {"only1": "codes of later layers add", "continuous": "quantising adds"}
+for task, reference in ((t, r) for t in summary["task"].unique() for r in questions if r in means):
+    gain = means.loc[task, "all"] - means.loc[task, reference]
+    print(f"{task}: {questions[reference]} {gain[False]:+.1f} points across modalities and {gain[True]:+.1f} within")
+
+# %% [markdown]
+# The scores go to the run's folder. A run that was stopped keeps none: it is not over.
 
 # %%
 named = means.rename(index={False: "across", True: "within"}, level=1).stack()
-run.write("scores.json", {"/".join(keys): round(float(score), 3) for keys, score in named.items()})
+if result.status == "finished":
+    run.write("scores.json", {"/".join(keys): round(float(score), 3) for keys, score in named.items()})
 assert summary["score"].between(0, 100).all()
-run.finish()
+run.finish(result.status)

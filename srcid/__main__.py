@@ -108,9 +108,22 @@ def _runs(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from srcid.report import html_report
 
-    notebooks = [Path(s) if s.endswith(".ipynb") else runs.Run.open(s).notebook for s in options.sources]
+    notebooks = [_executed(source) for source in options.sources]
     print(_short(html_report(notebooks, options.to, title=options.title)))
     return 0
+
+
+def _executed(source: str) -> Path:
+    """Path of an executed notebook, named itself or as the run that keeps it."""
+    if source.endswith(".ipynb"):
+        return Path(source)
+    run = runs.Run.open(source)
+    if not run.notebook.is_file():
+        raise runs.RunError(
+            f"{run.folder} ({run.status['status']}) has no executed notebook: runs begun by `srcid run` or ./lab keep "
+            "theirs; for one that was run by hand name the .ipynb itself"
+        )
+    return run.notebook
 
 
 def _freeze(options: argparse.Namespace) -> int:

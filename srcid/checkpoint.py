@@ -76,7 +76,7 @@ def load(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
         known = (pointer["format"], pointer["version"])
         path = folder / pointer["tensors"]
         step, digest, state = pointer["step"], pointer["sha256"], pointer["state"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{pointer_path} is damaged ({error!r}); delete the folder to start again") from error
     if known != (FORMAT, VERSION):
         raise CheckpointError(f"{pointer_path} has format {known}, this version reads {(FORMAT, VERSION)}")

@@ -56,7 +56,7 @@ class CodeTable:
         try:
             manifest = json.loads(file.read_text())
             known = (manifest["format"], manifest["version"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise CodeTableError(f"{file} is damaged ({error!r}); delete the folder and encode again") from error
         if known != (FORMAT, VERSION):
             raise CodeTableError(f"{file} has format {known}, this version reads {(FORMAT, VERSION)}")
@@ -162,11 +162,11 @@ class CodeTable:
         return 1 + max(int(code.max(initial=0)) for code in self._joint(layer).values())
 
     def distance(self, layer: int, modality: str) -> np.ndarray:
-        """Distance of each general feature to its quantised value, ``[N, T]`` float32."""
+        """Distance of each general feature to its quantised value, ``[N, T]`` float32; NaN at padded steps."""
         return self._array("distance", layer, modality)
 
     def second(self, layer: int, modality: str) -> np.ndarray:
-        """Second nearest code (of the first stage), ``[N, T]`` int32; -1 where the quantiser has none."""
+        """Second nearest code, ``[N, T]`` int32: of the first stage for rvq, in mixed radix for fsq; -1 for none."""
         return self._array("second", layer, modality)
 
     def codebook(self, layer: int) -> np.ndarray | None:
@@ -259,6 +259,7 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
     place = np.full(store.clips, -1)
     place[kept] = np.arange(len(kept))
     quantizer = network.layers[0].quantizer
+    books = [layer.quantizer.codebooks for layer in network.layers]
     writer = _Writer(partial, store, len(kept))
 
     network.train(p.encode_mode == "train")
@@ -271,12 +272,15 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
             masks = {m: torch.from_numpy(store.masks[m][rows]).to(first.device) for m in inputs}
             for k, (layer, general, summary) in enumerate(network.encode(inputs, masks), 1):
                 for m, z in general.items():
-                    codes, values, second = _quantize(layer.quantizer, z)
+                    absent = ~masks[m]
+                    codes = layer.quantizer.encode(z)
+                    values = z if codes.shape[-1] == 0 else layer.quantizer.decode(codes)
+                    second = layer.quantizer.nearest(z, 2)[1][..., 1]
                     gap = (z - values).norm(dim=-1)
-                    writer.put("codes", k, m, rows, codes.masked_fill(~masks[m][..., None], -1), np.int32)
-                    writer.put("distance", k, m, rows, gap, np.float32)
-                    writer.put("second", k, m, rows, second, np.int32)
-                    if layer.quantizer.codebooks is None:
+                    writer.put("codes", k, m, rows, codes.masked_fill(absent[..., None], -1), np.int32)
+                    writer.put("distance", k, m, rows, gap.masked_fill(absent, torch.nan), np.float32)
+                    writer.put("second", k, m, rows, second.masked_fill(absent, -1), np.int32)
+                    if books[k - 1] is None:
                         writer.put("quantized", k, m, rows, values * masks[m][..., None], np.float32)
                     chosen = place[rows] >= 0
                     if chosen.any():
@@ -284,26 +288,14 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
                         writer.put("general", k, m, where, z[chosen], np.float32)
                         writer.put("specific", k, m, where, summary[m][chosen], np.float32)
     network.eval()
-    for k, layer in enumerate(network.layers, 1):
-        if layer.quantizer.codebooks is not None:
-            np.save(partial / f"codebook_{k}.npy", layer.quantizer.codebooks.float().cpu().numpy())
+    for k, book in enumerate(books, 1):
+        if book is not None:
+            np.save(partial / f"codebook_{k}.npy", book.float().cpu().numpy())
     np.save(partial / "kept.npy", kept)
     writer.finish(network, quantizer)
     shutil.rmtree(path, ignore_errors=True)
     partial.replace(path)
     return CodeTable.open(path)
-
-
-def _quantize(quantizer: Any, z: Any) -> tuple[Any, Any, Any]:
-    """Return codes ``[B,T,S]``, values ``[B,T,D]`` and the second nearest code ``[B,T]`` of general features."""
-    import torch
-
-    codes = quantizer.encode(z)
-    values = z if codes.shape[-1] == 0 else quantizer.decode(codes)
-    second = torch.full(z.shape[:-1], -1, dtype=torch.long)
-    if quantizer.codebooks is not None and quantizer.codebooks.shape[1] > 1 and hasattr(quantizer, "nearest"):
-        second = quantizer.nearest(z, 2)[1][..., 1]
-    return codes, values, second
 
 
 def _check_store(network: SRCID, store: FeatureStore) -> None:

@@ -11,9 +11,20 @@ preset ``paper`` takes the paper's, ``published`` the code's.
 from __future__ import annotations
 
 import difflib
-from typing import Any, Literal
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 
 class ParameterError(ValueError):
@@ -21,9 +32,38 @@ class ParameterError(ValueError):
 
 
 class Section(BaseModel):
-    """Shared behaviour of all parameter models: frozen, and closed to unknown names."""
+    """Shared behaviour of all parameter models: frozen, closed to unknown names, and telling all problems at once.
+
+    Attributes:
+        rules: what must hold between fields. A rule takes the fields that it names as arguments, and returns what
+            is wrong with them, or an empty string. Every field of a section has a default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    rules: ClassVar[tuple[Callable[..., str], ...]] = ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _obeys_rules(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Apply the rules between valid fields, also where other fields are not valid."""
+        problems: list[Any] = []
+        try:
+            found = validate(given)
+        except ValidationError as error:
+            if not isinstance(given, dict):
+                raise
+            problems += error.errors(include_url=False)
+            bad = {problem["loc"][0] for problem in problems}
+            found = validate({name: value for name, value in given.items() if name not in bad})
+        else:
+            bad = set()
+        for rule in cls.rules:
+            fields = inspect.signature(rule).parameters
+            if bad.isdisjoint(fields) and (wrong := rule(**{name: getattr(found, name) for name in fields})):
+                problems.append({"type": PydanticCustomError("rule", "{wrong}", {"wrong": wrong}), "input": given})
+        if problems:
+            raise ValidationError.from_exception_data(cls.__name__, problems)
+        return found
 
 
 class ModelParams(Section):
@@ -41,7 +81,9 @@ class ModelParams(Section):
         "light",
         description="specific encoder and decoder of grids: conv as published, light under a tenth of its FLOPs",
     )
-    grid_channels: tuple[int, int] = Field((1024, 2048), description="channels of the two grid convolutions")
+    grid_channels: tuple[PositiveInt, PositiveInt] = Field(
+        (1024, 2048), description="channels of the two grid convolutions"
+    )
     grid_attention: Literal["softmax", "sum"] = Field(
         "softmax",
         description="spatial attention of grids: softmax over positions; sum is the published degenerate axis",
@@ -58,7 +100,7 @@ class ModelParams(Section):
     padding: Literal["masked", "included"] = Field(
         "masked", description="padded steps: left out of attention, codes and losses; included as published"
     )
-    specific_norm: Literal["none", "layer"] = Field("none", description="normalisation of the specific features")
+    specific_norm: Literal["none", "layer"] = Field("layer", description="normalisation of the specific features")
     residual_norm: Literal["none", "layer"] = Field("layer", description="normalisation of the next layer's input")
     residual_detach: bool = Field(False, description="stop gradients at the input of layers 2 and later")
 
@@ -71,7 +113,9 @@ class QuantizerParams(Section):
     )
     codebook_size: int = Field(400, ge=1, le=1_000_000, description="code vectors L of a codebook")
     stages: int = Field(2, ge=1, le=16, description="numerical residual stages of rvq")
-    fsq_levels: tuple[int, ...] = Field((), description="fsq levels per dimension; empty: chosen near codebook_size")
+    fsq_levels: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (), description="fsq levels per dimension, 2 or more each; empty: chosen near codebook_size"
+    )
     fsq_projection: bool = Field(True, description="fsq behind a learned projection to few dimensions")
     decay: float = Field(0.99, ge=0, lt=1, description="EMA decay of a codebook, per step")
     ema_epsilon: float = Field(1e-5, gt=0, description="Laplace smoothing of the EMA counts")
@@ -180,26 +224,34 @@ class EvaluationParams(Section):
     probe_batch: int = Field(80, ge=1, description="clips per probe step")
 
 
+def _heads_divide(dim: int, heads: int) -> str:
+    return f"dim={dim} is not divisible by heads={heads}" if dim % heads else ""
+
+
+def _two_directions(lstm_dim: int) -> str:
+    return f"lstm_dim={lstm_dim} must be even (two directions)" if lstm_dim % 2 else ""
+
+
+# how a further layer opens is of no account where there is none, or where all are open from the start
+def _waits_in_order(layers: int, warm_start: str, warm_min: float, warm_max: float) -> str:
+    wrong = layers > 1 and warm_start != "off" and warm_min > warm_max
+    return f"warm_min={warm_min} lies above warm_max={warm_max}" if wrong else ""
+
+
+def _threshold_below_peak(layers: int, warm_start: str, warm_threshold: float) -> str:
+    wrong = layers > 1 and warm_start == "relative" and warm_threshold >= 1
+    return f"warm_threshold={warm_threshold} is a share of the peak; it must lie below 1" if wrong else ""
+
+
+def _layers_exist(layers: int, club_off: tuple[int, ...]) -> str:
+    outside = [layer for layer in club_off if not 1 <= layer <= layers]
+    return f"club_off names layers {outside}; the model has layers 1 to {layers}" if outside else ""
+
+
 class Params(ModelParams, QuantizerParams, LossParams, TrainingParams, EvaluationParams):
     """All parameters of a run, fully resolved; the content of ``params.json``."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Params:
-        problems = []
-        if self.dim % self.heads:
-            problems.append(f"dim={self.dim} is not divisible by heads={self.heads}")
-        if self.lstm_dim % 2:
-            problems.append(f"lstm_dim={self.lstm_dim} must be even (two directions)")
-        if self.warm_min > self.warm_max:
-            problems.append(f"warm_min={self.warm_min} lies above warm_max={self.warm_max}")
-        if self.warm_start == "relative" and self.warm_threshold >= 1:
-            problems.append(f"warm_threshold={self.warm_threshold} is a share of the peak; it must lie below 1")
-        outside = [layer for layer in self.club_off if not 1 <= layer <= self.layers]
-        if outside:
-            problems.append(f"club_off names layers {outside}; the model has layers 1 to {self.layers}")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+    rules = (_heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist)
 
 
 _PUBLISHED: dict[str, Any] = dict(
@@ -211,9 +263,9 @@ _PUBLISHED: dict[str, Any] = dict(
     clip="module", clip_norm=0.5, warm_start="absolute", warm_threshold=0.1,
 )  # fmt: skip
 _PAPER: dict[str, Any] = dict(
-    lstm_modalities=("text",), grid_encoder="conv", residual_norm="none", ema_partner="attention", commitment="paper", club_side="both",
-    club_input="general", club_estimator="exact", club_weight=1.0, warm_start="absolute", warm_threshold=0.1,
-    clip="module", clip_norm=0.5,
+    lstm_modalities=("text",), grid_encoder="conv", specific_norm="none", residual_norm="none",
+    ema_partner="attention", commitment="paper", club_side="both", club_input="general", club_estimator="exact",
+    club_weight=1.0, warm_start="absolute", warm_threshold=0.1, clip="module", clip_norm=0.5,
 )  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -269,7 +321,7 @@ def describe(error: ValidationError, known: list[str]) -> list[str]:
         if item["type"] == "extra_forbidden":
             lines.append(f"'{name}' is no parameter{suggest(name, known)}")
         elif not name:
-            lines.append(str(item["msg"]).removeprefix("Value error, "))
+            lines.append(str(item["msg"]))
         else:
             lines.append(f"{name}={item['input']!r}: {item['msg'][0].lower()}{item['msg'][1:]}")
     return lines

@@ -53,6 +53,10 @@ _TEMPLATE = """
 """
 
 
+class ReportError(ValueError):
+    """Notebooks that are missing or cannot be read."""
+
+
 class FreezeError(ValueError):
     """A notebook that cannot be committed as it is."""
 
@@ -70,6 +74,9 @@ def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = 
 
     Returns:
         ``path``.
+
+    Raises:
+        ReportError: notebooks that are missing or damaged, all of them; nothing has been written then.
     """
     import nbformat
     from jinja2 import DictLoader
@@ -78,8 +85,8 @@ def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = 
     contents: list[tuple[int, str, str]] = []
     whole = nbformat.v4.new_notebook()
     figures = 0
-    for source in notebooks:
-        for cell in nbformat.read(source, as_version=4).cells:
+    for book in _read(notebooks):
+        for cell in book.cells:
             if cell.cell_type == "markdown":
                 cell.source = _anchored(cell.source, contents)
             for output in cell.get("outputs", []):
@@ -101,6 +108,24 @@ def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = 
     draft.write_text(body, encoding="utf-8")
     draft.replace(path)
     return path
+
+
+def _read(notebooks: Sequence[str | Path]) -> list[Any]:
+    """Return notebooks as nbformat has them."""
+    import nbformat
+
+    found, problems = [], []
+    for path in notebooks:
+        try:
+            found.append(nbformat.read(path, as_version=4))
+        except OSError as error:
+            problems.append(f"found no notebook {path} ({error.strerror})")
+        except Exception as error:  # whatever the reader stumbles upon: no JSON, no UTF-8, JSON of something else
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+            problems.append(f"{path} is no notebook, or a damaged one ({reason})")
+    if problems:
+        raise ReportError("\n  - ".join(["notebooks cannot be read:", *problems]))
+    return found
 
 
 def _anchored(markdown: str, contents: list[tuple[int, str, str]]) -> str:
@@ -164,12 +189,13 @@ def freeze(executed: str | Path, target: str | Path) -> int:
     other metadata that change from run to run go, and so does what papermill injected.
 
     Raises:
+        ReportError: ``executed`` is missing or damaged.
         FreezeError: an output is an error, the file would exceed 1 MB, or no PNG can be made.
     """
     import nbformat
     from jupytext.cli import jupytext
 
-    notebook, target = nbformat.read(executed, as_version=4), Path(target)
+    [notebook], target = _read([executed]), Path(target)
     tags = [set(cell.metadata.get("tags", [])) for cell in notebook.cells]
     injected = {"injected-parameters", "papermill-error-cell-tag"}
     notebook.cells = [cell for cell, own in zip(notebook.cells, tags, strict=True) if not own & injected]

@@ -1,4 +1,4 @@
-"""Small stores and parameters that several rooms' tests share."""
+"""Small stores and parameters that the tests of several packages share."""
 
 from __future__ import annotations
 

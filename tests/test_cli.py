@@ -1,9 +1,10 @@
-"""The two command lines: ``python -m srcid`` and ``./lab``."""
+"""The command lines: ``python -m srcid``, ``./lab`` and ``.ci/run``."""
 
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,38 @@ def test_the_main_job_runs_its_notebooks_and_writes_one_report(project, capsys):
     assert main(["runs", "--sort", "nothing"]) == 2
     assert main(["report", trained.name, "--to", "one.html", "--title", "One"]) == 0
     assert "trained on digits" in (project / "one.html").read_text()
+
+
+def test_data_that_cannot_be_opened_are_refused_before_anything_starts(project, capsys):
+    parameters = 'data: str = "synthetic"\nfsdd: str = ""\ngenerator: dict = {}'
+    for name in MAIN_JOB:
+        make_notebook(project / "notebooks" / f"{name}.ipynb", parameters=parameters)
+    for words, message in (
+        (["data=digits"], "found no path to them; download"),
+        (["data=digits", "fsdd=nowhere"], "found no 0_SPEAKER_0.wav in nowhere"),
+        (["data=/nonexist"], "found '/nonexist', need the folder of a store"),
+        (['generator={"nois": 2, "train": 0}'], "'nois' is no parameter (did you mean 'noise'?)"),
+    ):
+        assert main(["lab", *words]) == 2
+        said = capsys.readouterr()
+        assert message in said.err and said.err.count(message) == 1 and said.out == ""
+    assert not (project / "runs").exists() and not (project / "data").exists()
+
+
+def test_reports_of_what_is_not_there_say_what_is_missing(project, capsys):
+    made = runs.Run.create_or_open("by-hand", "02_train", {})
+    (project / "text.ipynb").write_text("no JSON")
+    for words, message in (
+        (["nothing.ipynb"], "found no notebook nothing.ipynb"),
+        (["text.ipynb"], "text.ipynb is no notebook, or a damaged one"),
+        (["by-hand"], f"{made.folder} (created) has no executed notebook"),
+    ):
+        assert main(["report", *words, "--to", "report.html"]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("srcid: ") and message in said and "Traceback" not in said
+    assert main(["run", "text.ipynb"]) == 2
+    assert "text.ipynb is no notebook, or a damaged one" in capsys.readouterr().err
+    assert not (project / "report.html").exists()
 
 
 def test_a_failing_notebook_exits_with_one(project, capsys):
@@ -154,3 +187,121 @@ def test_lab_without_a_fit_python_says_what_it_needs(tmp_path):
     assert found.returncode == 2
     assert "found Python 3.9.2; need Python 3.11 or newer" in found.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+FAKE_PYTHON = """\
+#!/usr/bin/env bash
+# Stands for Python: makes environments of itself, notes what pip is asked, and remembers what is installed.
+here="$(cd "$(dirname "$0")" && pwd)"
+case "$*" in
+    "-c import sys, pip"*) [[ ! -e "$here/no-pip" ]] ;;
+    "-c import sys"*) ;;
+    "-c import srcid") [[ -e "$here/installed" ]] ;;
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
+    "-m pip install "*)
+        echo "pip ${*: -1}" >>"$LOG"
+        [[ -z "${CUT:-}" ]] || exit 1
+        touch "$here/installed" ;;
+    --version) echo "Python 3.11.0" ;;
+    *) exit 1 ;;
+esac
+"""
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the launcher with a Python that downloads nothing: call it, see what was installed."""
+    folder = tmp_path / "copied"
+    folder.mkdir()
+    for name in ("lab", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    python = tmp_path / "python3"
+    python.write_text(FAKE_PYTHON)
+    python.chmod(0o755)
+    log = tmp_path / "log"
+    log.touch()
+
+    class Copied:
+        venv = folder / ".venv"
+
+        def __call__(self, *words, **environment):
+            command = [shutil.which("bash"), str(folder / "lab"), *words]
+            environment = {**os.environ, "PYTHON": str(python), "LOG": str(log), **environment}
+            return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+        def make_venv(self):
+            """As a user would, with something of the user's in it."""
+            command = [str(python), "-m", "venv", str(self.venv)]
+            subprocess.run(command, check=True)
+            (self.venv / "torch-for-cpu").touch()
+            return self.venv / "torch-for-cpu"
+
+        @property
+        def installed(self):
+            return [line.removeprefix("pip ") for line in log.read_text().splitlines()]
+
+    return Copied()
+
+
+def test_lab_sets_up_once_and_adds_extras_later(copied):
+    assert copied("install").returncode == 0 and copied.installed == ["."]
+    (copied.venv / "torch-for-cpu").touch()
+    begun = time.monotonic()
+    assert copied("install").stdout == "" and copied.installed == ["."]
+    assert time.monotonic() - begun < 1
+    assert copied("install", "browser").returncode == 0 and copied("install", "test").returncode == 0
+    assert copied("install", "browser", "test").stdout == ""
+    assert copied.installed == [".", ".[browser]", ".[browser,test]"] and (copied.venv / "torch-for-cpu").exists()
+
+
+def test_lab_installs_into_the_users_venv_and_never_deletes_it(copied):
+    mine = copied.make_venv()
+    assert copied("install", CUT="1").returncode != 0  # broken off while it installs
+    assert mine.exists()
+    assert copied("install").returncode == 0 and copied.installed == [".", "."]
+    assert copied("install").stdout == ""
+    assert mine.exists() and len(copied.installed) == 2
+
+
+def test_lab_makes_its_own_venv_anew_after_an_interrupted_set_up(copied):
+    assert copied("install", CUT="1").returncode != 0
+    half = copied.venv / "half-a-package"
+    half.touch()
+    repaired = copied("install")
+    assert repaired.returncode == 0 and "making it anew" in repaired.stdout
+    assert not half.exists() and copied("install").stdout == ""
+
+
+def test_a_venv_that_the_user_made_over_an_interrupted_one_is_the_users(copied):
+    assert copied("install", CUT="1").returncode != 0
+    time.sleep(0.05)  # the two are told apart by their times
+    mine = copied.make_venv()
+    assert copied("install").returncode == 0 and mine.exists()
+
+
+def test_lab_refuses_a_venv_it_cannot_use_and_leaves_it_alone(copied):
+    mine = copied.make_venv()
+    (copied.venv / "bin" / "no-pip").touch()
+    refused = copied("install")
+    assert refused.returncode == 2 and "which lab did not make" in refused.stderr and "3.11 or newer" in refused.stderr
+    assert mine.exists() and copied.installed == []
+
+
+def test_all_tests_have_what_they_import(copied):
+    copied("test")  # ends at the missing linter
+    assert copied.installed == [".[quantizers,test]"]
+
+
+def test_ci_installs_every_extra_and_lets_no_test_skip(tmp_path):
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
+    for name in ("lab", ".venv/bin/pytest", "chromium"):
+        script = tmp_path / name
+        script.write_text('#!/bin/sh\necho "$(basename "$0") $* CI=$CI"\n')
+        script.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "CI": ""}
+    command = [shutil.which("bash"), str(tmp_path / ".ci" / "run"), "-x"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if "CI=" in line]
+    assert lines == ["lab install test browser quantizers CI=1", "lab test -x CI=1", "pytest -m browser CI=1"]

@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -67,6 +68,11 @@ def test_torch_is_pinned_without_a_build_tag():
     assert "torch==2.13.0" in PROJECT["dependencies"] and pins()["torch"] == "2.13.0"
 
 
+def test_the_stop_button_gets_the_kernel_it_needs():
+    [kernel] = [need for need in DIRECT if need.name == "ipykernel"]
+    assert "7.4.0" in kernel.specifier and "7.3.9" not in kernel.specifier
+
+
 def test_conda_users_get_the_same_set():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["name"] == PROJECT["name"]
@@ -78,7 +84,7 @@ def test_conda_users_get_the_same_set():
     constraint, package = last["pip"]
     assert constraint == "-c constraints.txt" and (ROOT / constraint.split()[1]).is_file()
     extras = re.fullmatch(r"-e \.\[([\w,]+)\]", package)[1].split(",")
-    assert "test" in extras and set(extras) <= EXTRAS.keys()
+    assert {"test", "quantizers"} <= set(extras) <= EXTRAS.keys()
 
 
 def test_shell_scripts_parse_and_are_executable():
@@ -86,6 +92,12 @@ def test_shell_scripts_parse_and_are_executable():
         script = ROOT / name
         assert script.stat().st_mode & 0o111 and script.read_text().startswith("#!/usr/bin/env bash\n")
         subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_only_code_is_formatted():
+    command = [str(Path(sys.executable).with_name("ruff")), "format", "--check", "--force-exclude", "--no-cache"]
+    done = subprocess.run([*command, "README.md"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "README.md" not in done.stdout, done.stdout
 
 
 def test_no_index_host_is_named():

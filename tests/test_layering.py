@@ -1,4 +1,4 @@
-"""Every room knows only the rooms before it, and importing any of the light ones is cheap."""
+"""Every module knows only the modules before it, and importing any of the light ones is cheap."""
 
 import subprocess
 import sys
@@ -27,8 +27,8 @@ def test_the_layers_hold():
     assert "3 kept, 0 broken" in found.stdout
 
 
-def test_importing_the_light_rooms_is_cheap():
-    names = ", ".join(["srcid", *(f"srcid.{room}" for room in LIGHT)])
+def test_importing_the_light_modules_is_cheap():
+    names = ", ".join(["srcid", *(f"srcid.{module}" for module in LIGHT)])
     code = f"import {names}, sys; print([m for m in {HEAVY} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.stdout.strip() == "[]", found.stdout + found.stderr

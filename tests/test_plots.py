@@ -14,6 +14,7 @@ import pytest
 
 from srcid import plots
 from srcid.diagnostics.usage import code_usage, sharing
+from srcid.evaluation import ProbeResults, probe_summary
 from srcid.features import LabelInfo, audit
 from srcid.plots.style import INK, OKABE_ITO, ink_on
 from srcid.plots.training import headline, openings, series
@@ -440,4 +441,8 @@ def test_a_single_seed_has_no_interval_over_seeds_and_still_draws():
 
 
 def test_no_scores_are_said_in_words():
-    assert "no probe" in plots.score_figure(summary().iloc[:0]).layout.title.text
+    assert plots.score_figure(summary().iloc[:0]).layout.title.text.startswith("No scores: the notes")
+    nothing = ProbeResults((), {}, (), MODALITIES, {}, {}, ("split 'test' is missing.", "Mind the gap."))
+    fig = plots.score_figure(probe_summary(nothing), MODALITIES, nothing.notes)
+    assert fig.layout.title.text == "No scores: split 'test' is missing. Mind the gap."
+    assert not fig.data

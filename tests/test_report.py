@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_output
 
-from srcid.report import FreezeError, freeze, html_report
+from srcid.report import FreezeError, ReportError, freeze, html_report
 from tests.notebook_maker import make_notebook
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -120,6 +120,20 @@ def test_headings_inside_code_are_no_headings(tmp_path):
     book = make_notebook(tmp_path / "fenced.ipynb", "# Real\n\n```\n# no heading\n```\n")
     page = Page(html_report([book], tmp_path / "report.html").read_text())
     assert sum(link.startswith("#part-") for link in page.links) == 2
+
+
+def test_missing_and_damaged_notebooks_are_named_all_at_once(tmp_path):
+    good = executed(tmp_path / "good.ipynb")
+    for name, content in (("text", b"hello"), ("binary", b"\xff\xfe{}"), ("list", b"[]"), ("cut", b'{"cells": [')):
+        (tmp_path / f"{name}.ipynb").write_bytes(content)
+    names = ("good", "absent", "text", "binary", "list", "cut")
+    with pytest.raises(ReportError) as caught:
+        html_report([tmp_path / f"{name}.ipynb" for name in names], tmp_path / "report.html")
+    lines = str(caught.value).splitlines()[1:]
+    assert len(lines) == 5 and all(f"{name}.ipynb" in line for name, line in zip(names[1:], lines, strict=True))
+    assert not (tmp_path / "report.html").exists()
+    with pytest.raises(ReportError, match=r"text\.ipynb"):
+        freeze(tmp_path / "text.ipynb", good)
 
 
 def test_freezing_drops_what_moves(tmp_path):

@@ -12,9 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 
 from srcid import runs
+from srcid.features import FeatureStore
 from srcid.params import ParameterError, Params, resolve
 from tests.notebook_maker import make_notebook
 
@@ -129,6 +131,33 @@ def test_foreign_damaged_and_later_folders_are_refused():
     (run.folder / "status.json").write_text("[]")
     with pytest.raises(runs.RunError, match="found list, need an object"):
         runs.Run.open("later")
+    for name in ("status.json", "params.json"):
+        other = runs.Run.create_or_open(f"other-{name}", "02_train", {})
+        (other.folder / name).write_bytes(b'{"format": "\xff\xfe"}')
+        with pytest.raises(runs.RunError, match=rf"{name} is damaged \('utf-8' codec"):
+            other.read(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": None}, "found status None, need a word"),
+        ({"notebook": 3}, "found notebook 3, need a word"),
+        ({"status": "finished", "ended": None}, "finished without a time"),
+        ({"started": "yesterday"}, "found started 'yesterday', need a time"),
+        ({"ended": 12}, "found ended 12, need a time"),
+    ],
+)
+def test_a_status_that_says_too_little_is_damaged(change, message):
+    good = runs.Run.create_or_open("good", "02_train", {})
+    good.finish()
+    run = runs.Run.create_or_open("bad", "02_train", {})
+    run.write("status.json", {k: v for k, v in (run.status | change).items() if v is not None})
+    with pytest.raises(runs.RunError, match=message):
+        runs.Run.open("bad")
+    assert runs.latest("02_train") == good
+    with pytest.warns(runs.RunWarning, match="bad left out"):
+        assert list(runs.table().run) == ["good"]
 
 
 def test_status_says_what_happened_and_when():
@@ -140,6 +169,10 @@ def test_status_says_what_happened_and_when():
     assert run.status["created"] <= run.status["started"] <= run.status["ended"]
     run.finish()
     assert (run.status["status"], run.status["error"]) == ("finished", None)
+    run.finish("stopped")  # as training says it
+    assert run.status["status"] == "interrupted" and run.status["ended"]
+    with pytest.raises(runs.RunError, match="found status 'done', need one of created, running, finished"):
+        run.finish("done")
 
 
 def test_a_json_file_is_never_half_written():
@@ -220,6 +253,20 @@ def test_table_shows_status_scores_and_the_parameters_that_differ():
     assert list(table.seed) == [0, 1] and table.loc["a", "score/accuracy"] == 0.5
     assert table.loc["a", "seconds"] >= 0
     assert list(runs.table("01_data").index) == []
+
+
+def test_table_compares_runs_of_the_same_notebook_only():
+    runs.Run.create_or_open("a", "01_data", {"data": "synthetic", "row": 0})
+    runs.Run.create_or_open("b", "02_train", resolve())
+    assert list(runs.table().columns) == ["run", "notebook", "status", "started", "seconds"]
+    runs.Run.create_or_open("c", "02_train", resolve(seed=1))
+    table = runs.table().set_index("run")
+    assert list(table.columns[4:]) == ["seed"]
+    assert list(table.seed) == [None, 0, 1] and "1.0" not in table.to_string()
+    older = resolve(seed=2).model_dump(mode="json")
+    del older["beta"]
+    runs.Run.create_or_open("d", "02_train", older)
+    assert set(runs.table().columns[5:]) == {"beta", "seed"}
 
 
 def test_table_reports_and_skips_what_is_no_run():
@@ -320,6 +367,46 @@ def test_relative_paths_survive_the_change_of_folder(project, tiny):
     assert runs.check_parameters("tiny", {"data": "recordings"}) == {"data": "recordings"}
 
 
+def data_notebook(project):
+    parameters = 'data: str = "synthetic"\nfsdd: str = ""\ngenerator: dict = {}\nrow: int = 0'
+    return make_notebook(project / "notebooks" / "reader.ipynb", parameters=parameters)
+
+
+def test_data_are_checked_with_the_parameters(project):
+    data_notebook(project)
+    assert runs.check_parameters("reader", {"generator": '{"noise": 2}'}) == {"generator": {"noise": 2}}
+    with pytest.raises(ParameterError) as caught:
+        runs.check_parameters("reader", {"row": "x", "generator": {"nois": 2, "train": 0}})
+    message = str(caught.value)
+    assert "row='x'" in message and "did you mean 'noise'?" in message and "train=0" in message
+    with pytest.raises(ParameterError, match="digits need recordings: found no path to them"):
+        runs.check_parameters("reader", {"data": "digits"})
+    with pytest.raises(ParameterError, match=r"found 'synthetik', .*did you mean 'synthetic'\?"):
+        runs.check_parameters("reader", {"data": "synthetik"})
+    with pytest.raises(ParameterError) as caught:  # what could not be read is told once
+        runs.check_parameters("reader", {"data": "digits", "generator": "[1]"})
+    assert str(caught.value).count("\n  - ") == 1
+
+
+def test_the_datas_folder_is_seen_from_here_or_from_the_notebook(project):
+    data_notebook(project)
+    here, there = project / "mine", project / "notebooks" / "beside"
+    for path in (here, there):
+        FeatureStore.create(path, {m: np.ones((2, 2, 1)) for m in "ab"}, splits={"all": [0, 1]})
+    assert runs.check_parameters("reader", {"data": "mine"}) == {"data": str(here)}
+    assert runs.check_parameters("reader", {"data": "beside"}) == {"data": "beside"}
+    with pytest.raises(ParameterError, match="found options noise for the store"):
+        runs.check_parameters("reader", {"data": "mine", "generator": {"noise": 1}})
+
+
+def test_damaged_notebooks_are_named(project):
+    for name, content in (("text", b"hello"), ("list", b"[]"), ("binary", b"\xff")):
+        path = project / f"{name}.ipynb"
+        path.write_bytes(content)
+        with pytest.raises(runs.RunError, match=rf"{name}\.ipynb is no notebook, or a damaged one"):
+            runs.check_parameters(path, {})
+
+
 def test_notebooks_are_found_by_name_and_path(project, tiny, monkeypatch):
     for name in ("tiny", "tiny.ipynb", "notebooks/tiny.ipynb", "notebooks/tiny.py", tiny, str(tiny)):
         assert runs.find_notebook(name) == tiny
@@ -369,6 +456,38 @@ def test_a_failing_cell_leaves_the_notebook_and_a_readable_error(project):
     outputs = [o for c in nbformat.read(run.notebook, as_version=4).cells for o in c.get("outputs", [])]
     assert [o.ename for o in outputs if o.output_type == "error"] == ["ZeroDivisionError"]
     assert stream.getvalue().rstrip().endswith("FAILED")
+
+
+def test_errors_that_srcid_raises_for_its_users_come_without_a_traceback(project):
+    make_notebook(
+        project / "notebooks" / "bad.ipynb",
+        "## Opening",
+        "from srcid.features import open_data\nopen_data('nowhere')",
+    )
+    with pytest.raises(runs.RunFailed) as caught:
+        runs.execute("bad", run_name="mine", stream=io.StringIO())
+    first, *rest = str(caught.value).splitlines()
+    assert first == "bad stopped in 'Opening': StoreError: there are no such data:"
+    assert len(rest) == 2 and "found 'nowhere', need" in rest[0] and str(caught.value.run.notebook) in rest[1]
+    assert "Traceback" in caught.value.run.notebook.read_text()
+
+
+def test_a_bug_inside_srcid_keeps_its_traceback(project):
+    make_notebook(project / "notebooks" / "bug.ipynb", "from srcid.params import resolve\nresolve(3)")
+    with pytest.raises(runs.RunFailed, match=r"params\.py:\d+, in resolve"):
+        runs.execute("bug", stream=io.StringIO())
+
+
+def test_a_run_that_its_notebook_calls_stopped_stays_so(project):
+    make_notebook(
+        project / "notebooks" / "half.ipynb",
+        "from srcid import runs\nfrom srcid.params import resolve",
+        "runs.current('half', params=resolve(preset)).finish('stopped')",
+    )
+    run = runs.execute("half", stream=io.StringIO())
+    assert run.status["status"] == "interrupted"
+    with pytest.raises(runs.RunError, match="no finished run of half"):
+        runs.latest("half")
 
 
 def test_a_dying_kernel_ends_the_run(project):

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from srcid import checkpoint
+from srcid.params import PRESETS
 from srcid.training import Trainer, TrainingError, load, pick_device, train
 from srcid.warmstart import WarmStart
 from tests.helpers import tiny_params, tiny_store
@@ -98,6 +99,26 @@ def test_stopped_and_resumed_equals_undisturbed(store, undisturbed, tmp_path, af
     assert [line["step"] for line in seen] == [line["step"] for line in lines(tmp_path)]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(quantizer="rvq", ema_partner="attention", codebook_init="kmeans"),
+        dict(lstm_modalities=("third",), lstm_dim=8, revival="row", revival_after=2, club_estimator="sampled"),
+        dict(precision="bfloat16", quantizer="fsq", schedule="cosine", warmup_steps=3),
+        {k: v for k, v in PRESETS["published"].items() if k not in ("lstm_modalities", "club_off")},
+    ],
+    ids=["rvq", "lstm", "fsq", "published"],
+)
+def test_resuming_is_exact_under_other_options_too(store, tmp_path, options):
+    params = tiny_params(**{**options, "epochs": 2})
+    train(store, params, tmp_path / "whole")
+    stop = threading.Event()
+    train(store, params, tmp_path / "cut", on_metrics=lambda line: stop.set(), stop=stop)
+    assert 0 < checkpoint.load(tmp_path / "cut/checkpoint")[0] < 6
+    train(store, params, tmp_path / "cut")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
 def test_killed_at_random_moments_and_resumed_equals_undisturbed(store, undisturbed, tmp_path):
     script = tmp_path / "go.py"
     script.write_text(
@@ -150,6 +171,14 @@ def test_other_parameters_or_data_do_not_resume(store, undisturbed, tmp_path):
     other = tiny_store(tmp_path / "other", seed=9)
     with pytest.raises(TrainingError, match="other data"):
         train(other, tiny_params(), undisturbed)
+
+
+def test_two_processes_cannot_train_in_one_folder(store, tmp_path):
+    def again(line):
+        with pytest.raises(TrainingError, match="another process"):
+            train(store, tiny_params(), tmp_path)
+
+    assert train(store, tiny_params(epochs=1), tmp_path, on_metrics=again).status == "finished"
 
 
 def test_damaged_checkpoint_is_named(store, tmp_path):
@@ -290,7 +319,7 @@ def test_closed_layer_does_not_move(store, tmp_path):
 def test_problems_are_named_together_before_anything_is_written(tmp_path):
     short = tiny_store(tmp_path / "short", steps=4)
     with pytest.raises(TrainingError) as error:
-        train(short, tiny_params(cpc_horizon=8, lstm_modalities=("second",)), tmp_path / "run")
+        train(short, tiny_params(cpc_horizon=9, lstm_modalities=("second",)), tmp_path / "run")
     assert "needs 10" in str(error.value) and "['second']" in str(error.value)
     assert not (tmp_path / "run").exists()
 

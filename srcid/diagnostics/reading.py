@@ -1,6 +1,6 @@
 """How diagnostics read a CodeTable: codes as one symbol a step, labels as one symbol a step.
 
-The functions of this room take a :class:`srcid.codes.CodeTable`, or plain arrays where there is none:
+The functions of this package take a :class:`srcid.codes.CodeTable`, or plain arrays where there is none:
 ``{modality: int [N, T]}`` for codes (-1: missing or padded) and :class:`StepLabel` for labels. Layers and
 stages count from 1. ``clips`` is the name of a split, an array of clip rows, or None for all clips.
 """

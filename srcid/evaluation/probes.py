@@ -3,9 +3,8 @@ other.
 
 A probe is small and there are many of them (modalities x seeds), so all are fitted as one stack: parameters
 and batches have a leading probe axis P, one backward pass and one Adam serve all. Every probe has its own
-initial weights
-and its own order of clips, drawn from its seed, task, representation and modality alone: what else is in the
-stack does not change it.
+initial weights and its own order of clips, drawn from its seed, its task, the features it reads and its
+modality alone: what else is in the stack, or how the features are called, does not change it.
 """
 
 from __future__ import annotations
@@ -115,18 +114,29 @@ def fit_probes(
         lookup: see :func:`srcid.evaluation.inputs.read_inputs`.
         progress: called with the name of each stack before it is fitted.
 
+    Returns:
+        The scores. What the data cannot give is left out and said in ``notes``: everything, without event
+        labels or a split; a task, for want of usable clips; a representation whose features are not kept, or
+        are the same as those of one before it (``only1`` and ``all`` of a single layer).
+
     Raises:
-        EvaluationError: no event labels, a split that is missing or empty, unknown names; all reported at
-            once. What concerns only one task or representation is left out and said in ``notes``.
+        EvaluationError: unknown tasks, representations or modalities, or none; all reported at once.
     """
     train = tuple(table.modalities) if train is None else tuple(train)
     splits = ("train", "val", "test") if params.protocol == "heldout" else ("train", "train", "train")
-    chosen = _check(table, tasks, representations, train, splits)
-    events = np.asarray(table.labels["event"], bool)
+    lacking = _lacking(table, splits)
+    chosen, notes = _different(_check(table, tasks, representations, train, lacking))
+    settings = {name: getattr(params, name) for name in EvaluationParams.model_fields}
     info = table.label_info.get("event")
-    names = tuple(info.classes) if info is not None else tuple(map(str, range(events.shape[-1])))
+    names = tuple(info.classes) if info is not None else ()
+    if lacking:
+        said = tuple(f"no probe was fitted: {problem}." for problem in lacking)
+        return ProbeResults((), {}, names, tuple(table.modalities), {}, settings, said)
     present = {m: np.asarray(table.masks[m], bool) for m in table.modalities}
-    scores, chance, clips, notes = [], {}, {}, []
+    # what is marked at a step that no modality has is padding
+    events = np.asarray(table.labels["event"], bool) & np.logical_or.reduce(list(present.values()))[..., None]
+    names = names or tuple(map(str, range(events.shape[-1])))
+    scores, chance, clips = [], {}, {}
     ready = []
     for name in tasks:
         task = TASKS[name](events)
@@ -135,11 +145,11 @@ def fit_probes(
         if problem:
             notes.append(problem)
             continue
-        notes += task.remarks(table.splits, splits, rows[0], rows[2], names)
+        notes += task.remarks(table.splits, splits, rows, names)
         clips[name] = {
             split: len(np.unique(np.concatenate(list(r.values())))) for split, r in zip(splits, rows, strict=True)
         }
-        chance[name] = task.chance(rows[0][train[0]], rows[2][train[0]])
+        chance[name] = task.chance(rows[0], rows[2], present)
         ready.append((task, rows))
     learned = np.sort(np.asarray(table.splits["train"], np.int64))
     every = np.unique(np.concatenate([np.asarray(table.splits[s], np.int64) for s in splits]))
@@ -161,10 +171,7 @@ def fit_probes(
     order = {name: i for i, name in enumerate((*tasks, *(r.name for r in chosen)))}
     place = {m: i for i, m in enumerate(table.modalities)}
     scores.sort(key=lambda s: (order[s.task], order[s.representation], place[s.train], place[s.test], s.seed))
-    return ProbeResults(
-        tuple(scores), chance, names, tuple(table.modalities), clips,
-        {name: getattr(params, name) for name in EvaluationParams.model_fields}, tuple(notes),
-    )  # fmt: skip
+    return ProbeResults(tuple(scores), chance, names, tuple(table.modalities), clips, settings, tuple(notes))
 
 
 @dataclass
@@ -224,7 +231,8 @@ class _Stack:
 
     def _generator(self, modality: str, seed: int) -> torch.Generator:
         """A probe's own source of randomness."""
-        name = f"{self.task.name}/{self.representation.name}/{modality}".encode()
+        read = self.representation
+        name = f"{self.task.name}/{read.layers}/{read.kind}/{modality}".encode()
         entropy = np.random.SeedSequence([seed, zlib.crc32(name)]).generate_state(1, np.uint64)[0]
         return torch.Generator().manual_seed(int(entropy >> np.uint64(1)))
 
@@ -301,15 +309,9 @@ class _Best:
         self.reached[better], self.epoch[better] = reached[better], epoch
 
 
-def _check(
-    table: Codes,
-    tasks: Sequence[str],
-    representations: Sequence[str | Representation],
-    train: Sequence[str],
-    splits: Sequence[str],
-) -> list[Representation]:
-    """Return the representations, or raise with all that is wrong."""
-    problems, chosen = [], []
+def _lacking(table: Codes, splits: Sequence[str]) -> list[str]:
+    """Say what the data do not give that every probe needs."""
+    problems = []
     labels = table.labels.get("event")
     if labels is None:
         there = ", ".join(table.labels) or "none"
@@ -321,6 +323,21 @@ def _check(
         if not len(table.splits.get(split, ())):
             state = "is empty" if split in table.splits else "is missing"
             problems.append(f"split '{split}' {state}; the table has {', '.join(table.splits) or 'none'}")
+    return problems
+
+
+def _check(
+    table: Codes,
+    tasks: Sequence[str],
+    representations: Sequence[str | Representation],
+    train: Sequence[str],
+    lacking: Sequence[str],
+) -> list[Representation]:
+    """Return the representations, or raise with all that is wrong, what is ``lacking`` included."""
+    problems, chosen = [], []
+    for asked, names in (("task", tasks), ("representation", representations), ("training modality", train)):
+        if not names:
+            problems.append(f"found no {asked}; name one or more, or leave the argument out for all")
     problems += [
         f"task '{t}' is unknown{suggest(t, list(TASKS))}; there are {', '.join(TASKS)}" for t in tasks if t not in TASKS
     ]
@@ -335,8 +352,21 @@ def _check(
         except EvaluationError as error:
             problems.append(str(error))
     if problems:
-        raise EvaluationError("probes cannot be fitted:\n" + "\n".join(f"  - {p}" for p in problems))
+        raise EvaluationError("probes cannot be fitted:\n" + "\n".join(f"  - {p}" for p in [*problems, *lacking]))
     return chosen
+
+
+def _different(representations: Sequence[Representation]) -> tuple[list[Representation], list[str]]:
+    """Keep the first of those that read the same features, and say which were left out."""
+    kept: dict[tuple, Representation] = {}
+    notes = []
+    for representation in representations:
+        first = kept.setdefault((representation.layers, representation.kind), representation)
+        if first is not representation:
+            notes.append(
+                f"representation '{representation.name}' was left out: it reads the same features as '{first.name}'."
+            )
+    return list(kept.values()), notes
 
 
 def _rows(table: Codes, split: str, usable: np.ndarray) -> np.ndarray:

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 REPLICATES = 1000
 Interval = Literal["seeds", "clips", "both", "none"]
+# columns that a frame has even without a row, and their types
+_PROBE = dict(
+    run=object, task=object, representation=object, train=object, test=object, same=bool, seed=int, epoch=int,
+    clips=int, metric=object, score=float,
+)  # fmt: skip
+_SUMMARY = dict(
+    run=object, task=object, representation=object, train=object, test=object, same=bool, metric=object, score=float,
+    seed_low=float, seed_high=float, clip_low=float, clip_high=float, seeds=int, clips=int, chance=float,
+)  # fmt: skip
 
 
 def probe_frame(runs: Runs) -> pd.DataFrame:
@@ -42,7 +51,7 @@ def probe_frame(runs: Runs) -> pd.DataFrame:
         for run, results in _named(runs).items()
         for s in results.scores
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(_PROBE)).astype(_PROBE)
 
 
 def probe_summary(runs: Runs, level: float = 0.95) -> pd.DataFrame:
@@ -67,7 +76,7 @@ def probe_summary(runs: Runs, level: float = 0.95) -> pd.DataFrame:
                     **{name: float(np.mean([s.values[name] for s in scores])) for name in names},
                 }
             )  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(_SUMMARY)).astype(_SUMMARY)
 
 
 def paper_table(
@@ -77,7 +86,7 @@ def paper_table(
 
     Rows are representations (of each run, where several are given) and, last, the score of always answering
     the most frequent class. Columns are task and direction, then the averages over all cross-modal and all
-    same-modality directions. Cells that were not made are empty.
+    same-modality directions. Cells that were not made are empty, and so is the table of results without scores.
 
     Args:
         interval: over seeds (± half width), over clips (in brackets), both, or none.
@@ -107,7 +116,7 @@ def paper_table(
         columns=pd.MultiIndex.from_tuples(columns, names=["task", "direction"]),
         dtype=object,
     )
-    for run, results in named.items():
+    for run, results in named.items() if columns else ():
         frame.loc[(run, "chance"), :] = _chance_row(results, columns)
     if len(named) == 1:
         return frame.droplevel("run")

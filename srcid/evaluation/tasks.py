@@ -25,7 +25,7 @@ Rows = Mapping[str, np.ndarray]  # rows of the table by modality
 
 
 class Task:
-    """What the two tasks share; ``events`` is bool ``[N, T, C]``, ``usable`` bool ``[N]``."""
+    """What the two tasks share; ``events`` is bool ``[N, T, C]``, False on padding, ``usable`` bool ``[N]``."""
 
     name: str
     metric: str
@@ -46,22 +46,22 @@ class Task:
         return ""
 
     def remarks(
-        self,
-        clips: Mapping[str, np.ndarray],
-        splits: Sequence[str],
-        fitted: Rows,
-        scored: Rows,
-        names: Sequence[str],
+        self, clips: Mapping[str, np.ndarray], splits: Sequence[str], rows: Sequence[Rows], names: Sequence[str]
     ) -> list[str]:
-        """Say which classes occur in the scored clips only."""
-        learned, asked = (
-            self.events[np.unique(np.concatenate(list(part.values())))].any(1) for part in (fitted, scored)
-        )
-        return [
+        """Say which clips are left out, and which classes occur in the scored clips only.
+
+        ``clips`` has the rows of each split; ``rows`` those of ``splits`` that are used, by modality.
+        """
+        learned, asked = (self.events[np.unique(_joined(rows[part]))].any(1) for part in (0, 2))
+        return self.unused(clips, splits) + [
             f"{self.name}: class '{names[c]}' is in no training clip; its {int(asked[:, c].sum())} clips of "
             f"split '{splits[2]}' are scored and cannot be right."
             for c in np.flatnonzero(asked.any(0) & ~learned.any(0))
         ]
+
+    def unused(self, clips: Mapping[str, np.ndarray], splits: Sequence[str]) -> list[str]:
+        """Say which clips are left out."""
+        return []
 
 
 class Classification(Task):
@@ -76,25 +76,17 @@ class Classification(Task):
         problem = super().problem(rows, splits)
         if problem:
             return f"{problem} Classification needs clips with events of exactly one class."
-        found = np.unique(self.truth[np.concatenate(list(rows[0].values()))])
+        found = np.unique(self.truth[_joined(rows[0])])
         return (
             "" if len(found) > 1 else f"{self.name} was left out: its training clips have one class, need two or more."
         )
 
-    def remarks(
-        self,
-        clips: Mapping[str, np.ndarray],
-        splits: Sequence[str],
-        fitted: Rows,
-        scored: Rows,
-        names: Sequence[str],
-    ) -> list[str]:
+    def unused(self, clips: Mapping[str, np.ndarray], splits: Sequence[str]) -> list[str]:
         used = {s: int(self.usable[clips[s]].sum()) for s in dict.fromkeys(splits)}
-        counts = ", ".join(f"{n} of {len(clips[s])} {s} clips" for s, n in used.items())
-        said = super().remarks(clips, splits, fitted, scored, names)
         if all(n == len(clips[s]) for s, n in used.items()):
-            return said
-        return [f"classification uses the clips with events of exactly one class: {counts}.", *said]
+            return []
+        counts = ", ".join(f"{n} of {len(clips[s])} {s} clips" for s, n in used.items())
+        return [f"classification uses the clips with events of exactly one class: {counts}."]
 
     def prepare(self, inputs: Inputs, weights: Weights) -> tuple:
         return inputs.project(weights["hidden"]), weights["hidden_bias"], weights["out"], weights["out_bias"]
@@ -128,9 +120,10 @@ class Classification(Task):
     def keep(self, logits: np.ndarray, present: np.ndarray) -> np.ndarray:
         return logits.argmax(-1)
 
-    def chance(self, fitted: np.ndarray, scored: np.ndarray) -> dict[str, float]:
-        usual = np.bincount(self.truth[fitted], minlength=self.classes).argmax()
-        return {"accuracy": 100.0 * float(np.mean(self.truth[scored] == usual))}
+    def chance(self, fitted: Rows, scored: Rows, present: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Score always answering the most frequent class of the ``fitted`` clips, over all modalities."""
+        usual = np.bincount(self.truth[_joined(fitted)], minlength=self.classes).argmax()
+        return {"accuracy": 100.0 * float(np.mean(self.truth[_joined(scored)] == usual))}
 
 
 class Localisation(Task):
@@ -182,13 +175,22 @@ class Localisation(Task):
         return hits / np.maximum(guesses, 1) if published else 2 * hits / np.maximum(guesses + truths, 1)
 
     def keep(self, logits: np.ndarray, present: np.ndarray) -> np.ndarray:
-        return (expit(logits) * present[..., None]).astype(np.float16)
+        rounded = expit(logits).astype(np.float16)
+        # where rounding reaches 0.5, stay above it: what was decided can be read off what is kept
+        above = np.nextafter(np.float16(0.5), np.float16(1))
+        return np.where(logits > 0, np.maximum(rounded, above), rounded) * present[..., None]
 
-    def chance(self, fitted: np.ndarray, scored: np.ndarray) -> dict[str, float]:
-        usual = self.truth[fitted].sum((0, 1)).argmax()
-        decided = np.zeros(self.truth[scored].shape, bool)
+    def chance(self, fitted: Rows, scored: Rows, present: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """Score always answering the most frequent class of the present ``fitted`` steps, over all modalities."""
+        usual = sum(self.truth[rows][present[m][rows]].sum(0) for m, rows in fitted.items()).argmax()
+        shown = np.concatenate([present[m][rows] for m, rows in scored.items()])
+        decided = np.zeros((*shown.shape, self.outputs), bool)
         decided[..., usual] = True
-        return self.values(decided, scored, np.ones(decided.shape[:2], bool))
+        return self.values(decided, _joined(scored), shown)
+
+
+def _joined(rows: Rows) -> np.ndarray:
+    return np.concatenate(list(rows.values()))
 
 
 TASKS: dict[str, type[Task]] = {"classification": Classification, "localisation": Localisation}

@@ -6,9 +6,11 @@ Checks return lists of sentences instead of raising, so that a caller can report
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,20 @@ CHUNK_BYTES = 32 * 2**20
 """Bytes of one modality that are looked at or copied at a time, so that memory stays bounded."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_MODALITY = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+RESERVED = frozenset((
+    "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "clear",
+    "compile", "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer",
+    "get_extra_state", "get_parameter", "get_submodule", "half", "ipu", "items", "keys", "load_state_dict",
+    "modules", "mtia", "named_buffers", "named_children", "named_modules", "named_parameters", "parameters",
+    "pop", "register_backward_hook", "register_buffer", "register_forward_hook", "register_forward_pre_hook",
+    "register_full_backward_hook", "register_full_backward_pre_hook", "register_load_state_dict_post_hook",
+    "register_load_state_dict_pre_hook", "register_module", "register_parameter", "register_state_dict_post_hook",
+    "register_state_dict_pre_hook", "requires_grad_", "set_extra_state", "set_submodule", "share_memory",
+    "state_dict", "to", "to_empty", "train", "training", "type", "update", "values", "xpu", "zero_grad",
+))  # fmt: skip
+"""Names that no modality can have: those of ``torch.nn.ModuleDict``, in which the network keeps its parts."""
 
 
 class StoreError(ValueError):
@@ -65,10 +81,41 @@ def chunks(array: np.ndarray) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, len(array), step))
 
 
+def as_arrays(what: str, given: Mapping[str, Any] | None) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the values of ``given`` as arrays (memory maps stay), and what of ``what`` is no array."""
+    entries, problems = as_dict(what, given)
+    arrays = {}
+    for name, values in entries.items():
+        try:
+            arrays[name] = np.asanyarray(values)
+        except (TypeError, ValueError) as error:
+            problems.append(f"{what} {name}: found {type(values).__name__}, need one array ({error})")
+    return arrays, problems
+
+
+def as_dict(what: str, given: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
+    """Return ``given`` as a dict, and what is wrong where it is none."""
+    if given is None or isinstance(given, Mapping):
+        return dict(given or {}), []
+    return {}, [f"{what}: found {type(given).__name__}, need a dict by name"]
+
+
+def check_target(path: Path) -> list[str]:
+    """Nothing lies where a store is to be made."""
+    if os.path.lexists(path):
+        return [f"found something at {path}; stores are never overwritten: remove it or choose another path"]
+    return []
+
+
 def check_names(modalities: Sequence[str], evaluation_only: bool) -> list[str]:
     """Modality names and their number."""
     need = 1 if evaluation_only else 2
-    problems = [_bad_name("modality", name) for name in modalities if not _FILE_NAME.fullmatch(str(name))]
+    problems = []
+    for name in modalities:
+        if not _matches(_MODALITY, name):
+            problems.append(f"modality name {name!r} cannot be used; need a letter, then letters, digits, '_' and '-'")
+        elif name in RESERVED:
+            problems.append(f"modality name {name!r} has a meaning of its own in a network; need another one")
     if len(modalities) < need:
         advice = "add one" if evaluation_only else "add one, or say evaluation_only=True"
         problems.append(f"found {len(modalities)} modalities, need {need} or more; {advice}")
@@ -82,6 +129,19 @@ def check_shape(name: str, shape: Sequence[int]) -> list[str]:
     if min(shape) < 1:
         return [f"{name}: found an empty axis in {tuple(shape)}, need at least 1 everywhere"]
     return []
+
+
+def check_type(name: str, array: np.ndarray) -> list[str]:
+    """Type of one modality's values."""
+    return [] if array.dtype.kind in "fiub" else [f"{name}: found values of type {array.dtype}, need real numbers"]
+
+
+def check_counts(word: str, counts: Mapping[str, int]) -> list[str]:
+    """Every modality has the same number of clips or steps."""
+    if len(set(counts.values())) < 2:
+        return []
+    found = ", ".join(f"{name} {count}" for name, count in counts.items())
+    return [f"found unequal numbers of {word} ({found}); every modality needs the same"]
 
 
 def check_finite(name: str, array: np.ndarray, first_clip: int = 0) -> list[str]:
@@ -115,22 +175,16 @@ def stored_dtype(array: np.ndarray) -> np.dtype:
     return np.dtype("<f2" if array.dtype == np.float16 else "<f4")
 
 
-def check_features(features: Mapping[str, np.ndarray], evaluation_only: bool) -> list[str]:
-    """Everything about the feature arrays of a store; reads each value once."""
-    problems = check_names(list(features), evaluation_only)
-    good = {}
+def check_features(features: Mapping[str, np.ndarray]) -> list[str]:
+    """Everything about the feature arrays of a store but their names; reads each value once."""
+    problems, good = [], {}
     for name, array in features.items():
-        wrong = check_shape(name, array.shape)
-        if array.dtype.kind not in "fiub":
-            wrong.append(f"{name}: found values of type {array.dtype}, need real numbers")
+        wrong = check_shape(name, array.shape) + check_type(name, array)
         problems += wrong
         if not wrong:
             good[name] = array
     for axis, word in enumerate(("clips", "steps")):
-        counts = {name: array.shape[axis] for name, array in good.items()}
-        if len(set(counts.values())) > 1:
-            found = ", ".join(f"{name} {count}" for name, count in counts.items())
-            problems.append(f"found unequal numbers of {word} ({found}); every modality needs the same")
+        problems += check_counts(word, {name: array.shape[axis] for name, array in good.items()})
     for name, array in good.items():
         problems += check_finite(name, array)
     return problems
@@ -151,45 +205,53 @@ def annotate(
     provenance: Mapping[str, Any] | None = None,
 ) -> tuple[Annotations, list[str]]:
     """Return the normalised annotations of ``clips`` x ``steps``, and all that is wrong with them."""
-    labels, classes, splits = dict(labels or {}), dict(classes or {}), dict(splits or {})
-    visible_in = dict(visible_in or {})
     result, problems = Annotations(), []
-    for kind, names, known in (
-        ("classes", classes, labels),
-        ("visible_in", visible_in, labels),
-        ("masks", masks or {}, modalities),
-        ("media", media or {}, modalities),
+    given: dict[str, dict[str, Any]] = {}
+    for what, convert, values in (
+        ("labels", as_arrays, labels),
+        ("splits", as_arrays, splits),
+        ("masks", as_arrays, masks),
+        ("media", as_arrays, media),
+        ("classes", as_dict, classes),
+        ("visible_in", as_dict, visible_in),
+        ("provenance", as_dict, provenance),
     ):
-        for name in sorted(set(names) - set(known)):
-            problems.append(f"{kind} names '{name}', which is none of {', '.join(known) or 'no entries'}")
-    for name, values in labels.items():
-        seen = tuple(visible_in.get(name, modalities))
+        given[what], wrong = convert(what, values)
+        problems += wrong
+    named = list(as_dict("labels", labels)[0])
+    for what, known in (("classes", named), ("visible_in", named), ("masks", modalities), ("media", modalities)):
+        for name in sorted(set(given[what]) - set(known), key=str):
+            problems.append(f"{what} names '{name}', which is none of {', '.join(map(str, known)) or 'no entries'}")
+    for name, values in given["labels"].items():
+        seen = tuple(given["visible_in"].get(name, modalities))
         strangers = sorted(set(seen) - set(modalities))
         if strangers:
             problems.append(f"label {name}: visible_in names {strangers}, need some of {list(modalities)}")
-        array, info, wrong = _label(name, np.asarray(values), classes.get(name), seen, clips, steps)
+        array, info, wrong = _label(name, values, given["classes"].get(name), seen, clips, steps)
         problems += wrong
         if not wrong:
             result.labels[name], result.info[name] = array, info
-    result.splits, wrong = _splits(splits, clips)
+    result.splits, wrong = _splits(given["splits"], clips)
     problems += wrong
     result.ids, wrong = _ids(ids, clips)
     problems += wrong
-    for name, values in (masks or {}).items():
-        array = np.asarray(values)
+    for name, array in given["masks"].items():
         if array.dtype != bool or array.shape != (clips, steps):
             problems.append(f"mask of {name}: found {array.dtype} {array.shape}, need bool {(clips, steps)}")
         result.masks[name] = array
-    for name, values in (media or {}).items():
-        array = np.asarray(values)
+    for name, array in given["media"].items():
         if array.dtype.kind != "U" or array.shape != (clips, steps):
             problems.append(f"media of {name}: found {array.dtype} {array.shape}, need text {(clips, steps)}")
         result.media[name] = array
     try:
-        result.provenance = json.loads(json.dumps(dict(provenance or {}), allow_nan=False))
+        result.provenance = json.loads(json.dumps(given["provenance"], allow_nan=False))
     except (TypeError, ValueError) as error:
         problems.append(f"provenance cannot be written as JSON ({error}); use text, numbers, lists and dicts")
     return result, problems
+
+
+def _matches(pattern: re.Pattern[str], name: Any) -> bool:
+    return isinstance(name, str) and pattern.fullmatch(name) is not None
 
 
 def _bad_name(kind: str, name: str) -> str:
@@ -203,8 +265,14 @@ def _label(
     width = 0 if kind == "category" else 1
     level = "step" if array.ndim == 2 + width else "clip"
     shape = (clips, steps) if level == "step" else (clips,)
-    problems = [] if _FILE_NAME.fullmatch(name) else [_bad_name("label", name)]
-    if not kind:
+    problems = [] if _matches(_FILE_NAME, name) else [_bad_name("label", name)]
+    each_step = array.dtype == bool and array.ndim == 3 and array.shape[:2] == (clips, steps) and array.shape[2] > 0
+    if name == "event" and not each_step:
+        problems.append(
+            f"label event: found {array.dtype} {array.shape}, need bool [{clips},{steps},C]: the classes of each step, "
+            "as probes learn them; give it so, or call it otherwise"
+        )
+    elif not kind:
         problems.append(f"label {name}: found type {array.dtype}, need bool, integer or floating")
     elif array.ndim not in (1 + width, 2 + width) or array.shape[: len(shape)] != shape:
         need = f"[{clips}{',C' * width}] or [{clips},{steps}{',C' * width}]"
@@ -237,9 +305,8 @@ def _splits(splits: dict[str, np.ndarray], clips: int) -> tuple[dict[str, np.nda
     if not splits:
         problems.append("found no splits, need at least one, e.g. splits={'train': rows, 'val': rows, 'test': rows}")
     owner = np.full(clips, -1)
-    for number, (name, values) in enumerate(splits.items()):
-        rows = np.asarray(values)
-        if not _FILE_NAME.fullmatch(name):
+    for number, (name, rows) in enumerate(splits.items()):
+        if not _matches(_FILE_NAME, name):
             problems.append(_bad_name("split", name))
         elif rows.size == 0:
             problems.append(f"split {name} is empty; give it clips or leave it out")

@@ -27,7 +27,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from srcid.features.recordings import (
     HOP,
@@ -39,7 +39,7 @@ from srcid.features.recordings import (
     spectrum,
 )
 from srcid.features.store import FeatureStore
-from srcid.features.synthetic import consecutive_splits, distinct, event_slots, multi_hot
+from srcid.features.synthetic import consecutive_splits, distinct, event_fits, event_slots, multi_hot
 from srcid.params import Section
 
 SIZES = ("big", "small")
@@ -92,11 +92,7 @@ class DigitsParams(Section):
     word_dim: int = Field(64, ge=1, description="features per word")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of choice, noise and projections")
 
-    @model_validator(mode="after")
-    def _consistent(self) -> DigitsParams:
-        if self.shortest > self.steps:
-            raise ValueError(f"shortest={self.shortest} exceeds steps={self.steps}")
-        return self
+    rules = (event_fits,)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""`open_data`: from the one word that names the data of a run to an open store."""
+"""`open_data`: from the one word that names the data of a run to an open store; `check_data`: could it be?"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +20,13 @@ from srcid.params import ParameterError, Section, describe, suggest
 
 
 class DataSet(NamedTuple):
-    """A data set that can be made: its parameters, its maker, the maker's version, and what it hangs on."""
+    """A data set that can be made: its parameters, its maker, the maker's version, what it hangs on and needs."""
 
     params: type[Section]
     make: Callable[..., FeatureStore]
     version: int  # raise it when the maker gives other values for the same parameters
     identity: Callable[[Any], dict[str, Any]]
+    seek: Callable[[Mapping[str, Any]], Any] = lambda options: None  # raises if files it needs are missing
 
 
 def _synthetic_identity(params: SyntheticParams) -> dict[str, Any]:
@@ -38,9 +40,13 @@ def _digits_identity(params: DigitsParams) -> dict[str, Any]:
     return {**params.model_dump(mode="json", exclude={"fsdd"}), "recordings": recordings_fingerprint(folder)}
 
 
+def _seek_recordings(options: Mapping[str, Any]) -> None:
+    find_recordings(str(options.get("fsdd", "")))
+
+
 DATA_SETS: dict[str, DataSet] = {
     "synthetic": DataSet(SyntheticParams, make_synthetic, 1, _synthetic_identity),
-    "digits": DataSet(DigitsParams, make_digits, 1, _digits_identity),
+    "digits": DataSet(DigitsParams, make_digits, 1, _digits_identity, _seek_recordings),
 }
 
 
@@ -63,12 +69,7 @@ def open_data(
     if name not in DATA_SETS:
         return _open_path(Path(name), Path(root), options)
     data = DATA_SETS[name]
-    try:
-        params = data.params(**options)
-    except ValidationError as error:
-        problems = describe(error, list(data.params.model_fields))
-        heading = f"the options of data '{name}' cannot be used:"
-        raise ParameterError("\n".join([heading, *(f"  - {problem}" for problem in problems)])) from None
+    params = _make_params(name, options)
     identity = {"name": name, "version": data.version, **data.identity(params)}
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     path = Path(root) / f"{name}-{fingerprint}"
@@ -83,7 +84,45 @@ def open_data(
     return FeatureStore.open(path)
 
 
-def _open_path(path: Path, root: Path, options: dict[str, Any]) -> FeatureStore:
+def check_data(
+    name_or_path: str | Path, root: str | Path = "data", options: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return all that would keep :func:`open_data` from opening or making these data, as far as is seen at once.
+
+    Takes milliseconds: nothing is made, features are not read, recordings are looked for but not listened to.
+
+    Args:
+        name_or_path, root, options: as for :func:`open_data`.
+
+    Returns:
+        Sentences; none if nothing is wrong.
+    """
+    name, options = str(name_or_path), dict(options or {})
+    if name in DATA_SETS:
+        attempts = [partial(DATA_SETS[name].seek, options), partial(_make_params, name, options)]
+    else:
+        attempts = [partial(_open_path, Path(name), Path(root), options, verify=False)]
+    problems = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except (StoreError, ParameterError) as error:
+            heading, *found = str(error).split("\n  - ")
+            problems += [f"{heading} {problem}" for problem in found] or [heading]
+    return problems
+
+
+def _make_params(name: str, options: Mapping[str, Any]) -> Section:
+    kind = DATA_SETS[name].params
+    try:
+        return kind(**options)
+    except ValidationError as error:
+        problems = describe(error, list(kind.model_fields))
+        heading = f"the options of data '{name}' cannot be used:"
+        raise ParameterError("\n".join([heading, *(f"  - {problem}" for problem in problems)])) from None
+
+
+def _open_path(path: Path, root: Path, options: dict[str, Any], verify: bool = True) -> FeatureStore:
     if not path.is_dir():
         made = sorted(str(file.parent) for file in root.glob("*/manifest.json"))
         known = [*DATA_SETS, *made]
@@ -94,4 +133,4 @@ def _open_path(path: Path, root: Path, options: dict[str, Any]) -> FeatureStore:
             f"found options {', '.join(sorted(options))} for the store at {path}; a store is opened as it "
             f"is: leave them out, or name one of {', '.join(DATA_SETS)}"
         )
-    return FeatureStore.open(path)
+    return FeatureStore.open(path, verify)

@@ -16,32 +16,26 @@ made.
 
 from __future__ import annotations
 
-import json
-import os
-import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from srcid.features.checks import (
-    Annotations,
     LabelInfo,
     StoreError,
     annotate,
+    as_arrays,
     check_features,
-    check_finite,
     check_names,
-    check_shape,
+    check_target,
     chunks,
-    stored,
     stored_dtype,
 )
-from srcid.features.manifest import FORMAT, VERSION, checksum, flush, read_manifest, sha256
+from srcid.features.manifest import read_manifest, sha256
+from srcid.features.writer import StoreWriter
 
 
 class FeatureStore:
@@ -104,7 +98,7 @@ class FeatureStore:
                 float32.
             labels: bool ``[N,T,C]`` or ``[N,C]`` (several classes may hold; all False = background), integer
                 ``[N]`` or ``[N,T]`` (-1 = none), floating ``[N,d]`` or ``[N,T,d]`` (continuous truth).
-                The label named ``event`` is what probes learn.
+                The label named ``event`` is what probes learn; it must be bool ``[N,T,C]``.
             classes: class names per label; required for bool labels, numbered for integer ones where missing.
             splits: row numbers per split, disjoint; clips outside every split are allowed.
             ids: one unique name per clip.
@@ -119,15 +113,18 @@ class FeatureStore:
         Raises:
             StoreError: with every problem of the data; nothing has been written then.
         """
-        arrays = {name: np.asanyarray(array) for name, array in features.items()}
-        problems = _check_target(Path(path)) + check_features(arrays, evaluation_only)
-        shape = next((a.shape for a in arrays.values() if a.ndim >= 2), (0, 0))
-        annotations, wrong = annotate(
-            list(arrays), shape[0], shape[1], labels=labels, classes=classes, splits=splits, ids=ids,
-            masks=masks, media=media, visible_in=visible_in, provenance=provenance,
-        )  # fmt: skip
-        if problems + wrong:
-            raise StoreError(f"cannot make a feature store at {path}:", problems + wrong)
+        names = list(features) if isinstance(features, Mapping) else []
+        arrays, problems = as_arrays("features", features)
+        problems += check_target(Path(path)) + check_names(names, evaluation_only) + check_features(arrays)
+        shape = next((a.shape for a in arrays.values() if a.ndim >= 2), None)
+        if shape:  # without any, nothing can be said of the rest
+            annotations, wrong = annotate(
+                names, shape[0], shape[1], labels=labels, classes=classes, splits=splits, ids=ids,
+                masks=masks, media=media, visible_in=visible_in, provenance=provenance,
+            )  # fmt: skip
+            problems += wrong
+        if problems:
+            raise StoreError(f"cannot make a feature store at {path}:", problems)
         with cls.writer(
             path,
             {name: array.shape[2:] for name, array in arrays.items()},
@@ -138,8 +135,8 @@ class FeatureStore:
         ) as writer:
             for name, array in arrays.items():
                 for part in chunks(array):
-                    writer._write(name, array[part])
-            return writer._publish(annotations)
+                    writer.write(name, array[part])
+            return writer.publish(annotations)
 
     @staticmethod
     def writer(
@@ -264,160 +261,3 @@ def batch_rows(
     stop = len(rows) - len(rows) % size if drop_last else len(rows)
     parts = [rows[start : start + size] for start in range(0, stop, size)]
     return parts if seed is None else [np.sort(part) for part in parts]
-
-
-class StoreWriter:
-    """Writes a store piece by piece with bounded memory; see :meth:`FeatureStore.writer`."""
-
-    def __init__(
-        self,
-        path: Path,
-        shapes: Mapping[str, Sequence[int]],
-        steps: int,
-        dtypes: Mapping[str, np.dtype] | None,
-        media_root: str | Path | None,
-        evaluation_only: bool,
-    ):
-        problems = _check_target(path) + check_names(list(shapes), evaluation_only)
-        for name, shape in shapes.items():
-            problems += check_shape(name, (1, steps, *shape))
-        if problems:
-            raise StoreError(f"cannot make a feature store at {path}:", problems)
-        self.path, self.steps, self.clips = path, steps, 0
-        self._shapes = {name: tuple(int(n) for n in shape) for name, shape in shapes.items()}
-        self._dtypes = {name: np.dtype((dtypes or {}).get(name, "<f4")) for name in shapes}
-        self._media_root, self._evaluation_only = media_root, evaluation_only
-        self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-        self._counts = dict.fromkeys(shapes, 0)
-        self._files: dict[str, Any] = {}
-        self._published = False
-
-    def __enter__(self) -> StoreWriter:
-        (self._partial / "features").mkdir(parents=True)
-        for name in self._shapes:
-            self._files[name] = (self._partial / f"features/{name}.npy").open("w+b")
-            self._header(name)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        for file in self._files.values():
-            file.close()
-        if not self._published:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            if kind is None:
-                raise StoreError(f"nothing was kept at {self.path}:", ["the writer was left without calling finish()"])
-
-    def append(self, batch: Mapping[str, np.ndarray]) -> None:
-        """Add clips, ``{modality: [n, T, ...]}``.
-
-        Raises:
-            StoreError: missing modalities, other shapes than announced, unequal n, non-finite values.
-        """
-        arrays = {name: np.asanyarray(array) for name, array in batch.items()}
-        problems = []
-        if set(arrays) != set(self._shapes):
-            problems.append(f"found modalities {sorted(arrays)}, need {sorted(self._shapes)}")
-        for name in self._shapes.keys() & arrays.keys():
-            need = (self.steps, *self._shapes[name])
-            if arrays[name].shape[1:] != need:
-                problems.append(f"{name}: found shape {arrays[name].shape}, need [n, {', '.join(map(str, need))}]")
-            else:
-                problems += check_finite(name, arrays[name], self.clips)
-        if len({len(array) for array in arrays.values()}) > 1:
-            found = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())
-            problems.append(f"found unequal numbers of clips ({found})")
-        if problems:
-            raise StoreError(f"clips from {self.clips} on cannot be added to {self.path}:", problems)
-        for name, array in arrays.items():
-            self._write(name, array)
-        self.clips = next(iter(self._counts.values()))
-
-    def finish(self, **annotations: Any) -> FeatureStore:
-        """Check and write labels, classes, splits, ids, masks, media, visible_in and provenance (the
-        arguments of :meth:`FeatureStore.create`), and put the store in its place.
-
-        Raises:
-            StoreError: with every problem; the target stays absent.
-        """
-        checked, problems = annotate(list(self._shapes), self.clips, self.steps, **annotations)
-        if not self.clips:
-            problems.append("found no clips; append some first")
-        if problems:
-            raise StoreError(f"cannot make a feature store at {self.path}:", problems)
-        return self._publish(checked)
-
-    def _header(self, name: str) -> None:
-        # numpy pads the header so that the first axis may grow: it is rewritten in place once N is known
-        shape = (self._counts[name], self.steps, *self._shapes[name])
-        self._files[name].seek(0)
-        header = {"descr": self._dtypes[name].str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._files[name], header)
-
-    def _write(self, name: str, array: np.ndarray) -> None:
-        # through a buffer, as tofile would bypass the position of the open file
-        self._files[name].write(stored(array).astype(self._dtypes[name], copy=False).data)
-        self._counts[name] += len(array)
-
-    def _publish(self, annotations: Annotations) -> FeatureStore:
-        for name, file in self._files.items():
-            self._header(name)
-            file.close()
-        for name, array in _named_arrays(annotations):
-            (self._partial / name).parent.mkdir(exist_ok=True)
-            np.save(self._partial / name, array, allow_pickle=False)
-        files = {}
-        for file in sorted(self._partial.rglob("*.npy")):
-            header = np.load(file, mmap_mode="r")
-            files[file.relative_to(self._partial).as_posix()] = {
-                "shape": list(header.shape),
-                "dtype": header.dtype.str,
-                "bytes": file.stat().st_size,
-                "sha256": sha256(file),
-            }
-            flush(file)
-        clips = next(iter(self._counts.values()))
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "modalities": list(self._shapes),
-            "clips": clips,
-            "steps": self.steps,
-            "evaluation_only": self._evaluation_only,
-            "labels": {
-                name: {"kind": i.kind, "level": i.level, "classes": i.classes, "visible_in": i.visible_in}
-                for name, i in annotations.info.items()
-            },
-            "splits": list(annotations.splits),
-            "masks": list(annotations.masks),
-            "media": list(annotations.media),
-            "provenance": annotations.provenance,
-            "files": files,
-        }
-        manifest["checksum"] = checksum(manifest)
-        manifest["media_root"] = str(Path(self._media_root).resolve()) if self._media_root else None
-        file = self._partial / "manifest.json"
-        file.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
-        flush(file)
-        flush(self._partial)
-        try:
-            self._partial.rename(self.path)
-        except OSError as error:
-            raise StoreError(
-                f"cannot make a feature store at {self.path}:", [f"the folder is taken ({error})"]
-            ) from None
-        self._published = True
-        flush(self.path.parent)
-        return FeatureStore.open(self.path, verify=False)
-
-
-def _named_arrays(annotations: Annotations) -> Iterator[tuple[str, np.ndarray]]:
-    for folder in ("labels", "splits", "masks", "media"):
-        for name, array in getattr(annotations, folder).items():
-            yield f"{folder}/{name}.npy", array
-    yield "ids.npy", annotations.ids
-
-
-def _check_target(path: Path) -> list[str]:
-    if os.path.lexists(path):
-        return [f"found something at {path}; stores are never overwritten: remove it or choose another path"]
-    return []

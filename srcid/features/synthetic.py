@@ -19,12 +19,26 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from srcid.features.store import FeatureStore
 from srcid.params import Section
 
 _CHUNK = 64  # clips made at a time, each chunk from its own random stream: bounded memory, the same values always
+
+
+def shapes_usable(shapes: dict[str, tuple[int, ...]]) -> str:
+    """Rule of parameters: every modality is a vector or a grid."""
+    return "; ".join(
+        f"shape of {m} is {shape}, need (F,) or (H, W, F) with positive numbers"
+        for m, shape in shapes.items()
+        if len(shape) not in (1, 3) or min(shape, default=0) < 1
+    )
+
+
+def event_fits(shortest: int, steps: int) -> str:
+    """Rule of parameters: a clip is long enough for an event."""
+    return f"shortest={shortest} exceeds steps={steps}" if shortest > steps else ""
 
 
 class SyntheticParams(Section):
@@ -53,18 +67,7 @@ class SyntheticParams(Section):
     latent: int = Field(32, ge=1, description="latent dimensions per modality (and per cell of a grid)")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of patterns, factors and noise")
 
-    @model_validator(mode="after")
-    def _consistent(self) -> SyntheticParams:
-        problems = [
-            f"shape of {m} is {shape}, need (F,) or (H, W, F) with positive numbers"
-            for m, shape in self.shapes.items()
-            if len(shape) not in (1, 3) or min(shape, default=0) < 1
-        ]
-        if self.shortest > self.steps:
-            problems.append(f"shortest={self.shortest} exceeds steps={self.steps}")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+    rules = (shapes_usable, event_fits)
 
 
 def make_synthetic(path: str | Path, params: SyntheticParams | None = None) -> FeatureStore:
@@ -74,7 +77,7 @@ def make_synthetic(path: str | Path, params: SyntheticParams | None = None) -> F
     visible in m only. The same parameters give the same bytes.
 
     Raises:
-        StoreError: the target exists or a modality name cannot be a file name.
+        StoreError: the target exists or a modality cannot be called so.
     """
     params = params or SyntheticParams()
     clips = params.train + params.val + params.test

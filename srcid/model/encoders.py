@@ -118,7 +118,7 @@ class VectorSpecific(nn.Module):
         super().__init__()
         self.width = width
         self.linear = nn.Linear(features, width)
-        self.norm = nn.LayerNorm(width) if norm else nn.Identity()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Specific:
         """Encode ``[B, T, F]`` to ``[B, T, W]``, twice the same."""

@@ -71,8 +71,8 @@ class GridSpecific(nn.Module):
         self.grids, self.channels, self.width = (grid, middle, small), channels, params.pooled_dim
         self.head = nn.Sequential(nn.Linear(pooled, hidden), nn.ReLU(), nn.Linear(hidden, params.pooled_dim))
         norm = params.specific_norm == "layer"
-        self.map_norm = nn.LayerNorm(channels) if norm else nn.Identity()
-        self.vector_norm = nn.LayerNorm(params.pooled_dim) if norm else nn.Identity()
+        self.map_norm = nn.LayerNorm(channels, elementwise_affine=False) if norm else nn.Identity()
+        self.vector_norm = nn.LayerNorm(params.pooled_dim, elementwise_affine=False) if norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Specific:
         """Encode ``[B, T, H, W, F]`` to a map ``[B, T, h, w, C]`` and a vector ``[B, T, W]``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,17 @@ _OTHERS = ("square-open", "triangle-up-open", "cross-open", "star-open")
 _MEANING = {"all": "all layers' codes", "only1": "layer 1's codes", "continuous": "continuous, not quantised"}
 
 
-def score_figure(summary: Any, modalities: tuple[str, ...] = ()) -> go.Figure:
+def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence[str] = ()) -> go.Figure:
     """Draw the scores of probes by direction: trained on one modality → scored on one.
 
     Args:
         summary: frame of :func:`srcid.evaluation.probe_summary`: a row per task, representation and direction
             with score, intervals and chance in percent.
         modalities: in the order of the store, which fixes their colours; read from the summary when empty.
+        notes: what the results say of parts that were left out; shown where there are no scores at all.
     """
     if not len(summary):
-        return empty_figure("no probe was scored; the notes of the results say why")
+        return empty_figure(" ".join(["No scores:", *(notes or ["the notes of the results say why."])]))
     modalities = modalities or tuple(dict.fromkeys(summary["train"]))
     tasks = list(dict.fromkeys(summary["task"]))
     directions = list(dict.fromkeys(zip(summary["train"], summary["test"], strict=True)))

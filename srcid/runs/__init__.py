@@ -3,19 +3,17 @@
 from srcid.runs.folders import (
     Run,
     RunError,
-    RunWarning,
     code_version,
     current,
     headless,
     home,
     identity,
-    latest,
     root,
     stores,
-    table,
 )
 from srcid.runs.launch import Progress, RunFailed, execute
 from srcid.runs.notebooks import check_job, check_parameters, find_notebook
+from srcid.runs.overview import RunWarning, latest, table
 
 __all__ = [
     "Progress", "Run", "RunError", "RunFailed", "RunWarning", "check_job", "check_parameters", "code_version",

@@ -1,4 +1,4 @@
-"""Run folders: where they lie, what makes one, what is in it, and the table of all.
+"""Run folders: where they lie, what makes one, and what is in it.
 
 A run folder holds everything the run is and says::
 
@@ -24,22 +24,18 @@ import re
 import shutil
 import tomllib
 import uuid
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 FORMAT, VERSION = "srcid-run", 1
+STATES = ("created", "running", "finished", "failed", "interrupted")
 
 
 class RunError(ValueError):
     """A run folder or a notebook that cannot be used as asked; the message says what to do."""
-
-
-class RunWarning(UserWarning):
-    """A folder among the runs that is damaged or foreign, and was left out."""
 
 
 def home() -> Path:
@@ -98,7 +94,7 @@ class Run:
         """Open an existing run folder, given as a path or as a name below :func:`root`.
 
         Raises:
-            RunError: the folder is missing, is no run, or was written by another format version.
+            RunError: the folder is missing, is no run, is damaged, or was written by another format version.
         """
         path = Path(folder)
         if not path.exists() and path.name == str(folder):
@@ -108,6 +104,9 @@ class Run:
         if status.get("format") != FORMAT or status.get("version") != VERSION:
             found = f"{status.get('format')} {status.get('version')}"
             raise RunError(f"{path} says it is '{found}'; this version reads '{FORMAT} {VERSION}'")
+        wrong = _wrong(status)
+        if wrong:
+            raise RunError(f"{path / 'status.json'} is damaged ({wrong}); delete the folder and run again")
         return run
 
     @classmethod
@@ -212,7 +211,7 @@ class Run:
     def write(self, name: str, content: Any) -> Path:
         """Write a JSON file of the run, whole or not at all.
 
-        ``scores.json``, flat names to numbers, is shown by :func:`table`.
+        ``scores.json``, flat names to numbers, is shown by :func:`srcid.runs.table`.
         """
         path = self.folder / name
         draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -221,7 +220,9 @@ class Run:
         return path
 
     def mark(self, status: str, error: str | None = None) -> None:
-        """Set the status (running, finished, failed, interrupted), with its time and what went wrong."""
+        """Set the status, one of :data:`STATES`, with its time and what went wrong."""
+        if status not in STATES:
+            raise RunError(f"found status '{status}', need one of {', '.join(STATES)}")
         entry = self.status | {"status": status, "error": error}
         if status == "running":
             entry |= {"started": _now(), "ended": None, "pid": os.getpid(), "host": platform.node()}
@@ -229,9 +230,14 @@ class Run:
             entry["ended"] = _now()
         self.write("status.json", entry)
 
-    def finish(self) -> None:
-        """Mark the run finished; the last cell of a notebook says this."""
-        self.mark("finished")
+    def finish(self, status: str = "finished") -> None:
+        """Mark the run as over; the last cell of a notebook says this.
+
+        Args:
+            status: ``finished``, or ``stopped`` where training was stopped before its end: the run is then marked
+                ``interrupted``, and :func:`srcid.runs.latest` does not take it. The status of a training result fits.
+        """
+        self.mark("interrupted" if status == "stopped" else status)
 
     def save_figure(self, figure: Any, name: str) -> Path:
         """Keep a plotly figure as ``figures/<name>.json``, to be drawn again by :meth:`load_figure`."""
@@ -284,49 +290,6 @@ def current(notebook: str, params: Any, store: Any = None, preset: str = "", dat
     return run
 
 
-def latest(notebook: str) -> Run:
-    """Return the run of ``notebook`` that finished last.
-
-    Raises:
-        RunError: there is none.
-    """
-    done = [(run.status["ended"], run) for run in _readable({}) if run.status.get("notebook") == notebook]
-    done = [(ended, run) for ended, run in done if run.status["status"] == "finished"]
-    if not done:
-        raise RunError(f"no finished run of {notebook} in {root()}; make one: python -m srcid run {notebook}")
-    return max(done, key=lambda entry: entry[0])[1]
-
-
-def table(notebook: str | None = None) -> Any:
-    """Return all runs as a pandas DataFrame, newest last: status, parameters that differ, scores.
-
-    Folders that are damaged or no runs are left out with a :class:`RunWarning`; ``table().attrs["skipped"]``
-    names them with the reason.
-    """
-    import pandas as pd
-
-    skipped: dict[str, str] = {}
-    rows = []
-    for run in _readable(skipped):
-        status = run.status
-        if notebook in (None, status.get("notebook")):
-            scores = run.read("scores.json") if (run.folder / "scores.json").exists() else {}
-            rows.append((_summary(run, status), run.params, {f"score/{k}": v for k, v in scores.items()}))
-    for name, reason in skipped.items():
-        warnings.warn(f"runs/{name} left out: {reason}", RunWarning, stacklevel=2)
-    seen: dict[str, set[str]] = {}
-    for _, params, _ in rows:
-        for key, value in params.items():
-            seen.setdefault(key, set()).add(json.dumps(value, sort_keys=True))
-    complete = {key for key in seen if all(key in params for _, params, _ in rows)}
-    differing = [key for key, found in seen.items() if len(found) > 1 or (key not in complete)]
-    frame = pd.DataFrame([about | {k: params.get(k) for k in differing} | scores for about, params, scores in rows])
-    if rows:
-        frame = frame.sort_values("started", kind="stable", na_position="first").reset_index(drop=True)
-    frame.attrs["skipped"] = skipped
-    return frame
-
-
 def plain(content: Any) -> Any:
     """Return ``content`` as JSON has it: models as objects, tuples as lists, paths as strings."""
     if hasattr(content, "model_dump"):
@@ -345,36 +308,14 @@ def folder_name(notebook: str, about: Mapping[str, Any], identifier: str) -> str
     return "-".join([*words, identifier[:8]])
 
 
-def _readable(skipped: dict[str, str]) -> Iterator[Run]:
-    """All runs, by name; what cannot be read is put into ``skipped`` with the reason."""
-    for path in sorted(root().iterdir()) if root().is_dir() else []:
-        if path.name.startswith(".") or not path.is_dir():
-            continue
+def _wrong(status: Mapping[str, Any]) -> str:
+    """What is wrong with the content of a status.json, or nothing."""
+    for key in ("notebook", "identity", "status"):
+        if not isinstance(status.get(key), str):
+            return f"found {key} {status.get(key)!r}, need a word"
+    for key in ("created", "started", "ended"):
         try:
-            run = Run.open(path)
-            run.read("params.json")
-            if (path / "scores.json").exists():
-                run.read("scores.json")
-            yield run
-        except RunError as error:
-            skipped[path.name] = str(error)
-
-
-def _summary(run: Run, status: Mapping[str, Any]) -> dict[str, Any]:
-    state, begun, ended = status.get("status"), status.get("started"), status.get("ended")
-    if state == "running" and status.get("host") == platform.node() and not _alive(status.get("pid")):
-        state = "interrupted"
-    seconds = None
-    if begun and ended:
-        seconds = round((datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds(), 1)
-    return dict(run=run.name, notebook=status.get("notebook"), status=state, started=begun, seconds=seconds)
-
-
-def _alive(pid: int | None) -> bool:
-    try:
-        os.kill(int(pid or 0), 0) if pid else None
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return bool(pid)
+            datetime.fromisoformat(status.get(key) or _now())
+        except (TypeError, ValueError):
+            return f"found {key} {status[key]!r}, need a time"
+    return "it finished without a time" if status["status"] == "finished" and not status.get("ended") else ""

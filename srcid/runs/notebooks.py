@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from srcid.features.source import DATA_SETS, check_data
 from srcid.params import ParameterError, Params, resolve, suggest
 from srcid.runs.folders import RunError, home, plain
 
@@ -44,9 +45,11 @@ def check_parameters(notebook: str | Path, values: Mapping[str, Any]) -> dict[st
 
     A name that is no parameter of the notebook but a field of :class:`Params` goes into the notebook's
     ``options``. Strings are read by the declared type: ``3``, ``true``, ``1,2``, ``{"beta": 0.5}``.
+    A notebook with the parameters ``data`` and ``generator`` opens these data (with its ``fsdd``, if it has that):
+    whether they can be opened is checked too, by :func:`srcid.features.source.check_data`.
 
     Raises:
-        ParameterError: unknown names, wrong types, values out of range; all reported at once.
+        ParameterError: unknown names, wrong types, values out of range, unusable data; all reported at once.
     """
     return check([find_notebook(notebook)], values)[0][0]
 
@@ -68,13 +71,16 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
     where = " or ".join(path.stem for path in notebooks)
     problems = [f"'{n}' is no parameter of {where}{suggest(n, sorted(known))}" for n in values if n not in known]
     checked = []
-    for names in everything:
+    for path, names in zip(notebooks, everything, strict=True):
         own: dict[str, Any] = {}
         for name in [n for n in values if n in names]:
             try:
                 own[name] = _convert(values[name], names[name][0])
             except ValueError as error:
                 problems.append(f"{name}={values[name]!r}: {error}")
+        unread = {n for n in ("data", "fsdd", "generator") if n in values and n in names and n not in own}
+        if {"data", "generator"} <= names.keys() and not unread:
+            problems += _data_problems(own, names, path.parent)
         params = None
         if "options" in names:
             options = dict(own.get("options", names["options"][1]) or {})
@@ -96,12 +102,33 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
     return checked
 
 
+def _data_problems(own: dict[str, Any], names: Mapping[str, tuple[type | None, Any]], folder: Path) -> list[str]:
+    """What keeps a notebook in ``folder`` from opening its data; paths in ``own`` that exist become absolute."""
+    for name, reserved in (("data", DATA_SETS), ("fsdd", ())):
+        path = Path(own.get(name) or "").expanduser()
+        if own.get(name) and own[name] not in reserved and path.exists():
+            own[name] = str(path.resolve())
+    data, fsdd, options = (own.get(n, names.get(n, (None, None))[1]) for n in ("data", "fsdd", "generator"))
+    options = {**(options or {}), "fsdd": fsdd} if fsdd else options
+    made = home() / "data" / "stores"
+    with contextlib.chdir(folder):  # where the kernel will start
+        return check_data(data, made, options)
+
+
 def declared(notebook: Path) -> dict[str, tuple[type | None, Any]]:
-    """Type and default of each parameter of a notebook, as papermill reads them."""
+    """Type and default of each parameter of a notebook, as papermill reads them.
+
+    Raises:
+        RunError: the file is no notebook.
+    """
     import papermill as pm
 
+    try:
+        inspected = pm.inspect_notebook(str(notebook))
+    except Exception as error:  # whatever the reader stumbles upon: no JSON, no UTF-8, JSON of something else
+        raise RunError(f"{notebook} is no notebook, or a damaged one ({_first_line(error)})") from None
     names = {}
-    for name, found in pm.inspect_notebook(str(notebook)).items():
+    for name, found in inspected.items():
         try:
             default = ast.literal_eval(found["default"])
         except (ValueError, SyntaxError):
@@ -109,6 +136,10 @@ def declared(notebook: Path) -> dict[str, tuple[type | None, Any]]:
         kind = _TYPES.get(re.split(r"\W", found["inferred_type_name"])[0])
         names[name] = (kind or (type(default) if type(default) in _TYPES.values() else None), default)
     return names
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:120]
 
 
 def _convert(value: Any, kind: type | None) -> Any:

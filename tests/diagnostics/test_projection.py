@@ -19,7 +19,7 @@ from srcid.diagnostics import (
     quality_of,
     stratified,
 )
-from srcid.diagnostics import projection as room
+from srcid.diagnostics import projection as module
 
 
 def clusters(n=110, width=12, groups=4, seed=0):
@@ -114,14 +114,14 @@ def test_umap_keeps_neighbours_and_reproduces(points, umaps):
 
 
 def test_without_opentsne_scikit_learn_stands_in(points, monkeypatch):
-    known = room.version
+    known = module.version
 
     def version(package):
         if package == "openTSNE":
-            raise room.PackageNotFoundError(package)
+            raise module.PackageNotFoundError(package)
         return known(package)
 
-    monkeypatch.setattr(room, "version", version)
+    monkeypatch.setattr(module, "version", version)
     assert project(points.features[:30], "tsne").params["library"] == "scikit-learn"
     with pytest.raises(DiagnosticsError, match="pip install openTSNE"):
         project(points, "tsne", library="openTSNE")

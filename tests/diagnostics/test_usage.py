@@ -252,9 +252,9 @@ def test_imports_are_cheap():
 
 
 def test_every_public_name_is_there():
-    import srcid.diagnostics as room
+    import srcid.diagnostics as package
 
-    for name in room.__all__:
-        assert getattr(room, name) is not None
-    assert len(room.__all__) > 25
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    assert len(package.__all__) > 25
     assert symbols_of({"a": np.zeros((1, 1), int)}).modalities == ("a",)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from srcid.evaluation import (
@@ -79,6 +80,36 @@ def test_runs_stand_below_each_other_and_missing_cells_stay_empty(results):
     assert table.loc[("dcid", "only1"), ("localisation", "audio → video")] == ""
     assert "±" not in table.loc[("dcid", "only1"), ("classification", "audio → video")]
     assert table.loc[("dcid", "chance"), ("localisation", "audio → video")] == ""
+
+
+@pytest.fixture
+def nothing():
+    """Results of a table without a test split: no scores."""
+    table = make_table()
+    del table.splits["test"]
+    return fit_probes(table, EvaluationParams(probe_seeds=1, probe_epochs=1))
+
+
+@pytest.mark.parametrize("frame", [probe_frame, probe_summary])
+def test_frames_of_no_scores_are_empty_and_have_their_columns_and_types(results, nothing, frame):
+    empty, full = frame(nothing), frame(results)
+    assert len(empty) == 0
+    assert list(empty.columns) == list(full.columns[: len(empty.columns)])
+    assert {name: t.kind for name, t in empty.dtypes.items() if t.kind != "O"} == {
+        name: full[name].dtype.kind for name in empty.columns if full[name].dtype.kind in "bif"
+    }
+    grouped = empty.groupby(["task", "same", "representation"], sort=False)["score"].mean().unstack()
+    assert len(grouped) == 0 and empty["score"].between(0, 100).all()
+
+
+def test_the_paper_layout_of_no_scores_is_empty(results, nothing):
+    table = paper_table(nothing)
+    assert table.shape == (0, 0)
+    assert list(table.columns.names) == ["task", "direction"] and table.index.name == "representation"
+    assert paper_table({"a": nothing, "b": nothing}).index.names == ["run", "representation"]
+    beside = paper_table({"srcid": results, "none": nothing})
+    assert set(beside.loc[("none", "chance")]) == {""}
+    pd.testing.assert_frame_equal(beside.loc["srcid"], paper_table(results))
 
 
 def test_retrieval_in_rows():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from srcid.features import FeatureStore, StoreError, open_data
+from srcid.features.source import check_data
 from srcid.params import ParameterError
 
 SMALL = dict(train=8, val=3, test=3)
@@ -70,3 +71,34 @@ def test_a_damaged_made_store_is_not_used(tmp_path):
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(StoreError, match="damaged"):
         open_data("synthetic", tmp_path, SMALL)
+
+
+def test_checking_tells_everything_that_making_would_and_makes_nothing(tmp_path):
+    assert check_data("synthetic", tmp_path, SMALL) == check_data("synthetic", tmp_path) == []
+    told = check_data("digits", tmp_path, {"fsdd": "nowhere", "typoss": 1, "train": 0})
+    assert len(told) == 3 and "found no 0_SPEAKER_0.wav in nowhere" in told[0]
+    assert "did you mean 'typos'?" in "".join(told) and "train=0" in "".join(told)
+    [told] = check_data("digits", tmp_path)
+    assert "give its folder as fsdd=PATH" in told
+    [told] = check_data("synthetik", tmp_path)
+    assert "did you mean 'synthetic'?" in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checking_a_store_looks_at_its_files_and_reads_no_values(tmp_path):
+    store = open_data("synthetic", tmp_path, SMALL)
+    assert check_data(store.path, tmp_path) == []
+    assert "leave them out" in check_data(store.path, tmp_path, {"seed": 1})[0]
+    file = store.path / "features/text.npy"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert check_data(store.path, tmp_path) == []
+    with pytest.raises(StoreError, match="SHA-256"):
+        open_data(store.path, tmp_path)
+    file.write_bytes(whole[:-4])
+    [told] = check_data(store.path, tmp_path)
+    assert "is damaged" in told and "features/text.npy" in told
+
+
+def test_recordings_that_are_there_are_enough_for_checking(shared, tmp_path):
+    assert check_data("digits", tmp_path, {"fsdd": str(shared / "data" / "fsdd")}) == []

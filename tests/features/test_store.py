@@ -144,7 +144,56 @@ REFUSED = {
     "one modality": (dict(features={"a": np.zeros((12, 4, 3))}), "found 1 modalities, need 2 or more"),
     "modality name": (
         dict(features={"../a": np.zeros((12, 4, 3)), "b": np.zeros((12, 4, 3))}),
-        "modality name '../a' cannot be a file name",
+        "modality name '../a' cannot be used; need a letter",
+    ),
+    "modality with a dot": (
+        dict(features={"a.b": np.zeros((12, 4, 3)), "b": np.zeros((12, 4, 3))}),
+        "modality name 'a.b' cannot be used",
+    ),
+    "modality of the network": (
+        dict(features={"keys": np.zeros((12, 4, 3)), "b": np.zeros((12, 4, 3))}),
+        "modality name 'keys' has a meaning of its own in a network",
+    ),
+    "modality number": (
+        dict(features={0: np.zeros((12, 4, 3)), "b": np.zeros((12, 4, 3))}),
+        "modality name 0 cannot be used",
+    ),
+    "ragged features": (
+        dict(features={"a": [[[1.0]], [[1.0], [2.0]]], "sound": np.zeros((12, 4, 3))}),
+        r"\n  - features a: found list, need one array \(.*inhomogeneous.*\)(\n  - media.*|\n  - label mood.*)*$",
+    ),
+    "ragged label": (
+        dict(labels={**content()["labels"], "event": [[[True]], [[True], [False]]]}),
+        r":\n  - labels event: found list, need one array \(.*inhomogeneous.*\)$",
+    ),
+    "ragged split": (dict(splits={"train": [[0], [1, 2]]}), "splits train: found list, need one array"),
+    "ragged mask": (dict(masks={"sound": [[True], []]}), "masks sound: found list, need one array"),
+    "features as a list": (dict(features=[np.zeros((12, 4, 3))]), "features: found list, need a dict by name"),
+    "labels as a list": (
+        dict(labels=[np.zeros(12, int)], classes={}, visible_in={}),
+        r":\n  - labels: found list, need a dict by name$",
+    ),
+    "classes as a list": (dict(classes=[["a", "b"]]), "classes: found list, need a dict by name"),
+    "provenance as text": (dict(provenance="home"), "provenance: found str, need a dict by name"),
+    "label name": (
+        dict(labels={3: np.zeros(12, int)}, classes={}, visible_in={}),
+        "label name 3 cannot be a file name",
+    ),
+    "event per clip": (
+        dict(labels={"event": np.ones((CLIPS, 2), bool)}, visible_in={}, classes={"event": ["a", "b"]}),
+        r":\n  - label event: found bool \(12, 2\), need bool \[12,4,C\]: the classes of each step.*$",
+    ),
+    "event as numbers": (
+        dict(labels={"event": np.ones((CLIPS, STEPS, 2))}, visible_in={}, classes={}),
+        r"label event: found float64 \(12, 4, 2\), need bool",
+    ),
+    "event as category": (
+        dict(labels={"event": np.ones((CLIPS, STEPS), int)}, visible_in={}, classes={}),
+        r"label event: found int64 \(12, 4\), need bool",
+    ),
+    "event without classes": (
+        dict(labels={"event": np.ones((CLIPS, STEPS, 0), bool)}, visible_in={}, classes={"event": []}),
+        r"label event: found bool \(12, 4, 0\), need bool",
     ),
     "no split": (dict(splits={}), "found no splits"),
     "empty split": (dict(splits={"train": [0], "test": []}), "split test is empty"),
@@ -193,6 +242,29 @@ def test_bad_data_are_refused_before_anything_is_written(tmp_path, case):
     with pytest.raises(StoreError, match=message):
         FeatureStore.create(tmp_path / "store", **content(**changes))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_the_network_cannot_use_are_those_that_are_refused():
+    from torch.nn import ModuleDict
+
+    taken = {name for name in dir(ModuleDict()) if not name.startswith("_")}
+    assert taken == checks.RESERVED and len(taken) > 50
+    for name in taken:
+        assert checks.check_names([name, "other"], False)
+        with pytest.raises(KeyError):
+            ModuleDict({name: ModuleDict()})
+    names = ["sound", "Ego-view_2", "x", "data"]
+    assert checks.check_names(names, False) == []
+    assert set(ModuleDict({name: ModuleDict() for name in names})) == set(names)
+
+
+def test_a_store_may_be_without_events(tmp_path):
+    labels = {"topic": content()["labels"]["topic"]}
+    store = FeatureStore.create(
+        tmp_path / "topics", **content(labels=labels, classes={"topic": ["a", "b", "c"]}, visible_in={})
+    )
+    assert list(store.labels) == ["topic"]
+    assert not FeatureStore.create(tmp_path / "bare", **content(labels={}, classes={}, visible_in={})).labels
 
 
 def test_all_problems_are_told_at_once(tmp_path):
@@ -354,6 +426,10 @@ def test_where_a_bad_value_lies_is_told_across_pieces(tmp_path, monkeypatch):
         ({"a": np.ones((2, 2, 3)), "b": np.ones((2, 3, 3))}, "b: found shape"),
         ({"a": np.ones((2, 2, 3)), "b": np.ones((1, 2, 3))}, "unequal numbers of clips"),
         ({"a": np.ones((2, 2, 3)), "b": np.full((2, 2, 3), np.nan)}, "first at clip 4, step 0"),
+        ({"a": np.ones((2, 2, 3)), "b": [[[1, 1, 1]] * 2, [[1, 1, 1]]]}, ":\n  - features b: found list, need one"),
+        ({"a": np.ones((2, 2, 3)), "b": 1.0}, r"b: found shape \(\), need \[n, 2, 3\]"),
+        ({"a": np.ones((2, 2, 3)), "b": np.full((2, 2, 3), "x")}, "b: found values of type <U1, need real numbers"),
+        ([np.ones((2, 2, 3))], "features: found list, need a dict by name"),
     ],
 )
 def test_the_writer_refuses_bad_pieces(tmp_path, batch, message):

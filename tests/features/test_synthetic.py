@@ -132,7 +132,7 @@ def test_the_events_of_a_clip_differ():
 
 
 def test_unusable_parameters_are_refused():
-    with pytest.raises(ValidationError, match=r"shape of b is \(2, 2\).*shortest=3 exceeds steps=2"):
+    with pytest.raises(ValidationError, match=r"(?s)shape of b is \(2, 2\).*shortest=3 exceeds steps=2"):
         SyntheticParams(shapes={"a": (2,), "b": (2, 2)}, shortest=3, steps=2)
     with pytest.raises(ValidationError, match="at least 2"):
         SyntheticParams(shapes={"a": (2,)})

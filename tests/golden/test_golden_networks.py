@@ -11,7 +11,15 @@ from srcid.model.convolution import Conv3x3
 from srcid.model.encoders import GridPooling, LstmFrontend, TemporalEncoder, decoder, specific_encoder
 from srcid.params import ModelParams
 
-SMALL = ModelParams(dim=20, heads=4, grid_channels=(12, 24), pooled_dim=16, grid_attention="sum")
+SMALL = ModelParams(
+    dim=20,
+    heads=4,
+    grid_channels=(12, 24),
+    pooled_dim=16,
+    grid_attention="sum",
+    grid_encoder="conv",
+    specific_norm="none",
+)
 
 
 @pytest.fixture
@@ -103,7 +111,7 @@ def test_temporal_encoder(golden, grad: bool):
 
 def test_vector_encoder_and_decoder(golden):
     values = golden("net_audio_codec")
-    params = ModelParams(dim=8, heads=2, specific_dim=8)
+    params = ModelParams(dim=8, heads=2, specific_dim=8, specific_norm="none")
     encoder = specific_encoder((6,), params)
     back = decoder((6,), encoder, params)
     fill(encoder, values, {"linear": "enc_audio_linear"})

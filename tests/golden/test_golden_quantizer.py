@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from srcid.model.alignment import code_matching_loss
-from srcid.model.quantize import VectorQuantizer, perplexity
+from srcid.model.quantize import VectorQuantizer, make_quantizer, perplexity
+from srcid.params import resolve
 
 MODALITIES = ("audio", "video", "text")
 EXACT = dict(rtol=0, atol=1e-10)
@@ -29,15 +30,8 @@ def load(shared, name):
 
 def published(golden, cls=VectorQuantizer):
     size, dim = golden["embedding_0"].shape
-    quantizer = cls(
-        size,
-        dim,
-        order="sequential",
-        init="uniform",
-        revival="row",
-        revival_after=301,
-        commitment="published",
-    ).double()
+    quantizer = make_quantizer(resolve("published", codebook_size=size), dim).double()
+    quantizer.__class__ = cls  # only where random draws come from differs
     quantizer.codebook.copy_(golden["embedding_0"])
     quantizer.counts.copy_(golden["ema_count_0"])
     quantizer.sums.copy_(golden["ema_weight_0"])

@@ -5,7 +5,10 @@ import itertools
 import pytest
 import torch
 
+from srcid.model.encoders import LstmFrontend
+from srcid.model.grids import ConvSpecific
 from srcid.model.network import SRCID, masked_mse
+from srcid.params import resolve
 from tests.helpers import tiny_params
 
 SHAPES = {"first": (10,), "second": (5, 5, 6), "third": (7,)}
@@ -23,7 +26,7 @@ def network(shapes=SHAPES, **changes):
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_layers_chain_through_specific_features(layers):
-    net = network(layers=layers)
+    net = network(layers=layers, residual_norm="none")
     outputs = net(batch())
     assert len(outputs) == layers
     for before, after in itertools.pairwise(outputs):
@@ -95,7 +98,7 @@ def test_club_side_decides_where_its_gradient_goes(side, general, specific):
 
 
 def test_club_off_keeps_measuring_without_a_gradient():
-    net = network(club_off=(1,))
+    net = network(club_off=(1,), club_weight=1.0)
     _, parts = net.losses(net(batch()))
     assert not parts["mi/1/first"].requires_grad
     assert parts["mi/2/first"].requires_grad
@@ -180,3 +183,29 @@ def test_club_and_main_parameters_are_a_partition():
     assert len(club) + len(main) == len(list(net.parameters()))
     clipped = {id(p) for module in net.modules_to_clip() for p in module.parameters()}
     assert clipped == {id(p) for p in main}
+
+
+def test_presets_paper_and_published_build_what_they_name():
+    shapes = {"audio": (10,), "video": (7, 7, 16), "text": (12,)}
+    small = dict(dim=16, specific_dim=12, pooled_dim=16, grid_channels=(8, 12), club_hidden=8, codebook_size=12)
+    small["lstm_dim"] = 8
+    for name, published in (("paper", False), ("published", True)):
+        net = SRCID(shapes, resolve(name, **small)).double()
+        first, second = net.layers
+        assert isinstance(first.frontend["text"], LstmFrontend) and not second.frontend
+        assert first.general["video"].pooling.axis == (-1 if published else -2)
+        assert isinstance(first.specific["video"], ConvSpecific)
+        assert first.quantizer.order == ("sequential" if published else "joint")
+        assert first.quantizer.partner == ("index" if published else "attention")
+        assert first.quantizer.init == ("uniform" if published else "samples")
+        assert first.cpc.negatives == ("predictions" if published else "targets")
+        assert first.cpc.context["text"].num_layers == (2 if published else 1)
+        assert first.cpc.same_weight == (0.1 if published else 0.0)
+        assert first.club["audio"].limit == (1.0 if published else 10.0)
+        assert first.matches_codes and second.matches_codes is not published
+        assert first.widths == second.widths
+        inputs = {m: x.double() for m, x in batch(shapes).items()}
+        total, _ = net.losses(net(inputs))
+        total.backward()
+        untouched = [n for n, p in net.named_parameters() if p.grad is None]
+        assert not untouched

@@ -1,0 +1,109 @@
+"""All runs together: the one that finished last, and a table to compare them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from srcid.runs.folders import Run, RunError, root
+
+
+class RunWarning(UserWarning):
+    """A folder among the runs that is damaged or foreign, and was left out."""
+
+
+def latest(notebook: str) -> Run:
+    """Return the run of ``notebook`` that finished last.
+
+    Raises:
+        RunError: there is none.
+    """
+    every = [(run, run.status) for run in _readable({})]
+    done = [
+        (status["ended"], run)
+        for run, status in every
+        if status["notebook"] == notebook and status["status"] == "finished"
+    ]
+    if not done:
+        raise RunError(f"no finished run of {notebook} in {root()}; make one: python -m srcid run {notebook}")
+    return max(done, key=lambda entry: entry[0])[1]
+
+
+def table(notebook: str | None = None) -> Any:
+    """Return all runs as a pandas DataFrame, newest last: status, parameters that differ, scores.
+
+    A parameter is shown if runs of the same notebook differ in it; it is None where a notebook does not have it.
+    Folders that are damaged or no runs are left out with a :class:`RunWarning`; ``table().attrs["skipped"]``
+    names them with the reason.
+    """
+    import pandas as pd
+
+    skipped: dict[str, str] = {}
+    rows = []
+    for run in _readable(skipped):
+        status = run.status
+        if notebook in (None, status["notebook"]):
+            scores = run.read("scores.json") if (run.folder / "scores.json").exists() else {}
+            rows.append((_summary(run, status), run.params, {f"score/{k}": v for k, v in scores.items()}))
+    for name, reason in skipped.items():
+        warnings.warn(f"runs/{name} left out: {reason}", RunWarning, stacklevel=2)
+    same: dict[str, list[Mapping[str, Any]]] = {}
+    for about, params, _ in rows:
+        same.setdefault(about["notebook"], []).append(params)
+    differing = list(dict.fromkeys(key for together in same.values() for key in _differing(together)))
+    frame = pd.DataFrame([about | {k: params.get(k) for k in differing} | scores for about, params, scores in rows])
+    for key in differing:
+        if not all(key in params for _, params, _ in rows):  # pandas would turn whole numbers into fractions
+            frame[key] = pd.Series([params.get(key) for _, params, _ in rows], dtype=object)
+    if rows:
+        frame = frame.sort_values("started", kind="stable", na_position="first").reset_index(drop=True)
+    frame.attrs["skipped"] = skipped
+    return frame
+
+
+def _readable(skipped: dict[str, str]) -> Iterator[Run]:
+    """All runs, by name; what cannot be read is put into ``skipped`` with the reason."""
+    for path in sorted(root().iterdir()) if root().is_dir() else []:
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        try:
+            run = Run.open(path)
+            run.read("params.json")
+            if (path / "scores.json").exists():
+                run.read("scores.json")
+            yield run
+        except RunError as error:
+            skipped[path.name] = str(error)
+
+
+def _differing(several: list[Mapping[str, Any]]) -> list[str]:
+    """Names that do not have the same value in all of ``several`` parameters."""
+    seen: dict[str, set[str]] = {name: set() for params in several for name in params}
+    for name, values in seen.items():
+        values |= {json.dumps(params[name], sort_keys=True) if name in params else "" for params in several}
+    return [name for name, values in seen.items() if len(values) > 1]
+
+
+def _summary(run: Run, status: Mapping[str, Any]) -> dict[str, Any]:
+    state, begun, ended = status.get("status"), status.get("started"), status.get("ended")
+    if state == "running" and status.get("host") == platform.node() and not _alive(status.get("pid")):
+        state = "interrupted"
+    seconds = None
+    if begun and ended:
+        seconds = round((datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds(), 1)
+    return dict(run=run.name, notebook=status.get("notebook"), status=state, started=begun, seconds=seconds)
+
+
+def _alive(pid: int | None) -> bool:
+    try:
+        os.kill(int(pid or 0), 0) if pid else None
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return bool(pid)
