@@ -13,7 +13,7 @@
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # # Training: codes that several modalities share
 #
 # SRCID splits each modality, step by step, into a *general* part, quantised with one codebook for all
@@ -33,7 +33,7 @@ row: int = -1  # row of the clip whose codes are shown, -1 for the first test cl
 generator: dict = {}  # options of the data set by name, such as noise or steps
 options: dict = {}  # any other field of srcid.params.Params by name
 
-# %%
+# %% tags=[]
 import pandas as pd
 from IPython.display import display
 
@@ -50,7 +50,7 @@ params = resolve(preset, seed=seed, **options)
 store = open_data(data, runs.stores(), {**generator, "fsdd": fsdd} if fsdd else generator)
 run = runs.current("02_train", params=params, store=store, preset=preset, data=data)
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## What is trained on what
 #
 # `01_data` looks at the data more closely.
@@ -76,31 +76,31 @@ shown += ["club_estimator", "club_side", "protocol", "probe_seeds", "seed"]
 for name in shown:
     print(f"{name:16s} {getattr(params, name)}")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## Training
 #
 # Layer 2 joins once layer 1 has separated its two parts: when the smoothed estimate of the mutual
 # information I(z; s) between general and specific features has fallen below a share of its own peak (the
 # warm start).
 
-# %%
+# %% tags=[]
 caption = f"Preset {preset}, data {data}, seed {seed}: "
 caption += f"B = {params.batch_size}, D = {params.dim}, L = {params.codebook_size}."
 live = LiveTraining(train, store, params, run.folder, caption=caption)
 live.show()
 result = await live.finished()
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # Worth looking for: the scale of the specific features (an estimate of mutual information also falls when
 # they merely shrink), the share of codes in use (a collapsed codebook uses few), and above all the share of
 # steps at which two modalities have the same code.
 
-# %%
+# %% tags=[]
 curves = live.figure()
 run.save_figure(curves, "curves")
 curves
 
-# %%
+# %% tags=[]
 finite = all(abs(line["loss/total"]) < 1e9 for line in live.metrics if "loss/total" in line)
 assert finite, "a loss is not finite"
 assert result.status == "stopped" or result.step == result.steps
@@ -108,42 +108,42 @@ print(f"{result.status} at step {result.step} of {result.steps}; layers opened a
 closed = [layer for layer, step in enumerate(result.opened, start=1) if step is None]
 print(f"layers {closed} never opened: their codes are an untrained layer's" if closed else "all layers took part")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## The code table
 #
 # From here on nobody asks the model: every later notebook reads this table.
 
-# %%
+# %% tags=[]
 table = encode(load(run.folder, params.device), store, run.codes)
 
 # %% tags=["nbval-check-output"]
 print(f"{table.layers} layers, {len(table.modalities)} modalities, {table.clips:,} clips, {table.steps} steps")
 print(f"{table.stages} symbols a step, from alphabets of {table.sizes}")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## One clip in codes
 #
 # The same colour is the same code. Where two modalities agree, their cells are outlined.
 
-# %%
+# %% tags=[]
 strip = plots.code_strip(table, row if row >= 0 else int(store.splits["test"][0]))
 run.save_figure(strip, "code_strip")
 strip
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## How the codes are used
 #
 # Perplexity is the number of codes that would be in use if all were used equally. A code that only one
 # modality uses cannot carry anything across.
 
-# %%
+# %% tags=[]
 layers = range(1, table.layers + 1) if table.stages else ()
 uses = [code_usage(table, layer) for layer in layers]
 usage = plots.usage_overview(uses, [sharing(table, layer) for layer in layers])
 run.save_figure(usage, "usage")
 usage
 
-# %%
+# %% tags=[]
 pairs = [(k, p) for k in layers for p in code_agreement(table, k, clips="test").pairs if p.where == "all"]
 pd.DataFrame(
     {
@@ -155,7 +155,7 @@ pd.DataFrame(
     for k, p in pairs
 ).round(1)
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## What the codes are worth
 #
 # A small probe learns the events from the codes of *one* modality and is then asked about the codes of
@@ -165,24 +165,24 @@ pd.DataFrame(
 # `all` joins the codes of all layers, `only1` takes layer 1 alone, `continuous` the features before
 # quantisation.
 
-# %%
+# %% tags=[]
 probes = fit_probes(table, params, progress=lambda stack: print(stack, flush=True))
 summary = probe_summary(probes)
-scores = plots.score_figure(summary, table.modalities)
+scores = plots.score_figure(summary, table.modalities, probes.notes)
 run.save_figure(scores, "scores")
 scores
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # Percent, with 95 % intervals over probe seeds; `chance` always answers the most frequent class.
 
-# %%
+# %% tags=[]
 display(paper_table(probes).T)
 print("\n".join(probes.notes) or "nothing was left out")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # ## In words
 
-# %%
+# %% tags=[]
 codes = summary[summary["representation"] == "all"]
 for task, part in codes.groupby("task", sort=False):
     across, within = part[~part["same"]], part[part["same"]]
@@ -194,17 +194,17 @@ for task, part in codes.groupby("task", sort=False):
         f"and {above} of {len(across)} directions lie surely above it"
     )
 
-# %%
+# %% tags=[]
 means = summary.groupby(["task", "same", "representation"], sort=False)["score"].mean().unstack()
 questions = {"only1": "codes of later layers add", "continuous": "quantising adds"}
 for task, reference in ((t, r) for t in summary["task"].unique() for r in questions if r in means):
     gain = means.loc[task, "all"] - means.loc[task, reference]
     print(f"{task}: {questions[reference]} {gain[False]:+.1f} points across modalities and {gain[True]:+.1f} within")
 
-# %% [markdown]
+# %% [markdown] tags=[]
 # The scores go to the run's folder. A run that was stopped keeps none: it is not over.
 
-# %%
+# %% tags=[]
 named = means.rename(index={False: "across", True: "within"}, level=1).stack()
 if result.status == "finished":
     run.write("scores.json", {"/".join(keys): round(float(score), 3) for keys, score in named.items()})

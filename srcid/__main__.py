@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--title", default="SRCID")
     report.set_defaults(command=_report)
 
+    figure = commands.add_parser("figure", help="draw a figure that a run has kept: .png, .svg, .pdf or .html")
+    figure.add_argument("run", metavar="RUN", help="run folder, or its name")
+    figure.add_argument("name", metavar="FIGURE", help="e.g. scores")
+    figure.add_argument("file", type=Path, metavar="FILE")
+    figure.set_defaults(command=_figure)
+
     freeze = commands.add_parser("freeze", help="execute notebooks by default parameters and keep text and pictures")
     freeze.add_argument("notebooks", nargs="+", metavar="NOTEBOOK")
     freeze.set_defaults(command=_freeze)
@@ -110,6 +116,13 @@ def _report(options: argparse.Namespace) -> int:
 
     notebooks = [_executed(source) for source in options.sources]
     print(_short(html_report(notebooks, options.to, title=options.title)))
+    return 0
+
+
+def _figure(options: argparse.Namespace) -> int:
+    from srcid.report import draw
+
+    print(_short(draw(runs.Run.open(options.run).load_figure(options.name), options.file)))
     return 0
 
 

@@ -203,7 +203,7 @@ class TrainingParams(Section):
         "float32", description="bfloat16 is autocast over float32 weights; float64 as published"
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="CPU threads; 0 leaves torch's own choice")
+    threads: int = Field(0, ge=0, description="CPU threads of training; 0: as many as torch likes")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
     log_every: int = Field(5, ge=1, description="steps between lines of metrics.jsonl")
     keep_features: int = Field(4000, ge=0, description="clips whose continuous features the CodeTable keeps; 0: none")
@@ -272,7 +272,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # scale
     "demo": dict(
         dim=64, specific_dim=64, pooled_dim=64, grid_channels=(64, 128), club_hidden=64, lstm_dim=64,
-        codebook_size=200, decay=0.97, epochs=24, lr=3e-3, schedule="cosine", probe_lr=3e-3, probe_epochs=30,
+        codebook_size=200, decay=0.97, epochs=24, lr=3e-3, schedule="cosine", probe_lr=3e-3, probe_epochs=30, threads=1,
     ),
     "paper": _PAPER,
     "published": {**_PAPER, **_PUBLISHED},

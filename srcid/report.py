@@ -251,16 +251,38 @@ def _joined(outputs: list[Any]) -> list[Any]:
     return joined
 
 
+def draw(figure: Any, path: str | Path) -> Path:
+    """Write a plotly figure to ``path``: ``.html`` (readable offline), or a picture on white (``.png``, ``.svg``, ...).
+
+    Raises:
+        ReportError: no such kind of file, or kaleido or Chromium is missing.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".html":
+        figure.write_html(path, include_plotlyjs=True)
+    elif path.suffix in (".png", ".svg", ".pdf", ".webp", ".jpg"):
+        figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
+        path.write_bytes(_image(figure, path.suffix.removeprefix("."), ReportError, scale=2))
+    else:
+        raise ReportError(f"found a file named {path.name}; need one ending in .png, .svg, .pdf or .html")
+    return path
+
+
 def _png(figure: dict[str, Any]) -> bytes:
     import plotly.graph_objects as go
 
+    drawing = go.Figure(data=figure["data"], layout=figure.get("layout", {}), skip_invalid=True)
+    return _image(drawing, "png", FreezeError)
+
+
+def _image(figure: Any, kind: str, failure: type[ValueError], scale: float = 1) -> bytes:
     try:
         import kaleido  # noqa: F401
     except ImportError:
-        raise FreezeError("pictures need kaleido; run: ./lab install browser") from None
-    drawing = go.Figure(data=figure["data"], layout=figure.get("layout", {}), skip_invalid=True)
-    width, height = drawing.layout.width or 900, drawing.layout.height or 450
+        raise failure("pictures need kaleido; run: ./lab install browser") from None
+    width, height = figure.layout.width or 900, figure.layout.height or 450
     try:
-        return drawing.to_image("png", width=width, height=height)
+        return figure.to_image(kind, width=width, height=height, scale=scale)
     except Exception as error:
-        raise FreezeError(f"no picture could be made ({error}); it needs Chromium on this machine") from error
+        raise failure(f"no picture could be made ({error}); it needs Chromium on this machine") from error

@@ -305,3 +305,15 @@ def test_ci_installs_every_extra_and_lets_no_test_skip(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if "CI=" in line]
     assert lines == ["lab install test browser quantizers CI=1", "lab test -x CI=1", "pytest -m browser CI=1"]
+
+
+def test_a_kept_figure_is_drawn(project, capsys):
+    import plotly.graph_objects as go
+
+    run = runs.Run.create_or_open("a-run", "02_train", {})
+    run.save_figure(go.Figure(go.Scatter(x=[1, 2], y=[3.5, 4])), "curve")
+    assert main(["figure", "a-run", "curve", "pictures/curve.html"]) == 0
+    assert "Plotly.newPlot" in (project / "pictures" / "curve.html").read_text()
+    assert main(["figure", "a-run", "curve", "curve.doc"]) == 2
+    assert "need one ending in .png" in capsys.readouterr().err
+    assert main(["figure", "a-run", "other", "curve.html"]) == 2

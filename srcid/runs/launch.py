@@ -82,6 +82,7 @@ def execute(
                 parameters=own,
                 cwd=str(path.parent),
                 progress_bar=False,
+                start_timeout=240,  # a machine that swaps or builds caches may need a while
                 stdout_file=progress,
                 store_widget_state=False,
                 config=config,
