@@ -260,5 +260,5 @@ def _legend(fig: go.Figure, layers: int) -> None:
 def _note(layers: int, caption: str) -> str:
     note = "Lines: the logged batches; open circles: validation clips after each epoch."
     if layers > 1:
-        note += " Upright dotted line: the next layer opens, as the smoothed MI is below its threshold or the longest wait is over."
+        note += " Upright dotted line: the next layer opens (MI below its threshold, or the longest wait over)."
     return f"{note} {caption}".strip()
