@@ -1,6 +1,7 @@
 """Fixtures shared by the tests of all packages."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,23 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's chromium, headless, driven by Playwright: one for all tests, as a process bears no second."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        message = "no chromium; run apt-get install chromium"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        message = "no playwright; run ./lab install browser"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync"]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, headless=True, args=flags)
+        yield browser
+        browser.close()

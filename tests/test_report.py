@@ -193,24 +193,20 @@ def test_figures_freeze_to_pictures(tmp_path):
 
 
 @pytest.mark.browser
-def test_the_report_draws_offline_in_a_browser(report):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        asked, problems = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-        page.goto(report.as_uri())
-        page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length >= 3")
-        widths = page.evaluate("[...document.querySelectorAll('.js-plotly-plot')].map(e => e._fullLayout.width)")
-        code = page.locator(".jp-CodeCell .jp-Cell-inputWrapper").first
-        assert not code.is_visible()
-        page.get_by_role("button", name="show or hide code").click()
-        assert code.is_visible()
-        browser.close()
+def test_the_report_draws_offline_in_a_browser(report, browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    asked, problems = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.goto(report.as_uri())
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length >= 3")
+    widths = page.evaluate("[...document.querySelectorAll('.js-plotly-plot')].map(e => e._fullLayout.width)")
+    code = page.locator(".jp-CodeCell .jp-Cell-inputWrapper").first
+    assert not code.is_visible()
+    page.get_by_role("button", name="show or hide code").click()
+    assert code.is_visible()
+    page.close()
     assert len(widths) == 3 and all(900 < width < 1280 for width in widths)
     assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
     assert problems == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,15 +21,6 @@ _SETTINGS = {
     # every cell in the page, whether scrolled to or not
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
-_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @dataclass
@@ -88,12 +78,8 @@ class Lab:
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Iterator[Lab]:
     """JupyterLab on a free port, with settings, runs and data in a scratch folder, and a browser."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no chromium; run apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'srcid[browser]'")
     folder = tmp_path_factory.mktemp("lab")
     artefacts = Path(os.environ.get("SRCID_ARTEFACTS") or tmp_path_factory.mktemp("artefacts"))
     artefacts.mkdir(parents=True, exist_ok=True)
@@ -125,10 +111,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_up(f"{url}/api/status?token={TOKEN}", server, folder / "lab.log")
-        with playwright.sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=chromium, headless=True, args=_FLAGS)
-            yield Lab(url, root, artefacts, browser)
-            browser.close()
+        yield Lab(url, root, artefacts, browser)
     finally:
         server.terminate()
         try:
