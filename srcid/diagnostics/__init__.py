@@ -4,10 +4,9 @@ Arrays or a CodeTable in, a small frozen result with its parameters out; nothing
 a model. The names below are loaded on first use, so that importing this package is cheap.
 """
 
-import importlib
-from typing import Any
+from srcid.lazy import attach
 
-_HOME = {
+_HOMES = {
     "reading": ("DiagnosticsError", "StepLabel", "Symbols", "label_names", "label_of", "symbols_of"),
     "usage": ("Usage", "Sharing", "Growth", "code_usage", "sharing", "growth"),
     "agreement": ("Pair", "Agreement", "Confusion", "code_agreement", "confusion"),
@@ -22,16 +21,5 @@ _HOME = {
     "calibration": ("Calibration", "calibrate"),
     "leakage": ("Leakage",),
 }  # fmt: skip
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'srcid.diagnostics' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"srcid.diagnostics.{_MODULE_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = attach(__name__, _HOMES)

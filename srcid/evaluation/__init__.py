@@ -4,8 +4,7 @@ Everything here reads a code table (:class:`~srcid.evaluation.inputs.Codes`), ne
 imported where they are first used, so that ``import srcid.evaluation`` loads neither torch nor pandas.
 """
 
-from importlib import import_module
-from typing import Any
+from srcid.lazy import attach
 
 _HOMES = {
     "metrics": (
@@ -19,16 +18,5 @@ _HOMES = {
     "retrieval": ("RetrievalScore", "code_retrieval", "retrieve"),
     "tables": ("paper_table", "probe_frame", "probe_summary", "retrieval_frame"),
 }  # fmt: skip
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = attach(__name__, _HOMES)

@@ -3,9 +3,9 @@
 Names are resolved on first use, so that importing the package alone costs nothing.
 """
 
-from importlib import import_module
+from srcid.lazy import attach
 
-_HOME = {
+_HOMES = {
     "alignment": ("CrossModalCPC", "code_matching_loss"),
     "encoders": ("LstmFrontend", "Specific", "decoder", "general_encoder", "specific_encoder"),
     "mutual_information": ("Club",),
@@ -24,16 +24,5 @@ _HOME = {
         "perplexity",
     ),
 }
-_MODULE = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_MODULE)
-
-
-def __getattr__(name: str):
-    if name not in _MODULE:
-        raise AttributeError(f"module 'srcid.model' has no attribute '{name}'")
-    return getattr(import_module(f"srcid.model.{_MODULE[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = attach(__name__, _HOMES)
