@@ -115,9 +115,7 @@ class SemanticResidualLayer(nn.Module):
     def forward(self, inputs: Features, masks: Features | None = None) -> LayerOutput:
         """Run the layer on a batch; in training mode the codebook takes its EMA update."""
         read, general, specific, summary = self.features(inputs, masks)
-        device = next(iter(general.values())).device.type
-        with torch.autocast(device, enabled=False):  # nearest codes are not found in half precision
-            quantized = self.quantizer(general, masks, with_logits=self.training and self.matches_codes)
+        quantized = self.quantizer(general, masks, with_logits=self.training and self.matches_codes)
         target = dict(inputs)
         for m in self.frontend:
             if self.params.lstm_target != "input":
