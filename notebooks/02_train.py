@@ -43,7 +43,7 @@ from srcid.diagnostics import code_agreement, code_usage, sharing
 from srcid.evaluation import fit_probes, paper_table, probe_summary
 from srcid.features import open_data
 from srcid.params import resolve
-from srcid.training import load, train
+from srcid.training import cost, load, train
 from srcid.widgets import LiveTraining
 
 params = resolve(preset, seed=seed, **options)
@@ -114,7 +114,8 @@ print(f"layers {closed} never opened: their codes are an untrained layer's" if c
 # From here on nobody asks the model: every later notebook reads this table.
 
 # %% tags=[]
-table = encode(load(run.folder, params.device), store, run.codes)
+model = load(run.folder, params.device)
+table = encode(model, store, run.codes)
 
 # %% tags=["nbval-check-output"]
 print(f"{table.layers} layers, {len(table.modalities)} modalities, {table.clips:,} clips, {table.steps} steps")
@@ -202,11 +203,18 @@ for task, reference in ((t, r) for t in summary["task"].unique() for r in questi
     print(f"{task}: {questions[reference]} {gain[False]:+.1f} points across modalities and {gain[True]:+.1f} within")
 
 # %% [markdown] tags=[]
-# The scores go to the run's folder. A run that was stopped keeps none: it is not over.
+# Scores, what they cost, and how many bits a step's codes have go to the run's folder, where sweeps find
+# them. A run that was stopped keeps none: it is not over.
 
 # %% tags=[]
 named = means.rename(index={False: "across", True: "within"}, level=1).stack()
+spent = cost(model, live.metrics) | {"bits": sum(u.nominal_bits for u in uses)}
+spent |= {f"bits/{u.layer}/{row['modality']}": round(row["bits"], 3) for u in uses for row in u.rows()}
+rebuilt = [line for line in live.metrics if any(name.startswith("val/recon") for name in line)][-1:]
+spent |= {name: value for line in rebuilt for name, value in line.items() if name.startswith("val/")}
 if result.status == "finished":
+    run.write("probes.json", {"directions": summary.to_dict("records")})
+    run.write("cost.json", spent)
     run.write("scores.json", {"/".join(keys): round(float(score), 3) for keys, score in named.items()})
 assert summary["score"].between(0, 100).all()
 run.finish(result.status)

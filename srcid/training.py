@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from srcid.model.network import SRCID
 from srcid.params import Params
 from srcid.trainer import Metrics, Trainer, TrainingError, pick_device, strip
 
-__all__ = ["Trainer", "TrainingError", "TrainingResult", "load", "train"]
+__all__ = ["Trainer", "TrainingError", "TrainingResult", "cost", "load", "train"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,16 @@ def load(folder: str | Path, device: str = "cpu") -> SRCID:
     network.to(pick_device(device), torch.float64 if params.precision == "float64" else torch.float32)
     network.load_state_dict(strip("network.", tensors))
     return network.eval()
+
+
+def cost(network: SRCID, metrics: Iterable[Metrics]) -> dict[str, float]:
+    """Return what a model costs: its parameters, and the median time of a training step in milliseconds.
+
+    The time is that of the machine as it was, with whatever else it did; compare within one sweep only.
+    """
+    rates = [line["clips_per_second"] for line in metrics if line.get("clips_per_second")]
+    milliseconds = 1000 * network.params.batch_size / statistics.median(rates) if rates else float("nan")
+    return {"parameters": sum(p.numel() for p in network.parameters()), "ms_per_step": round(milliseconds, 2)}
 
 
 def _number(value: Any) -> float | int:
