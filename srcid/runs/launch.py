@@ -70,9 +70,10 @@ def execute(
         "PLOTLY_RENDERER": "plotly_mimetype",
         "JUPYTER_RUNTIME_DIR": str(sockets),
     }
-    # Kernels that start together race for ports; files in a folder of their own cannot collide.
-    transport = "tcp" if os.name == "nt" else "ipc"
-    config = Config(KernelManager={"transport": transport, "shutdown_wait_time": 60.0})  # time to save on Ctrl-C
+    # Kernels that start together race for ports; socket files in a folder of their own cannot collide
+    # (jupyter_client's default name for them is the same for all kernels of a working directory).
+    wires = {} if os.name == "nt" else {"transport": "ipc", "ip": str(sockets / "kernel")}
+    config = Config(KernelManager={**wires, "shutdown_wait_time": 60.0})  # time to save on Ctrl-C
     try:
         with _environment(environment), _kernel_log(run.folder / "kernel.log"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="(papermill|nbclient|jupyter_client|zmq|traitlets).*")
