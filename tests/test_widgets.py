@@ -221,9 +221,9 @@ def test_choosing_a_split_shows_its_first_clip(store):
 def test_errors_in_callbacks_are_seen(store):
     browser = ClipBrowser(store, clip=0)
     browser.slider.value = 2
-    assert "gone.wav" in browser.message.value and "Clip 2 " in browser.view.layout.title.text
+    assert "gone.wav" in browser.guard.message.value and "Clip 2 " in browser.view.layout.title.text
     browser.slider.value = 3
-    assert browser.message.value == ""
+    assert browser.guard.message.value == ""
 
 
 def test_a_clip_outside_every_split_is_refused(store):

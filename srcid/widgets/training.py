@@ -1,4 +1,4 @@
-"""Live views for JupyterLab: a training to watch and stop, a store to leaf through. They wire; plots draw.
+"""A training to watch and stop while it runs.
 
 Callbacks of widgets do not run while a cell computes. A training therefore runs in a thread, and the cell
 that waits for it does so with ``await``, which lets the Stop button through (ipykernel 7.4 and later; with
@@ -15,20 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from srcid.widgets.common import has_front_end
+
 Metrics = Mapping[str, Any]
 Trainer = Callable[..., Any]
-
-
-def has_front_end() -> bool:
-    """Whether somebody can click: False in scripts, and under papermill, nbconvert and nbval (no input)."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    kernel = getattr(get_ipython(), "kernel", None)
-    if kernel is None:
-        return False
-    return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
 
 
 class LiveTraining:
@@ -218,90 +208,6 @@ class LiveTraining:
         self._button.disabled = True
         self._bar.bar_style = "danger" if self.error else "success" if self.result.status == "finished" else "warning"
         self._say(text, error=self.error is not None)
-
-
-class ClipBrowser:
-    """Leaf through the clips of a store: a split, a slider, the clip in all modalities, its sounds.
-
-    Args:
-        store: a feature store.
-        clip: row to begin with; it must be in a split.
-
-    Raises:
-        ValueError: the clip is in no split.
-    """
-
-    def __init__(self, store: Any, clip: int = 0) -> None:
-        import ipywidgets
-        import plotly.graph_objects as go
-
-        self.store = store
-        split = next((name for name, rows in store.splits.items() if clip in rows), None)
-        if split is None:
-            raise ValueError(f"clip {clip} is in no split; choose a row of {', '.join(store.splits)}")
-        rows = list(store.splits[split])
-        self.split = ipywidgets.Dropdown(options=list(store.splits), value=split, description="split")
-        self.slider = ipywidgets.IntSlider(
-            rows.index(clip),
-            0,
-            len(rows) - 1,
-            description="clip",
-            continuous_update=False,
-            layout=dict(width="480px"),
-        )
-        self.message = ipywidgets.HTML()
-        self.players = ipywidgets.HBox()
-        self.view = go.FigureWidget()
-        self._guard(self._show)
-        self.split.observe(lambda _: self._guard(self._choose_split), "value")
-        self.slider.observe(lambda _: self._guard(self._show), "value")
-        self.widget = ipywidgets.VBox(
-            [ipywidgets.HBox([self.split, self.slider]), self.message, self.players, self.view]
-        )
-
-    @property
-    def clip(self) -> int:
-        """Row of the clip that is shown."""
-        return int(self.store.splits[self.split.value][self.slider.value])
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
-
-    def _choose_split(self) -> None:
-        rows = self.store.splits[self.split.value]
-        before = self.slider.value
-        self.slider.value = 0
-        self.slider.max = len(rows) - 1
-        if before == 0:  # the slider did not move, so nothing else will redraw
-            self._show()
-
-    def _show(self) -> None:
-        import ipywidgets
-        from IPython.display import Audio
-
-        from srcid.plots import clip_media, clip_view
-
-        media = clip_media(self.store, self.clip)
-        figure = clip_view(self.store, self.clip, media)
-        with self.view.batch_update():
-            self.view.data = ()
-            self.view.layout = figure.layout
-            self.view.add_traces(figure.data)
-        self.view._config = figure._config
-        self.players.children = [
-            ipywidgets.HTML(f"{html.escape(m)} {Audio(samples, rate=rate)._repr_html_()}")
-            for m, (samples, rate) in media.sounds.items()
-        ]
-        if media.problems:
-            raise RuntimeError("; ".join(media.problems[:3]))
-
-    def _guard(self, action: Callable[[], None]) -> None:
-        """Run a callback and show its error; JupyterLab would swallow it."""
-        self.message.value = ""
-        try:
-            action()
-        except Exception as error:
-            self.message.value = f"<span style='color:#D55E00'>{html.escape(f'{type(error).__name__}: {error}')}</span>"
 
 
 def duration(seconds: float) -> str:
