@@ -67,7 +67,7 @@ def test_the_first_code_cell_holds_the_parameters_as_papermill_reads_them(name):
     assert all(form.fullmatch(line) for line in lines), lines
     assert runs.check_parameters(name, {}) == {}
     names = {form.fullmatch(line)[1] for line in lines}
-    assert "data" in names and ("options" not in names or {"preset", "seed"} <= names)
+    assert names & {"data", "run", "folder"} and ("options" not in names or {"preset", "seed"} <= names)
     # one word, one meaning: any other field of Params is reached through options
     assert names & set(Params.model_fields) <= {"seed"}
 

@@ -13,10 +13,10 @@ from srcid.runs.folders import (
 )
 from srcid.runs.launch import Progress, RunFailed, execute
 from srcid.runs.notebooks import check_job, check_parameters, find_notebook
-from srcid.runs.overview import RunWarning, latest, table
+from srcid.runs.overview import RunWarning, latest, ready, table
 
 __all__ = [
     "Progress", "Run", "RunError", "RunFailed", "RunWarning", "check_job", "check_parameters", "code_version",
-    "current", "execute", "find_notebook", "headless", "home", "identity", "latest", "root", "stores",
+    "current", "execute", "find_notebook", "headless", "home", "identity", "latest", "ready", "root", "stores",
     "table",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from srcid.features.source import DATA_SETS, check_data
 from srcid.params import ParameterError, Params, resolve, suggest
-from srcid.runs.folders import RunError, home, plain
+from srcid.runs.folders import Run, RunError, home, plain
 
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "tuple": tuple, "dict": dict}
 
@@ -81,6 +81,8 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
         unread = {n for n in ("data", "fsdd", "generator") if n in values and n in names and n not in own}
         if {"data", "generator"} <= names.keys() and not unread:
             problems += _data_problems(own, names, path.parent)
+        if own.get("run"):
+            problems += _run_problems(own["run"])
         params = None
         if "options" in names:
             options = dict(own.get("options", names["options"][1]) or {})
@@ -113,6 +115,15 @@ def _data_problems(own: dict[str, Any], names: Mapping[str, tuple[type | None, A
     made = home() / "data" / "stores"
     with contextlib.chdir(folder):  # where the kernel will start
         return check_data(data, made, options)
+
+
+def _run_problems(run: str) -> list[str]:
+    """What keeps a notebook from reading the run that its parameter ``run`` names."""
+    try:
+        Run.open(run)
+    except RunError as error:
+        return [f"run={run!r}: {error}"]
+    return []
 
 
 def declared(notebook: Path) -> dict[str, tuple[type | None, Any]]:
