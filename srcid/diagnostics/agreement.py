@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from srcid.diagnostics.contingency import contingency, mutual_information
 from srcid.diagnostics.reading import DiagnosticsError, Symbols, foreground_of, several, symbols_of
 from srcid.diagnostics.usage import clip_weights
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def code_agreement(source: Any, layer: int = 1, stage: int | None = None, clips:
             meetings["event"] = _Meetings.of(codes, first, second, foreground)
             meetings["background"] = meetings["all"] - meetings["event"]
         for where, met in meetings.items():
-            if met.table.any():
+            if met.present.any():
                 pairs.append(_pair(layer, first, second, where, met, weights))
             else:
                 notes.append(f"{first} and {second} share no {where} step, so nothing is shown for it")
@@ -131,35 +134,38 @@ def code_agreement(source: Any, layer: int = 1, stage: int | None = None, clips:
 
 
 def confusion(source: Any, first: str, second: str, layer: int = 1, stage: int | None = None,
-              clips: Any = None) -> Confusion:  # fmt: skip
-    """Count which code of ``first`` meets which of ``second`` at the same clip and step."""
+              clips: Any = None, most: int = 2000) -> Confusion:  # fmt: skip
+    """Count which code of ``first`` meets which of ``second`` at the same clip and step.
+
+    Where more than ``most`` codes are in use (several stages make many), the table holds those used most.
+    """
     codes = symbols_of(source, layer, stage, clips)
     for name in (first, second):
         if name not in codes.modalities:
             raise DiagnosticsError(f"found no modality '{name}', only {', '.join(codes.modalities)}")
-    table = contingency(codes.values[first], codes.values[second], codes.size, codes.size)
+    table = contingency(codes.values[first], codes.values[second], codes.size)
     total = table.sum(axis=0) + table.sum(axis=1)
-    order = np.argsort(-total, kind="stable")[: int((total > 0).sum())]
-    return Confusion(layer, first, second, order, table[np.ix_(order, order)], dict(stage=stage, clips=codes.clips))
+    used = int((total > 0).sum())
+    order = np.argsort(-total, kind="stable")[: min(used, most)]
+    counts = table[order][:, order].toarray()
+    return Confusion(layer, first, second, order, counts, dict(stage=stage, clips=codes.clips, used=used, most=most))
 
 
 @dataclass(frozen=True)
 class _Meetings:
     """Codes of two modalities at the same steps: contingency table, and steps compared and equal per clip."""
 
-    table: np.ndarray
+    table: csr_array
     present: np.ndarray
     equal: np.ndarray
 
     @classmethod
     def of(cls, codes: Symbols, first: str, second: str, chosen: np.ndarray | None = None) -> _Meetings:
         a, b = codes.values[first], codes.values[second]
-        valid = (a >= 0) & (b >= 0)
         if chosen is not None:
-            valid &= chosen
-        flat = (a * np.int64(codes.size) + b)[valid]
-        table = np.bincount(flat, minlength=codes.size**2).reshape(codes.size, codes.size)
-        return cls(table, valid.sum(axis=1), ((a == b) & valid).sum(axis=1))
+            a = np.where(chosen, a, -1)
+        valid = (a >= 0) & (b >= 0)
+        return cls(contingency(a, b, codes.size), valid.sum(axis=1), ((a == b) & valid).sum(axis=1))
 
     def __sub__(self, other: _Meetings) -> _Meetings:
         return _Meetings(self.table - other.table, self.present - other.present, self.equal - other.equal)
@@ -175,7 +181,7 @@ def _pair(layer: int, first: str, second: str, where: str, met: _Meetings, weigh
         low, high = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), [0.025, 0.975]).tolist()
     found = mutual_information(met.table)
     return Pair(
-        layer, first, second, where, total, float(np.trace(met.table)) / total, low, high,
+        layer, first, second, where, total, float(met.table.diagonal().sum()) / total, low, high,
         float(by_first @ by_second) / total**2, found["nmi"], found["nmi_chance"], found["ami"],
         float(jensenshannon(by_first, by_second, base=2)),
     )  # fmt: skip

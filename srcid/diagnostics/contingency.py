@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 def entropy(counts: np.ndarray) -> np.ndarray:
@@ -13,13 +17,6 @@ def entropy(counts: np.ndarray) -> np.ndarray:
     total = np.maximum(counts.sum(axis=-1), 1)
     logs = np.log(counts, out=np.zeros_like(counts), where=counts > 0)
     return np.maximum(np.log(total) - (counts * logs).sum(axis=-1) / total, 0.0)
-
-
-def contingency(a: np.ndarray, b: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Counts ``[rows, columns]`` of pairs of symbols; pairs with a -1 are left out."""
-    valid = (a >= 0) & (b >= 0)
-    flat = a[valid].astype(np.int64) * columns + b[valid]
-    return np.bincount(flat, minlength=rows * columns).reshape(rows, columns)
 
 
 def expected_information(rows: np.ndarray, columns: np.ndarray) -> float:
@@ -83,7 +80,17 @@ def _x_log_x(n: int) -> np.ndarray:
     return x * np.log(np.maximum(x, 1))
 
 
-def mutual_information(table: np.ndarray) -> dict[str, float]:
+def contingency(a: np.ndarray, b: np.ndarray, size: int) -> csr_array:
+    """Counts ``[size, size]`` of pairs of symbols, sparse, as several stages make a large alphabet; pairs with a
+    -1 are left out."""
+    from scipy.sparse import coo_array
+
+    valid = (a >= 0) & (b >= 0)
+    pairs = (a[valid], b[valid])
+    return coo_array((np.ones(int(valid.sum()), dtype=np.int64), pairs), shape=(size, size)).tocsr()
+
+
+def mutual_information(table: np.ndarray | csr_array) -> dict[str, float]:
     """Plug-in mutual information of a contingency table, in nats, and its normalised and adjusted forms.
 
     Returns:
@@ -91,7 +98,8 @@ def mutual_information(table: np.ndarray) -> dict[str, float]:
         of the two entropies. Two constant sides agree perfectly, by convention.
     """
     rows, columns = table.sum(axis=1), table.sum(axis=0)
-    mi = max(0.0, float(entropy(rows) + entropy(columns) - entropy(table.ravel())))
+    cells = table.ravel() if isinstance(table, np.ndarray) else table.data
+    mi = max(0.0, float(entropy(rows) + entropy(columns) - entropy(cells)))
     mean = float(entropy(rows) + entropy(columns)) / 2
     if mean == 0:
         return dict(mi=0.0, expected=0.0, nmi=1.0, nmi_chance=1.0, ami=1.0)
