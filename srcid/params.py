@@ -11,6 +11,7 @@ preset ``paper`` takes the paper's, ``published`` the code's.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -25,6 +26,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+LIBRARY_QUANTIZERS = ("vq-rotation", "rvq-library", "lfq", "simvq", "rfsq")
 
 
 class ParameterError(ValueError):
@@ -108,11 +111,13 @@ class ModelParams(Section):
 class QuantizerParams(Section):
     """The quantiser of every layer (method sections 3 to 5)."""
 
-    quantizer: Literal["vq", "rvq", "fsq", "identity"] = Field(
-        "vq", description="vq and rvq with MM-EMA codebooks, fsq on a fixed grid, identity as the control"
+    quantizer: Literal["vq", "rvq", "fsq", "identity", "vq-rotation", "rvq-library", "lfq", "simvq", "rfsq"] = Field(
+        "vq",
+        description="vq and rvq with MM-EMA codebooks, fsq on a fixed grid, identity as the control; of the library "
+        "vector-quantize-pytorch: vq-rotation, rvq-library, lfq, simvq, rfsq (residual fsq)",
     )
     codebook_size: int = Field(400, ge=1, le=1_000_000, description="code vectors L of a codebook")
-    stages: int = Field(2, ge=1, le=16, description="numerical residual stages of rvq")
+    stages: int = Field(2, ge=1, le=16, description="numerical residual stages of rvq, rvq-library and rfsq")
     fsq_levels: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         (), description="fsq levels per dimension, 2 or more each; empty: chosen near codebook_size"
     )
@@ -248,10 +253,33 @@ def _layers_exist(layers: int, club_off: tuple[int, ...]) -> str:
     return f"club_off names layers {outside}; the model has layers 1 to {layers}" if outside else ""
 
 
+def _library_is_there(quantizer: str) -> str:
+    missing = quantizer in LIBRARY_QUANTIZERS and importlib.util.find_spec("vector_quantize_pytorch") is None
+    wrong = f"quantizer={quantizer} is one of the library vector-quantize-pytorch, which is not installed"
+    return f"{wrong}; say ./lab install quantizers, or pip install 'srcid[quantizers]'" if missing else ""
+
+
+def _library_revives(quantizer: str, revival: str) -> str:
+    wrong = quantizer in ("vq-rotation", "rvq-library") and revival == "row"
+    return f"revival=row is no option of quantizer={quantizer}; it has reset and off" if wrong else ""
+
+
+def _library_precision(quantizer: str, precision: str) -> str:
+    wrong = quantizer in LIBRARY_QUANTIZERS and precision == "float64"
+    return (
+        f"quantizer={quantizer} computes in float32; precision=float64 would promise more than it holds"
+        if wrong
+        else ""
+    )
+
+
 class Params(ModelParams, QuantizerParams, LossParams, TrainingParams, EvaluationParams):
     """All parameters of a run, fully resolved; the content of ``params.json``."""
 
-    rules = (_heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist)
+    rules = (
+        _heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist,
+        _library_is_there, _library_revives, _library_precision,
+    )  # fmt: skip
 
 
 _PUBLISHED: dict[str, Any] = dict(
@@ -268,6 +296,15 @@ _PAPER: dict[str, Any] = dict(
     club_weight=1.0, warm_start="absolute", warm_threshold=0.1, clip="module", clip_norm=0.5,
 )  # fmt: skip
 
+PUBLISHED_ROWS: dict[str, tuple[str, ...]] = {
+    "attention": ("grid_attention",), "revival": ("revival", "revival_after"), "start": ("codebook_init",),
+    "ema": ("ema_order",), "partner": ("ema_partner",), "commitment": ("commitment",),
+    "negatives": ("cpc_negatives",), "same-pairs": ("cpc_same_weight", "cpc_depth"),
+    "club": ("club_estimator", "club_side", "club_input", "club_logvar"),
+    "cmcm": ("cmcm_layers", "cmcm_form"), "target": ("lstm_target",), "padding": ("padding",),
+    "mode": ("encode_mode",), "protocol": ("protocol",), "precision": ("precision",),
+}  # fmt: skip
+
 PRESETS: dict[str, dict[str, Any]] = {
     # scale
     "demo": dict(
@@ -279,7 +316,20 @@ PRESETS: dict[str, dict[str, Any]] = {
     # methods
     "srcid": dict(layers=2),
     "dcid": dict(layers=1),
+    "k3": dict(layers=3),
     "cmcm": dict(layers=1, club_weight=0.0, recon_weight=0.0),
+    # ablations: one thing switched off or replaced
+    "no-recon": dict(recon_weight=0.0),
+    "no-commit": dict(commit_weight=0.0),
+    "no-cmcm": dict(cmcm_weight=0.0),
+    "no-cpc": dict(cpc_weight=0.0),
+    "no-club": dict(club_weight=0.0),
+    "no-club1": dict(club_off=(1,)),
+    "no-club2": dict(club_off=(2,)),
+    "no-warm-start": dict(warm_start="off"),
+    "no-revival": dict(revival="off"),
+    # the rows of method section 4, one at a time, as the authors' public code has them
+    **{f"published-{row}": {name: _PUBLISHED[name] for name in names} for row, names in PUBLISHED_ROWS.items()},
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from srcid.model.quantizer import IdentityQuantizer, Quantized, Quantizer, QuantizerError
 from srcid.model.scalar_quantizer import FiniteScalarQuantizer, fsq_levels
 from srcid.model.vector_quantizer import ResidualQuantizer, VectorQuantizer
-from srcid.params import QuantizerParams
+from srcid.params import LIBRARY_QUANTIZERS, QuantizerParams
 
 __all__ = [
     "FiniteScalarQuantizer",
@@ -38,6 +38,10 @@ def make_quantizer(params: QuantizerParams, dim: int) -> Quantizer:
     if params.quantizer == "fsq":
         levels = params.fsq_levels or fsq_levels(params.codebook_size)
         return FiniteScalarQuantizer(dim, levels, params.fsq_projection)
+    if params.quantizer in LIBRARY_QUANTIZERS:
+        from srcid.model.library_quantizer import KINDS  # an optional dependency
+
+        return KINDS[params.quantizer](params, dim)
     options = dict(
         decay=params.decay,
         epsilon=params.ema_epsilon,

@@ -143,11 +143,7 @@ class VectorQuantizer(Quantizer):
         rows = self._rows(z, valid)
         if not across_ranks(torch.tensor(float(len(rows)), device=z.device), "first") > 0:
             return
-        codebook = across_ranks(self._draw_samples(rows, self.size), "first")
-        for _ in range(KMEANS_STEPS if self.init == "kmeans" else 0):
-            counts, sums = self._totals(nearest_codes(rows, codebook)[1][:, 0], rows)
-            codebook = torch.where(counts[:, None] > 0, sums / counts[:, None].clamp_min(1), codebook)
-        self.codebook.copy_(codebook)
+        self.codebook.copy_(codebook_from(rows, self.size, self.init))
         self._restart(torch.ones_like(self.idle, dtype=torch.bool))
         self.ready.fill_(True)
 
@@ -158,9 +154,9 @@ class VectorQuantizer(Quantizer):
         used = torch.zeros_like(self.idle, dtype=torch.bool)
         for group in [list(modalities)] if self.order == "joint" else [[m] for m in modalities]:
             if valid is None:
-                counts, sums = self._totals(codes[group].flatten(), mixed[group].flatten(0, 2))
+                counts, sums = totals(codes[group].flatten(), mixed[group].flatten(0, 2), self.size)
             else:
-                counts, sums = self._totals(codes[group][valid[group]], mixed[group][valid[group]])
+                counts, sums = totals(codes[group][valid[group]], mixed[group][valid[group]], self.size)
             used |= counts > 0
             self._ema(counts, sums)
         if not used.any():  # an empty batch: nothing was seen, nothing aged
@@ -203,13 +199,6 @@ class VectorQuantizer(Quantizer):
         others = weights.view(b, m * t, m * t) @ rows
         return others.view(b, m, t, d).transpose(0, 1), count.T.unsqueeze(-1)
 
-    def _totals(self, codes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return number ``[L]`` and sum ``[L, D]`` of the rows assigned to each code, over all ranks."""
-        counts = torch.bincount(codes, minlength=self.size).to(rows.dtype)
-        sums = torch.zeros_like(self.codebook).index_add_(0, codes, rows)
-        totals = across_ranks(torch.cat([counts[:, None], sums], 1), "sum")
-        return totals[:, 0], totals[:, 1:]
-
     def _ema(self, counts: Tensor, sums: Tensor) -> None:
         """Move counts, sums and codebook towards one batch."""
         if not counts.any():
@@ -228,7 +217,7 @@ class VectorQuantizer(Quantizer):
             return
         if self.revival == "reset":
             rows = self._rows(z, valid)
-            self.codebook[idle] = across_ranks(self._draw_samples(rows, number), "first")
+            self.codebook[idle] = across_ranks(draw_samples(rows, number), "first")
             self._restart(idle)
         else:
             recent = (self.idle < RECENT).nonzero().flatten()
@@ -242,13 +231,6 @@ class VectorQuantizer(Quantizer):
         """Make the EMA state of ``codes`` (bool ``[L]``) that of one assignment to their rows."""
         self.counts[codes] = 1
         self.sums[codes] = self.codebook[codes]
-
-    def _draw_samples(self, rows: Tensor, number: int) -> Tensor:
-        """Draw ``number`` of the batch's ``rows``, without repetition while they last."""
-        if not len(rows):  # this rank holds none; rank 0's draw counts
-            return self.codebook.mean(0).expand(number, -1).clone()
-        order = torch.cat([torch.randperm(len(rows)) for _ in range(math.ceil(number / len(rows)))])
-        return rows[order[:number].to(rows.device)]
 
     def _draw_copies(self, choices: int, number: int) -> tuple[Tensor, Tensor]:
         """Draw which recent codes to copy ``[number]``, and the noise on the copies ``[number, D]``."""
@@ -305,6 +287,31 @@ class ResidualQuantizer(Quantizer):
             total = total + values.detach()
             residual = residual - values.detach()
         return total + (z - z.detach()), torch.cat(codes, -1), commitment, logits
+
+
+def codebook_from(rows: Tensor, size: int, how: str) -> Tensor:
+    """Return a codebook ``[size, D]`` of the ``rows [N, D]``: some of them (``samples``), or k-means centres."""
+    codebook = across_ranks(draw_samples(rows, size), "first")
+    for _ in range(KMEANS_STEPS if how == "kmeans" else 0):
+        counts, sums = totals(nearest_codes(rows, codebook)[1][:, 0], rows, size)
+        codebook = torch.where(counts[:, None] > 0, sums / counts[:, None].clamp_min(1), codebook)
+    return codebook
+
+
+def draw_samples(rows: Tensor, number: int) -> Tensor:
+    """Draw ``number`` of the ``rows [N, D]``, without repetition while they last."""
+    if not len(rows):  # this rank holds none; rank 0's draw counts
+        return rows.new_zeros(number, rows.shape[1])
+    order = torch.cat([torch.randperm(len(rows)) for _ in range(math.ceil(number / len(rows)))])
+    return rows[order[:number].to(rows.device)]
+
+
+def totals(codes: Tensor, rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return number ``[L]`` and sum ``[L, D]`` of the ``rows`` assigned to each of ``size`` codes, over all ranks."""
+    counts = torch.bincount(codes, minlength=size).to(rows.dtype)
+    sums = rows.new_zeros(size, rows.shape[1]).index_add_(0, codes, rows)
+    both = across_ranks(torch.cat([counts[:, None], sums], 1), "sum")
+    return both[:, 0], both[:, 1:]
 
 
 def mean_of_others(values: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from srcid.model.quantize import (
     make_quantizer,
     perplexity,
 )
-from srcid.params import QuantizerParams
+from srcid.params import LIBRARY_QUANTIZERS, QuantizerParams
 
 NAMES = ("first", "second", "third")
 B, T, D, L = 5, 4, 6, 9
@@ -57,7 +57,13 @@ KINDS = {
     "fsq": lambda: FiniteScalarQuantizer(D, (4, 3)),
     "fsq-direct": lambda: FiniteScalarQuantizer(D, (4, 3), projection=False),
     "identity": lambda: IdentityQuantizer(D),
+    **{
+        kind: lambda kind=kind: make_quantizer(QuantizerParams(quantizer=kind, codebook_size=L, stages=2), D)
+        for kind in LIBRARY_QUANTIZERS
+    },
 }
+STAGES = {"vq": 1, "rvq": 3, "fsq": 2, "fsq-direct": D, "identity": 0}
+STAGES |= {"vq-rotation": 1, "rvq-library": 2, "lfq": 1, "simvq": 1, "rfsq": 2}
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -77,7 +83,7 @@ def assert_same_state(left, right):
 def test_shapes_for_any_number_of_modalities(kind, count):
     quantizer = KINDS[kind]()
     result = quantizer(batch([f"m{i}" for i in range(count)], dtype=torch.float32), with_logits=True)
-    stages = {"vq": 1, "rvq": 3, "fsq": 2, "fsq-direct": D, "identity": 0}[kind]
+    stages = STAGES[kind]
     assert len(result.quantized) == len(result.codes) == len(result.commitment) == count
     assert len(result.sizes) == stages
     for m in result.quantized:
@@ -144,7 +150,8 @@ def test_masks_that_hide_nothing_change_nothing(kind):
     outcomes = []
     for masks in (None, whole, {"second": whole["second"]}):
         torch.manual_seed(3)
-        quantizer = KINDS[kind]().double()
+        quantizer = KINDS[kind]()
+        quantizer = quantizer if kind in LIBRARY_QUANTIZERS else quantizer.double()
         result = quantizer(features, masks)
         outcomes.append((result, state_of(quantizer)))
     for result, state in outcomes[1:]:
