@@ -11,6 +11,7 @@ import torch
 from srcid.codes import CodeTable, CodeTableError, encode
 from srcid.features import FeatureStore
 from srcid.model.network import SRCID
+from srcid.params import LIBRARY_QUANTIZERS
 from tests.helpers import tiny_params, tiny_store
 
 
@@ -36,8 +37,10 @@ def reference(net, store):
         return net(batch, {m: torch.from_numpy(store.masks[m].copy()) for m in batch})
 
 
-@pytest.mark.parametrize("quantizer", ["vq", "rvq", "fsq", "identity"])
-@pytest.mark.parametrize("projection", [True, False])
+@pytest.mark.parametrize(
+    ("quantizer", "projection"),
+    [(kind, True) for kind in ("vq", "rvq", "fsq", "identity", *LIBRARY_QUANTIZERS)] + [("fsq", False)],
+)
 def test_table_equals_the_network(store, tmp_path, quantizer, projection):
     net = network(store, quantizer=quantizer, stages=3, fsq_projection=projection)
     table = encode(net, store, tmp_path / "codes", batch_size=7)
