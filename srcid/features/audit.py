@@ -26,7 +26,8 @@ class StoreAudit:
         zero: modality -> steps that are present and zero throughout, padding that no mask tells of.
         repeated: modality -> steps that are present, not zero and equal the step before.
         padding: steps that do so in every modality at once: short clips were filled with their last step.
-        duplicates: modality -> groups of clips (row numbers) with equal features.
+        duplicates: modality -> groups of clips (row numbers) with equal features; rows of one ``item`` (several
+            captions of it) repeat its features by design and are none.
         problems: sentences on all that deserves a look; empty where nothing does.
     """
 
@@ -77,7 +78,8 @@ def audit(store: FeatureStore, imbalance: float = 5.0) -> StoreAudit:
         imbalance: how many times more frequent the commonest class of ``event`` may be than the rarest in a
             split before that is called a problem.
     """
-    scans = {m: _scan(store.features[m], store.masks[m]) for m in store.modalities}
+    items = store.labels.get("item", np.arange(store.clips))
+    scans = {m: _scan(store.features[m], store.masks[m], items) for m in store.modalities}
     balance, counts = _balance(store)
     inside = sum(len(rows) for rows in store.splits.values())
     found = StoreAudit(
@@ -96,7 +98,7 @@ def audit(store: FeatureStore, imbalance: float = 5.0) -> StoreAudit:
     return StoreAudit(**{**vars(found), "problems": tuple(_problems(found, store, imbalance))})
 
 
-def _scan(features: np.ndarray, mask: np.ndarray) -> dict:
+def _scan(features: np.ndarray, mask: np.ndarray, items: np.ndarray) -> dict:
     low = high = None
     non_finite = zero = 0
     repeated = np.zeros(mask.shape, bool)
@@ -120,7 +122,7 @@ def _scan(features: np.ndarray, mask: np.ndarray) -> dict:
         "non_finite": non_finite,
         "zero": zero,
         "repeated": repeated,
-        "duplicates": tuple(tuple(rows) for rows in seen.values() if len(rows) > 1),
+        "duplicates": tuple(tuple(rows) for rows in seen.values() if len(np.unique(items[rows])) > 1),
     }
 
 
@@ -146,7 +148,8 @@ def _balance(store: FeatureStore) -> tuple[dict, dict]:
 
 
 def _problems(found: StoreAudit, store: FeatureStore, imbalance: float) -> list[str]:
-    problems = []
+    conversion = store.provenance.get("audit", {})  # of the lists, see srcid.features.published
+    problems = [] if conversion.get("usable", True) else [f"conversion: {said}" for said in conversion["verdict"]]
     if found.clips["(none)"]:
         problems.append(f"{found.clips['(none)']} clips are in no split")
     if found.padding:

@@ -1,4 +1,7 @@
-"""`open_data`: from the one word that names the data of a run to an open store; `check_data`: could it be?"""
+"""`open_data`: from the one word that names the data of a run to an open store; `check_data`: could it be?
+
+`fingerprint` tells data apart before they are made.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pydantic import ValidationError
 
 from srcid.features.checks import StoreError
 from srcid.features.digits import DigitsParams, make_digits
+from srcid.features.manifest import read_manifest
 from srcid.features.recordings import find_recordings, recordings_fingerprint
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import SyntheticParams, make_synthetic
@@ -68,20 +72,33 @@ def open_data(
     name, options = str(name_or_path), dict(options or {})
     if name not in DATA_SETS:
         return _open_path(Path(name), Path(root), options)
-    data = DATA_SETS[name]
-    params = _make_params(name, options)
-    identity = {"name": name, "version": data.version, **data.identity(params)}
-    fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    path = Path(root) / f"{name}-{fingerprint}"
+    path = Path(root) / f"{name}-{fingerprint(name, options)[:12]}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return data.make(path, params)
+            return DATA_SETS[name].make(path, _make_params(name, options))
         except StoreError:
             if not path.exists():
                 raise
             # another process made the same store meanwhile
     return FeatureStore.open(path)
+
+
+def fingerprint(name_or_path: str | Path, options: Mapping[str, Any] | None = None) -> str:
+    """Return a hash that equal data share and other data do not, without making or reading them.
+
+    For the folder of a store it is the store's checksum. A data set that can be made has the hash of all that its
+    content hangs on, so that the fingerprint is the same before and after it is made.
+
+    Raises:
+        StoreError, ParameterError: as :func:`open_data`.
+    """
+    name = str(name_or_path)
+    if name not in DATA_SETS:
+        return read_manifest(Path(name))["checksum"]
+    data = DATA_SETS[name]
+    identity = {"name": name, "version": data.version, **data.identity(_make_params(name, dict(options or {})))}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def check_data(

@@ -125,57 +125,75 @@ class StoreWriter:
 
     def publish(self, annotations: Annotations) -> FeatureStore:
         """Write annotations that have been checked, and put the store in its place."""
-        from srcid.features.store import FeatureStore
-
         for name, file in self._files.items():
             self._header(name)
             file.close()
-        for name, array in _named_arrays(annotations):
-            (self._partial / name).parent.mkdir(exist_ok=True)
-            np.save(self._partial / name, array, allow_pickle=False)
-        files = {}
-        for file in sorted(self._partial.rglob("*.npy")):
-            header = np.load(file, mmap_mode="r")
-            files[file.relative_to(self._partial).as_posix()] = {
-                "shape": list(header.shape),
-                "dtype": header.dtype.str,
-                "bytes": file.stat().st_size,
-                "sha256": sha256(file),
-            }
-            flush(file)
-        clips = next(iter(self._counts.values()))
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "modalities": list(self._shapes),
-            "clips": clips,
-            "steps": self.steps,
-            "evaluation_only": self._evaluation_only,
-            "labels": {
-                name: {"kind": i.kind, "level": i.level, "classes": i.classes, "visible_in": i.visible_in}
-                for name, i in annotations.info.items()
-            },
-            "splits": list(annotations.splits),
-            "masks": list(annotations.masks),
-            "media": list(annotations.media),
-            "provenance": annotations.provenance,
-            "files": files,
-        }
-        manifest["checksum"] = checksum(manifest)
-        manifest["media_root"] = str(Path(self._media_root).resolve()) if self._media_root else None
-        file = self._partial / "manifest.json"
-        file.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
-        flush(file)
-        flush(self._partial)
-        try:
-            self._partial.rename(self.path)
-        except OSError as error:
-            raise StoreError(
-                f"cannot make a feature store at {self.path}:", [f"the folder is taken ({error})"]
-            ) from None
+        store = publish(
+            self._partial, self.path, list(self._shapes), annotations, self._media_root, self._evaluation_only
+        )
         self._published = True
-        flush(self.path.parent)
-        return FeatureStore.open(self.path, verify=False)
+        return store
+
+
+def publish(
+    partial: Path,
+    path: Path,
+    modalities: Sequence[str],
+    annotations: Annotations,
+    media_root: str | Path | None = None,
+    evaluation_only: bool = False,
+) -> FeatureStore:
+    """Give the folder ``partial``, which holds ``features/<modality>.npy``, all else that makes it a store, and
+    rename it to ``path``. May be repeated after it was cut off.
+
+    Raises:
+        StoreError: something lies at ``path``.
+    """
+    from srcid.features.store import FeatureStore
+
+    for name, array in _named_arrays(annotations):
+        (partial / name).parent.mkdir(exist_ok=True)
+        np.save(partial / name, array, allow_pickle=False)
+    files = {}
+    for file in sorted(partial.rglob("*.npy")):
+        header = np.load(file, mmap_mode="r")
+        files[file.relative_to(partial).as_posix()] = {
+            "shape": list(header.shape),
+            "dtype": header.dtype.str,
+            "bytes": file.stat().st_size,
+            "sha256": sha256(file),
+        }
+        flush(file)
+    clips, steps = files[f"features/{modalities[0]}.npy"]["shape"][:2]
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "modalities": list(modalities),
+        "clips": clips,
+        "steps": steps,
+        "evaluation_only": evaluation_only,
+        "labels": {
+            name: {"kind": i.kind, "level": i.level, "classes": i.classes, "visible_in": i.visible_in}
+            for name, i in annotations.info.items()
+        },
+        "splits": list(annotations.splits),
+        "masks": list(annotations.masks),
+        "media": list(annotations.media),
+        "provenance": annotations.provenance,
+        "files": files,
+    }
+    manifest["checksum"] = checksum(manifest)
+    manifest["media_root"] = str(Path(media_root).resolve()) if media_root else None
+    file = partial / "manifest.json"
+    file.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
+    flush(file)
+    flush(partial)
+    try:
+        partial.rename(path)
+    except OSError as error:
+        raise StoreError(f"cannot make a feature store at {path}:", [f"the folder is taken ({error})"]) from None
+    flush(path.parent)
+    return FeatureStore.open(path, verify=False)
 
 
 def _named_arrays(annotations: Annotations) -> Iterator[tuple[str, np.ndarray]]:

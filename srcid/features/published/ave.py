@@ -1,0 +1,115 @@
+"""AVE: 4,143 clips with one event each, everything in HDF5 files by the row of ``Annotations.txt``."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from srcid.features.published.avvp import SHARED
+from srcid.features.published.lists import AveClip, ave_annotations, order
+from srcid.features.published.plan import STEPS, Plan, sentences, shorten, whole
+from srcid.features.published.sources import Found, SourceError, check_hdf5
+from srcid.features.published.splits import Options
+
+
+def plan(found: Found, options: Options, shared: bool = False) -> Plan:
+    """Return what the lists of AVE say; with ``shared`` of the clips whose class AVVP has too.
+
+    Raises:
+        SourceError: with all that is absent or does not fit.
+    """
+    clips = ave_annotations(found.need("annotations.txt", given=options.list))
+    rows, problems, notes = len(clips), [], []
+    files = {"audio": found.need("audio_feature.h5"), "video": found.need("visual_feature.h5")}
+    for name, tail in (("audio", (128,)), ("video", (7, 7, 512))):
+        problems += check_hdf5(files[name], "avadataset", (rows, STEPS, *tail))[0]
+    classes, event = _labels(found, clips, problems, notes)
+    splits = [""] * rows
+    for split in ("train", "val", "test"):
+        for row in order(found.need(f"{split}_order.h5"), rows):
+            if splits[row]:
+                problems.append(f"{split}_order.h5: row {row} is in {splits[row]} too")
+            splits[row] = split
+    if problems:
+        raise SourceError("\n  - ".join(["these files do not fit each other:", *problems]))
+    _repeated(clips, splits, notes)
+    chosen = list(range(rows))
+    if shared:
+        into = {ave: avvp for avvp, names in SHARED.items() for ave in names}
+        chosen = [row for row in chosen if clips[row].category in into]
+        event = np.stack([event[..., [c in SHARED[name] for c in classes]].any(-1) for name in SHARED], axis=-1)
+        classes, categories = list(SHARED), [into[clips[row].category] for row in chosen]
+    else:
+        categories = [clip.category for clip in clips]
+    seen: dict[str, int] = {}
+    ids = []
+    for clip in clips:
+        seen[clip.video_id] = seen.get(clip.video_id, 0) + 1
+        ids.append(clip.video_id + (f"#{seen[clip.video_id]}" if seen[clip.video_id] > 1 else ""))
+    result = Plan(
+        [ids[row] for row in chosen],
+        [splits[row] for row in chosen],
+        categories,
+        {name: whole(file, name, chosen) for name, file in files.items()},
+        labels={"event": event[chosen], "category": np.array([classes.index(c) for c in categories])},
+        classes={"event": classes, "category": classes},
+        notes=notes,
+        expected=0 if shared else 4143,
+    )
+    text = sentences(found, options.text, [(c,) for c in categories], classes, result.faults)
+    if text:
+        result.streams["text"], result.media["text"] = text
+    return result
+
+
+def _labels(found: Found, clips: list[AveClip], problems: list[str], notes: list[str]) -> tuple[list[str], np.ndarray]:
+    """Return class names and events; columns of ``labels.h5`` are named by the clips that have them."""
+    names = list(dict.fromkeys(clip.category for clip in clips))
+    event = np.zeros((len(clips), STEPS, len(names)), bool)
+    for row, clip in enumerate(clips):
+        event[row, clip.onset : clip.offset, names.index(clip.category)] = True
+    file = found.one("labels.h5")
+    if file is None:
+        notes.append("no labels.h5: events are taken from Annotations.txt")
+        return names, event
+    wrong, _ = check_hdf5(file, "avadataset", (len(clips), STEPS, len(names) + 1))
+    problems += wrong
+    if wrong:
+        return names, event
+    import h5py
+
+    with h5py.File(file, "r") as held:
+        given = held["avadataset"][..., :-1] > 0.5  # the last column is background
+    shown, column = given.any((1, 2)), given.any(1).argmax(-1)
+    meanings: dict[int, set[str]] = {}
+    for row in np.flatnonzero(shown):
+        meanings.setdefault(int(column[row]), set()).add(clips[row].category)
+    sole = {next(iter(meaning)): column for column, meaning in meanings.items() if len(meaning) == 1}
+    if len(sole) < len(meanings):
+        mixed = next(meaning for meaning in meanings.values() if len(meaning) > 1)
+        problems.append(
+            f"{file}: a column marks clips of {shorten(sorted(mixed))}; its rows are not those of Annotations.txt"
+        )
+        return names, event
+    free = [c for c in range(len(names)) if c not in sole.values()]
+    place = [sole[name] if name in sole else free.pop(0) for name in names]
+    given = given[..., place]
+    if different := int((given != event).any((1, 2)).sum()):
+        notes.append(f"labels.h5 and Annotations.txt differ in {different:,} of {len(clips):,} clips; labels.h5 counts")
+    return names, given
+
+
+def _repeated(clips: list[AveClip], splits: list[str], notes: list[str]) -> None:
+    where: dict[str, set[str]] = {}
+    for clip, split in zip(clips, splits, strict=True):
+        where.setdefault(clip.video_id, set()).add(split)
+    across = [video for video, names in where.items() if len(names - {""}) > 1]
+    if len(where) < len(clips):
+        notes.append(
+            f"{len(clips) - len(where)} rows name a video again, for another event in it; "
+            f"{len(across)} videos are in more than one split: {shorten(across) or 'none'}"
+        )
+
+
+LAYOUTS = {"ave": plan, "ave12": partial(plan, shared=True)}
