@@ -1,0 +1,210 @@
+"""Claims of the form "this is better than that", put to the test on paired seeds: a verdict in a plain sentence each.
+
+A claim is decided by Student's t-test on the differences of paired seeds, at the level of all claims of one source
+together (Holm's correction). Not to find a gain is no evidence that there is none: "does not help" is supported only
+where a gain of ``margin`` points or more is excluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from srcid.evaluation.comparison import ACROSS, AVERAGE, LEAST, WITHIN, check_names, holm, seed_differences, t_test
+from srcid.evaluation.intervals import t_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That ``method`` scores higher than ``reference``, or (``gain=False``) does not score ``margin`` points higher.
+
+    ``task`` and ``direction`` name a column of :func:`srcid.evaluation.score_matrix`; ``source`` says whose claim it
+    is. Claims of one source are corrected for each other.
+    """
+
+    text: str
+    method: str
+    reference: str
+    task: str = AVERAGE
+    direction: str = ACROSS
+    gain: bool = True
+    margin: float = 1.0
+    source: str = "yours"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the runs say of a claim.
+
+    Attributes:
+        difference, low, high: points, mean over paired seeds with its t-interval (not widened for other claims).
+        p: of the one-sided test that decides, doubled; p_holm: after Holm's correction over ``claims`` claims.
+        seeds, missing: the pairs, and the seeds that one side lacks.
+        verdict: ``supported``, ``contradicted`` or ``undecided``.
+        why: where nothing could be tested, the reason.
+    """
+
+    claim: Claim
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    claims: int
+    seeds: tuple[int, ...]
+    missing: tuple[int, ...]
+    verdict: str
+    why: str
+    level: float
+
+    @property
+    def sentence(self) -> str:
+        """The claim, the difference with its interval, and the verdict, in words."""
+        c = self.claim
+        where = f"{c.method} − {c.reference}, {c.task} {c.direction}"
+        if not self.seeds:
+            return f"{c.text}: {self.verdict}. {where}: {self.why}."
+        number = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
+        found = f"{self.difference:+.1f} points"
+        if np.isfinite(self.low):
+            found += f" ({self.level:.0%} interval {self.low:+.1f} to {self.high:+.1f}, {number}".replace("%", " %")
+            found += f"; p = {self.p_holm:.2g} corrected for {self.claims} claims)" if np.isfinite(self.p) else ")"
+        else:
+            found += f" ({number})"
+        verdict = f"{self.verdict} at this number of seeds" if self.verdict == UNDECIDED else self.verdict
+        more = f"; {self.why}" if self.why else ""
+        more += f"; seeds {', '.join(map(str, self.missing))} lack a partner" if self.missing else ""
+        return f"{c.text}: {verdict}. {where}: {found}{more}."
+
+
+def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) -> tuple[Verdict, ...]:
+    """Put claims to the test on a :func:`srcid.evaluation.score_matrix`; those of one source are corrected together.
+
+    Raises:
+        ComparisonError: methods or columns that the matrix does not have, all at once.
+    """
+    claims = tuple(claims)
+    check_names(
+        matrix,
+        [name for claim in claims for name in (claim.method, claim.reference)],
+        [(claim.task, claim.direction) for claim in claims],
+    )
+    found = [seed_differences(matrix, c.method, c.reference, (c.task, c.direction)) for c in claims]
+    sides = [_sides(claim, gaps) for claim, (_, _, gaps) in zip(claims, found, strict=True)]
+    p = np.minimum(1.0, 2 * np.array(sides, float).reshape(-1, 2).min(axis=1))  # two one-sided questions, one answer
+    corrected, number = np.full_like(p, np.nan), np.zeros(len(p), int)
+    sources = np.array([claim.source for claim in claims])
+    for source in dict.fromkeys(sources):
+        corrected[sources == source] = holm(p[sources == source])
+        number[sources == source] = np.isfinite(p[sources == source]).sum()
+    verdicts = []
+    for place, claim in enumerate(claims):
+        (seeds, missing, gaps), side, fair = found[place], sides[place], corrected[place]
+        verdict = UNDECIDED
+        if np.isfinite(fair) and fair < 1 - level:
+            verdict = SUPPORTED if side[0] <= side[1] else CONTRADICTED
+        low, high = t_interval(gaps, level) if len(gaps) else (np.nan, np.nan)
+        mean = float(gaps.mean()) if len(gaps) else float("nan")
+        numbers = mean, low, high, float(p[place]), float(fair), int(number[place])
+        verdicts.append(Verdict(claim, *numbers, seeds, missing, verdict, _why(gaps), level))
+    return tuple(verdicts)
+
+
+def _sides(claim: Claim, gaps: np.ndarray) -> tuple[float, float]:
+    """P values of the tests that would support and that would contradict the claim."""
+    if claim.gain:
+        return t_test(gaps, 0.0, "greater"), t_test(gaps, 0.0, "less")
+    return t_test(gaps, claim.margin, "less"), t_test(gaps, 0.0, "greater")
+
+
+def _why(gaps: np.ndarray) -> str:
+    if not len(gaps):
+        return "no seed that both have"
+    if len(gaps) == 1:
+        return f"one seed has no interval, and a verdict needs {LEAST}"
+    if len(gaps) < LEAST:
+        return f"a verdict needs {LEAST} seeds"
+    if np.isnan(t_test(gaps, 0.0, "two-sided")):
+        return "every seed gives the same difference, so its spread cannot be estimated"
+    return ""
+
+
+def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Return verdicts as a table: source, claim, difference, low, high, p_holm, seeds, verdict."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            (v.claim.source, v.claim.text, v.difference, v.low, v.high, v.p_holm, len(v.seeds), v.verdict)
+            for v in verdicts
+        ],
+        columns=["source", "claim", "difference", "low", "high", "p_holm", "seeds", "verdict"],
+    )
+
+
+def paper_claims(
+    methods: Iterable[str], tasks: Iterable[str] = (), reference: str = "dcid vq", margin: float = 1.0
+) -> tuple[list[Claim], list[str]]:
+    """Return the paper's claims that these methods can be asked about, and what is missing for the others.
+
+    Table I: finer quantisation helps m → m and not m → n. Table II: SRCID is better than DCID across modalities, and
+    its second layer is what makes it so, for localisation above all. Fig. 3: CLUB helps in both layers, and the middle
+    of the codebook sizes is best. The identity is a control of ours: the finest quantisation there could be.
+
+    Args:
+        methods: labels, those of ``only1`` included (``srcid vq (only1)``).
+        tasks: tasks that were scored.
+        reference: the plain quantiser.
+        margin: points; a smaller gain counts as none.
+    """
+    methods, tasks = list(methods), list(tasks)
+    table_1, table_2, figure_3 = "paper, Table I", "paper, Table II", "paper, Fig. 3"
+    no_gain = f"does not help {{}} by {margin:g} point{'' if margin == 1 else 's'}"
+    claims: list[Claim] = []
+    missing: list[str] = []
+
+    def ask(source: str, text: str, method: str, other: str, **rest: object) -> None:
+        absent = [name for name in (method, other) if name not in methods]
+        if absent:
+            missing.append(f"{text}: no runs of {' and '.join(absent)}")
+        else:
+            claims.append(Claim(text, method, other, source=source, margin=margin, **rest))
+
+    kind = reference.partition(" ")[0]
+    for name in ("rvq2", "rvq3", "rvq4", "fsq"):
+        ask(table_1, f"{name} helps m → m", f"{kind} {name}", reference, direction=WITHIN)
+        ask(table_1, f"{name} {no_gain.format(ACROSS)}", f"{kind} {name}", reference, gain=False)
+    control = f"{kind} identity"
+    ask("control", "not quantising at all helps m → m", control, reference, direction=WITHIN)
+    ask("control", f"not quantising at all {no_gain.format(ACROSS)}", control, reference, gain=False)
+    two = "srcid vq"
+    ask(table_2, "SRCID is better than DCID m → n", two, reference)
+    ask(table_2, "SRCID is better than CMCM m → n", two, "cmcm vq")
+    ask(table_2, "DCID is better than CMCM m → n", reference, "cmcm vq")
+    ask(table_2, "layer 2 adds m → n", two, f"{two} (only1)")
+    for task in tasks:
+        if task in ("classification", "unpaired"):  # one event a clip; the others ask when
+            text = f"layer 2 {no_gain.format(f'{task} {ACROSS}')}"
+            ask(table_2, text, two, f"{two} (only1)", task=task, gain=False)
+        else:
+            ask(table_2, f"layer 2 adds to {task} m → n", two, f"{two} (only1)", task=task)
+    for off, where in (("[1]", "layer 1"), ("[2]", "layer 2"), ("[1,2]", "both layers")):
+        ask(figure_3, f"CLUB in {where} helps m → n", two, f"{two}, club_off={off}")
+    ask(figure_3, "CLUB matters more in layer 1 than in layer 2", f"{two}, club_off=[2]", f"{two}, club_off=[1]")
+    for name in methods:
+        if name.startswith(f"{two}, L=") and name.partition("L=")[2].isdigit():
+            size = name.partition("L=")[2]
+            ask(figure_3, f"L = {size} is worse than the preset's size m → n", two, name)
+    for name in methods:  # equal numbers of code vectors
+        if name.startswith(f"{kind} rvq") and ", L=" in name:
+            ask("equal vectors", f"{name} helps m → m", name, reference, direction=WITHIN)
+            ask("equal vectors", f"{name} {no_gain.format(ACROSS)}", name, reference, gain=False)
+    return claims, missing
