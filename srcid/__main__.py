@@ -16,7 +16,7 @@ MAIN_JOB = ("01_data", "02_train")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status: 0 done, 1 a notebook failed, 2 a mistake in the request."""
+    """Run one command; return the exit status: 0 done, 1 it failed, 2 a mistake in the request."""
     options = _parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # may save first
     try:
@@ -48,10 +48,29 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--name", help="name of the run folder (default: made of notebook, parameters and identity)")
     run.set_defaults(command=_run)
 
+    sweep = commands.add_parser("sweep", help="execute one notebook with all combinations of several values")
+    sweep.add_argument("notebook", metavar="NOTEBOOK", help="e.g. 02_train, or the path of a notebook")
+    sweep.add_argument("values", nargs="+", metavar="name=v1,v2", help="e.g. quantizer=vq,rvq2,fsq seed=0..4")
+    sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
+    sweep.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster that does the work")
+    sweep.set_defaults(command=_sweep)
+
     table = commands.add_parser("runs", help="table of runs")
     table.add_argument("notebook", nargs="?", metavar="NOTEBOOK", help="only runs of this one")
+    table.add_argument("--where", nargs="+", default=[], metavar="name=value", help="e.g. quantizer=vq,rvq2 seed=0..2")
     table.add_argument("--sort", metavar="COLUMN", help="order by this column (default: start)")
     table.set_defaults(command=_runs)
+
+    convert = commands.add_parser("convert", help="make a feature store of published features (data/README.md)")
+    convert.add_argument("layout", metavar="LAYOUT", help="e.g. vggsound-avel40k, ave, avvp; a wrong one lists all")
+    convert.add_argument("source", type=Path, metavar="SOURCE", help="folder that holds the published files")
+    convert.add_argument("store", type=Path, metavar="STORE", help="folder to make")
+    convert.add_argument("--list", type=Path, metavar="FILE", help="list of clips (default: found by its name)")
+    convert.add_argument("--text", type=Path, metavar="FILE", help="word vectors of sentences: .npz or .npy")
+    convert.add_argument("--dtype", default="float32", metavar="TYPE", help="float32 (default) or float16")
+    convert.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one each processor)")
+    convert.add_argument("--allow-missing", action="store_true", help="go on without clips that have no features")
+    convert.set_defaults(command=_convert)
 
     report = commands.add_parser("report", help="one HTML file, readable offline, of runs or executed notebooks")
     report.add_argument("sources", nargs="+", metavar="RUN", help="run folders, their names, or executed notebooks")
@@ -95,19 +114,52 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sweep(options: argparse.Namespace) -> int:
+    done = runs.sweep(options.notebook, _values(options.values), jobs=options.jobs, scheduler=options.scheduler)
+    for name, error in done.failed.items():
+        print(f"\nfailed: {name}\n  {error}", file=sys.stderr)
+    print(f"\n{len(done.runs)} of {len(done.grid)} runs finished, in {_short(runs.root())}")
+    return 1 if done.failed else 0
+
+
 def _runs(options: argparse.Namespace) -> int:
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", runs.RunWarning)
-        table = runs.table(options.notebook)
+        table = runs.table(options.notebook, where=_values(options.where))
     if options.sort and options.sort not in table:
         raise ValueError(f"there is no column '{options.sort}'; there are {', '.join(table)}")
     if options.sort:
         table = table.sort_values(options.sort, kind="stable")
-    print(table.to_string(index=False, na_rep="") if len(table) else f"no runs in {runs.root()}")
+    if len(table):
+        shown = table.assign(started=table["started"].str.slice(0, 16).str.replace("T", " "))
+        print(shown.to_string(index=False, na_rep="", float_format="{:.4g}".format))
+    else:
+        print(f"no {'such ' * bool(options.where)}runs in {runs.root()}")
     for name, reason in table.attrs["skipped"].items():
         print(f"left out {name}: {reason}", file=sys.stderr)
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from srcid.features.published import convert
+
+    done = convert(
+        options.layout,
+        options.source,
+        options.store,
+        clip_list=options.list,
+        text=options.text,
+        dtype=options.dtype,
+        jobs=options.jobs,
+        allow_missing=options.allow_missing,
+    )
+    print(f"{done.audit.text()}\naudit: {', '.join(_short(file) for file in done.audit_files)}")
+    if done.store is None:
+        print("srcid: no store was made; complete the files, or go on without by --allow-missing", file=sys.stderr)
+        return 1
+    print(f"store: {_short(options.store)}  ({done.store.clips:,} clips; ./lab run data={_short(options.store)})")
     return 0
 
 

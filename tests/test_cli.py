@@ -147,7 +147,7 @@ def test_freezing_runs_the_notebook_and_keeps_the_pair_in_line(project, capsys):
 
 def test_python_dash_m_says_what_there_is():
     found = subprocess.run([sys.executable, "-m", "srcid", "--help"], capture_output=True, text=True, check=True)
-    for command in ("lab", "run", "runs", "report", "freeze"):
+    for command in ("lab", "run", "sweep", "runs", "report", "freeze"):
         assert f"    {command} " in found.stdout
 
 
@@ -289,7 +289,7 @@ def test_lab_refuses_a_venv_it_cannot_use_and_leaves_it_alone(copied):
 
 def test_all_tests_have_what_they_import(copied):
     copied("test")  # ends at the missing linter
-    assert copied.installed == [".[quantizers,test]"]
+    assert copied.installed == [".[cluster,quantizers,test]"]
 
 
 def test_ci_installs_every_extra_and_lets_no_test_skip(tmp_path):
@@ -304,7 +304,7 @@ def test_ci_installs_every_extra_and_lets_no_test_skip(tmp_path):
     command = [shutil.which("bash"), str(tmp_path / ".ci" / "run"), "-x"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if "CI=" in line]
-    assert lines == ["lab install test browser quantizers CI=1", "lab test -x CI=1", "pytest -m browser CI=1"]
+    assert lines == ["lab install test browser quantizers cluster CI=1", "lab test -x CI=1", "pytest -m browser CI=1"]
 
 
 def test_a_kept_figure_is_drawn(project, capsys):

@@ -84,7 +84,7 @@ def test_conda_users_get_the_same_set():
     constraint, package = last["pip"]
     assert constraint == "-c constraints.txt" and (ROOT / constraint.split()[1]).is_file()
     extras = re.fullmatch(r"-e \.\[([\w,]+)\]", package)[1].split(",")
-    assert {"test", "quantizers"} <= set(extras) <= EXTRAS.keys()
+    assert {"test", "quantizers", "cluster"} <= set(extras) <= EXTRAS.keys()
 
 
 def test_shell_scripts_parse_and_are_executable():

@@ -24,7 +24,7 @@ import re
 import shutil
 import tomllib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +54,21 @@ def home() -> Path:
 def root() -> Path:
     """Where run folders lie: ``SRCID_RUNS``, or ``runs/`` in the project."""
     return Path(os.environ.get("SRCID_RUNS") or home() / "runs").resolve()
+
+
+@contextlib.contextmanager
+def elsewhere(name: str) -> Iterator[Path]:
+    """Let runs be made in the folder ``name`` below :func:`root` meanwhile, out of sight of what asks for the newest.
+
+    A name that begins with a dot is passed over by :func:`srcid.runs.table`.
+    """
+    before, folder = os.environ.get("SRCID_RUNS"), root() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["SRCID_RUNS"] = str(folder)
+    try:
+        yield folder
+    finally:
+        os.environ.pop("SRCID_RUNS") if before is None else os.environ.update(SRCID_RUNS=before)
 
 
 def stores() -> Path:

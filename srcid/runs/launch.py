@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -15,8 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from srcid.runs.folders import Run, folder_name, home, identity, plain, root
-from srcid.runs.notebooks import check, declared, find_notebook
+from srcid.runs.folders import Run, home, root
+from srcid.runs.notebooks import import_papermill
+from srcid.runs.requests import Request, claimed, request
 
 
 class RunFailed(RuntimeError):
@@ -46,22 +48,28 @@ def execute(
 
     Raises:
         ParameterError: parameters that cannot be used.
-        RunError: no such notebook, or a folder that belongs to another run.
+        RunError: no such notebook, a folder that belongs to another run, or one in which another process works.
         RunFailed: a cell failed or the kernel died.
     """
-    import papermill as pm
+    asked = request(notebook, values, run_name)
+    run = asked.open()
+    with claimed(run):
+        carry_out(asked, run, stream or sys.stdout)
+    return run
+
+
+def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
+    """Execute a checked request into ``run``, which the caller has claimed.
+
+    Raises:
+        RunFailed: a cell failed or the kernel died.
+    """
+    pm = import_papermill()
     from traitlets.config import Config
 
-    path = find_notebook(notebook)
-    [(own, params)] = check([path], values or {})
-    everything = {name: default for name, (_, default) in declared(path).items()} | own
-    resolved = plain(params) if params else everything
-    request = {**everything, "params": resolved, "notebook": path.stem}
-    identifier = identity(request)
-    name = run_name or folder_name(path.stem, {**everything, **resolved}, identifier)
-    run = Run.create_or_open(name, path.stem, resolved, values=everything, identifier=identifier)
+    path = asked.notebook
     run.mark("running")
-    progress = Progress(path, stream or sys.stdout)
+    progress = Progress(path, stream)
     sockets = Path(tempfile.mkdtemp(prefix="srcid-"))  # short: the path of a socket may not exceed 107 letters
     environment = {
         "SRCID_RUN": str(run.folder),
@@ -80,7 +88,7 @@ def execute(
             pm.execute_notebook(
                 str(path),
                 str(run.notebook),
-                parameters=own,
+                parameters=asked.given,
                 cwd=str(path.parent),
                 progress_bar=False,
                 start_timeout=240,  # a machine that swaps or builds caches may need a while
@@ -95,6 +103,7 @@ def execute(
         run.mark("failed", error=cause)
         raise RunFailed(_failure(path.stem, progress.label, cause, error.traceback, run), run) from None
     except KeyboardInterrupt:
+        logging.getLogger("asyncio").addFilter(_is_news)  # of what nbclient left behind
         run.mark("interrupted", error="stopped from the keyboard")
         raise
     except Exception as error:  # the kernel died, or never came up
@@ -106,7 +115,6 @@ def execute(
         shutil.rmtree(sockets, ignore_errors=True)
     if run.status["status"] == "running":  # unless the notebook said how it ended
         run.finish()
-    return run
 
 
 class Progress:
@@ -194,6 +202,11 @@ def _meant_for_users(error: str, trace: Sequence[str]) -> bool:
     ours = Path(files[-1]).expanduser().resolve().is_relative_to(Path(__file__).resolve().parents[1])
     known = getattr(builtins, error, ValueError)  # the package's own are ValueErrors all
     return ours and lines[-1].startswith("raise ") and known is ValueError
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a message is another one than that a kernel has died, which it was told to."""
+    return not (record.exc_info and record.exc_info[0] and record.exc_info[0].__name__ == "DeadKernelError")
 
 
 @contextlib.contextmanager

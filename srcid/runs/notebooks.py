@@ -11,13 +11,14 @@ import contextlib
 import json
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from srcid.features.source import DATA_SETS, check_data
+from srcid.features.source import DATA_SETS, check_data, fingerprint
 from srcid.params import ParameterError, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home, plain
 
@@ -51,19 +52,32 @@ def check_parameters(notebook: str | Path, values: Mapping[str, Any]) -> dict[st
     Raises:
         ParameterError: unknown names, wrong types, values out of range, unusable data; all reported at once.
     """
-    return check([find_notebook(notebook)], values)[0][0]
+    return check([find_notebook(notebook)], values)[0].given
 
 
 def check_job(notebooks: Sequence[str | Path], values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Do so for notebooks run one after the other: each gets the names it has; each name needs a taker."""
-    return [own for own, _ in check([find_notebook(n) for n in notebooks], values)]
+    return [checked.given for checked in check([find_notebook(n) for n in notebooks], values)]
 
 
-Checked = tuple[dict[str, Any], Params | None]
+class Checked(NamedTuple):
+    """Parameters of a notebook that can be used.
+
+    Attributes:
+        given: what the notebook is given.
+        defaults: its own value of each of its parameters.
+        params: the resolved :class:`Params`, where it has ``options``.
+        data: what tells the data or the run that it reads from others; empty if it says of neither.
+    """
+
+    given: dict[str, Any]
+    defaults: dict[str, Any]
+    params: Params | None
+    data: str
 
 
 def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]:
-    """Return what each notebook is given, and the resolved :class:`Params` of those with ``options``."""
+    """Do as :func:`check_job`, and return all that is known of each notebook's parameters then."""
     everything = [declared(path) for path in notebooks]
     fields = set(Params.model_fields)
     known = {name for names in everything for name in names}
@@ -79,10 +93,13 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
             except ValueError as error:
                 problems.append(f"{name}={values[name]!r}: {error}")
         unread = {n for n in ("data", "fsdd", "generator") if n in values and n in names and n not in own}
+        source = ""
         if {"data", "generator"} <= names.keys() and not unread:
-            problems += _data_problems(own, names, path.parent)
+            wrong, source = _data(own, names, path.parent)
+            problems += wrong
         if own.get("run"):
-            problems += _run_problems(own["run"])
+            wrong, source = _run(own["run"])
+            problems += wrong
         params = None
         if "options" in names:
             options = dict(own.get("options", names["options"][1]) or {})
@@ -97,15 +114,18 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
                 own |= {"options": {n: plain(getattr(params, n)) for n in options}} if options else {}
             except ParameterError as error:
                 problems += str(error).split("\n  - ")[1:]
-        checked.append((own, params))
+        checked.append(Checked(own, {name: default for name, (_, default) in names.items()}, params, source))
     if problems:
         lines = "".join(f"\n  - {problem}" for problem in dict.fromkeys(problems))
         raise ParameterError("parameters cannot be used:" + lines)
     return checked
 
 
-def _data_problems(own: dict[str, Any], names: Mapping[str, tuple[type | None, Any]], folder: Path) -> list[str]:
-    """What keeps a notebook in ``folder`` from opening its data; paths in ``own`` that exist become absolute."""
+def _data(own: dict[str, Any], names: Mapping[str, tuple[type | None, Any]], folder: Path) -> tuple[list[str], str]:
+    """What keeps a notebook in ``folder`` from opening its data, or else their fingerprint.
+
+    Paths in ``own`` that exist become absolute.
+    """
     for name, reserved in (("data", DATA_SETS), ("fsdd", ())):
         path = Path(own.get(name) or "").expanduser()
         if own.get(name) and own[name] not in reserved and path.exists():
@@ -114,16 +134,16 @@ def _data_problems(own: dict[str, Any], names: Mapping[str, tuple[type | None, A
     options = {**(options or {}), "fsdd": fsdd} if fsdd else options
     made = home() / "data" / "stores"
     with contextlib.chdir(folder):  # where the kernel will start
-        return check_data(data, made, options)
+        problems = check_data(data, made, options)
+        return problems, "" if problems else fingerprint(data, options)
 
 
-def _run_problems(run: str) -> list[str]:
-    """What keeps a notebook from reading the run that its parameter ``run`` names."""
+def _run(run: str) -> tuple[list[str], str]:
+    """What keeps a notebook from reading the run that its parameter ``run`` names, or else that run's identity."""
     try:
-        Run.open(run)
+        return [], Run.open(run).status["identity"]
     except RunError as error:
-        return [f"run={run!r}: {error}"]
-    return []
+        return [f"run={run!r}: {error}"], ""
 
 
 def declared(notebook: Path) -> dict[str, tuple[type | None, Any]]:
@@ -132,8 +152,7 @@ def declared(notebook: Path) -> dict[str, tuple[type | None, Any]]:
     Raises:
         RunError: the file is no notebook.
     """
-    import papermill as pm
-
+    pm = import_papermill()
     try:
         inspected = pm.inspect_notebook(str(notebook))
     except Exception as error:  # whatever the reader stumbles upon: no JSON, no UTF-8, JSON of something else
@@ -147,6 +166,25 @@ def declared(notebook: Path) -> dict[str, tuple[type | None, Any]]:
         kind = _TYPES.get(re.split(r"\W", found["inferred_type_name"])[0])
         names[name] = (kind or (type(default) if type(default) in _TYPES.values() else None), default)
     return names
+
+
+def import_papermill() -> Any:
+    """Return papermill, imported in a fifth of the time.
+
+    Its dependency jsonschema would parse a grammar of international addresses on import (1.7 s), to check a format
+    that notebooks do not have.
+    """
+    grammar = "rfc3987_syntax"
+    if "jsonschema" in sys.modules or grammar in sys.modules:
+        import papermill
+
+        return papermill
+    sys.modules[grammar] = None  # type: ignore[assignment]  # importing it fails, which jsonschema allows for
+    try:
+        import papermill
+    finally:
+        del sys.modules[grammar]
+    return papermill
 
 
 def _first_line(error: Exception) -> str:

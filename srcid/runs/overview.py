@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import os
 import platform
@@ -11,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from srcid.runs.folders import Run, RunError, root
+from srcid.params import ParameterError, suggest
+from srcid.runs.folders import Run, RunError, plain, root
+from srcid.runs.grid import expand
 from srcid.runs.launch import execute
 
 
@@ -60,10 +64,18 @@ def ready(run: str | Path = "", notebook: str = "02_train") -> Run:
         return execute(notebook)
 
 
-def table(notebook: str | None = None) -> Any:
+def table(notebook: str | None = None, where: Mapping[str, Any] | None = None) -> Any:
     """Return all runs as a pandas DataFrame, newest last: status, parameters that differ, scores.
 
     A parameter is shown if runs of the same notebook differ in it; it is None where a notebook does not have it.
+
+    Args:
+        notebook: only its runs.
+        where: only runs with these parameters (also those of the notebook, such as ``preset``) or this ``status``;
+            several values as in a sweep (:func:`expand`): ``{"quantizer": "vq,rvq2", "seed": "0..2"}``.
+
+    Raises:
+        ParameterError: no run has such a parameter, or ``where`` cannot be read.
     Folders that are damaged or no runs are left out with a :class:`RunWarning`; ``table().attrs["skipped"]``
     names them with the reason.
     """
@@ -71,13 +83,21 @@ def table(notebook: str | None = None) -> Any:
 
     skipped: dict[str, str] = {}
     rows = []
+    wanted, known = expand(where or {}), set()
     for run in _readable(skipped):
         status = run.status
         if notebook in (None, status["notebook"]):
+            facts = {**status.get("values", {}), **run.params, "status": _summary(run, status)["status"]}
+            known |= facts.keys()
+            if not any(all(name in facts and _same(facts[name], v) for name, v in cell.items()) for cell in wanted):
+                continue
             scores = run.read("scores.json") if (run.folder / "scores.json").exists() else {}
             rows.append((_summary(run, status), run.params, {f"score/{k}": v for k, v in scores.items()}))
     for name, reason in skipped.items():
         warnings.warn(f"runs/{name} left out: {reason}", RunWarning, stacklevel=2)
+    if unknown := [name for cell in wanted[:1] for name in cell if name not in known and known]:
+        problems = [f"no run has a parameter '{name}'{suggest(name, sorted(known))}" for name in unknown]
+        raise ParameterError("runs cannot be chosen:" + "".join(f"\n  - {problem}" for problem in problems))
     same: dict[str, list[Mapping[str, Any]]] = {}
     for about, params, _ in rows:
         same.setdefault(about["notebook"], []).append(params)
@@ -90,6 +110,14 @@ def table(notebook: str | None = None) -> Any:
         frame = frame.sort_values("started", kind="stable", na_position="first").reset_index(drop=True)
     frame.attrs["skipped"] = skipped
     return frame
+
+
+def _same(value: Any, wanted: Any) -> bool:
+    """Whether a value of a run is the one wanted, which may be given as text."""
+    if isinstance(wanted, str) and not isinstance(value, str):
+        with contextlib.suppress(ValueError, SyntaxError):
+            wanted = ast.literal_eval({"true": "True", "false": "False"}.get(wanted, wanted))
+    return value == plain(wanted)
 
 
 def _readable(skipped: dict[str, str]) -> Iterator[Run]:

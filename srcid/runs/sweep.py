@@ -1,0 +1,219 @@
+"""Many runs of one notebook: a grid of parameters, each of its runs in a folder and a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from filelock import FileLock
+
+from srcid.params import ParameterError
+from srcid.runs.apart import Order, Outcome, carry_out_apart, settle
+from srcid.runs.cluster import check_workers, connected
+from srcid.runs.folders import Run, code_version, home, root
+from srcid.runs.grid import expand
+from srcid.runs.requests import Request, request
+
+_LOST = "lost with the cluster: its workers died again and again, or its scheduler is gone"
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What came of a grid of runs.
+
+    Attributes:
+        notebook: path of the notebook.
+        grid: the parameters of each run, in the order of the grid; a run that was asked for twice is there once.
+        names: the runs' folders, in the same order.
+        runs: those that are finished now, in the same order.
+        skipped: names of those that were finished before.
+        failed: name and error of those that are not.
+    """
+
+    notebook: Path
+    grid: list[dict[str, Any]]
+    names: list[str]
+    runs: list[Run]
+    skipped: list[str]
+    failed: dict[str, str]
+
+
+def sweep(
+    notebook: str | Path,
+    values: Mapping[str, Any],
+    jobs: int = 1,
+    scheduler: str = "",
+    stream: IO[str] | None = None,
+) -> Sweep:
+    """Execute a notebook with every combination of ``values`` and return the runs.
+
+    All parameters are checked before the first run starts. Each run has a folder (:func:`execute`) and a process of
+    its own; one that fails does not stop the others. Called again, it does what is missing and nothing else: runs
+    that finished are left alone, failed and interrupted ones go on in their folders. Several sweeps may share runs:
+    none is executed by two at once. When the sweep is stopped or killed, its runs save what they can and stop.
+
+    Args:
+        notebook: name or path.
+        values: of its parameters, or of any field of :class:`srcid.params.Params`; see :func:`expand`.
+        jobs: runs at a time on this machine. They share its cores: each gets an equal number of threads.
+        scheduler: address of a Dask scheduler; the runs are sent there instead, as many at a time as its workers
+            have threads. Workers need the same srcid and see the same folders. A run whose worker dies is continued
+            by another one.
+        stream: where progress is written, a line for a finished run; default: standard output.
+
+    Raises:
+        ParameterError: a grid or parameters that cannot be used; all problems at once.
+        RunError: no such notebook, unusable run folders, or no such cluster.
+    """
+    if jobs < 1:
+        raise ParameterError(f"found jobs={jobs}, need 1 or more")
+    grid, merged = _checked(notebook, expand(values))
+    requests, stream = [cell.request for cell in grid], stream or sys.stdout
+    done = {asked.name: run for asked in requests if (run := asked.finished())}
+    skipped, missing = list(done), [asked for asked in requests if asked.name not in done]
+    _say(stream, *merged)
+    _say(stream, f"{requests[0].notebook.stem}: {len(grid)} runs, {len(done)} finished before, {len(missing)} to do")
+    board = _Board(len(missing), stream)
+    failed = dict.fromkeys((asked.name for asked in missing), _LOST)
+    for outcome in _outcomes(missing, jobs, scheduler) if missing else ():
+        board.tell(outcome)
+        failed[outcome["name"]] = outcome["error"]
+        if outcome["status"] == "finished":
+            del failed[outcome["name"]]
+            done[outcome["name"]] = Run.open(outcome["name"])
+    return Sweep(
+        notebook=requests[0].notebook,
+        grid=[cell.values for cell in grid],
+        names=[asked.name for asked in requests],
+        runs=[done[asked.name] for asked in requests if asked.name in done],
+        skipped=skipped,
+        failed=failed,
+    )
+
+
+def _outcomes(requests: list[Request], jobs: int, scheduler: str) -> Iterator[Outcome]:
+    """Carry out runs and say how they went, in the order in which they end; those that cannot be had are left out."""
+    from joblib import Parallel, cpu_count, delayed
+
+    cores = max(1, cpu_count() // jobs) if jobs > 1 and not scheduler else 0
+    waiting = {asked.name: asked for asked in requests}
+    with contextlib.ExitStack() as stack:
+        # runs have processes of their own, so threads suffice to look after them here
+        backend = stack.enter_context(connected(scheduler)) if scheduler else "threading"
+        lifeline = _lifeline()
+        stack.callback(settle, lifeline)
+        stack.enter_context(FileLock(lifeline))
+        if scheduler:
+            check_workers(backend, lifeline)
+        parallel = Parallel(
+            n_jobs=-1 if scheduler else jobs,
+            backend=backend,
+            batch_size=1,
+            pre_dispatch="all",
+            return_as="generator_unordered",
+        )
+        # What other sweeps are busy with, and what is lost with its workers, is asked for once more at the end.
+        for wait in (False, True):
+            orders = [_order(asked, wait, lifeline, cores, bool(scheduler)) for asked in waiting.values()]
+            try:
+                for outcome in parallel(delayed(carry_out_apart)(order) for order in orders):
+                    if outcome is not None and outcome["status"] != "busy":
+                        del waiting[outcome["name"]]
+                        yield outcome
+            except OSError:  # what Dask raises when its scheduler is gone
+                if not scheduler:
+                    raise
+
+
+class _Cell(NamedTuple):
+    values: dict[str, Any]
+    request: Request
+
+
+def _checked(notebook: str | Path, grid: list[dict[str, Any]]) -> tuple[list[_Cell], list[str]]:
+    """Check all runs of a grid; return those that differ, and sentences about those that do not."""
+    cells: dict[str, _Cell] = {}
+    merged, problems = [], []
+    for values in grid:
+        try:
+            cell = _Cell(values, request(notebook, values))
+        except ParameterError as error:
+            problems += str(error).split("\n  - ")[1:]
+            continue
+        first = cells.setdefault(cell.request.identity, cell)
+        if first is not cell:
+            twice = "is there twice" if first.values == values else f"is the same run as {_words(first.values)}"
+            merged.append(f"merged: {_words(values)} {twice}")
+    if problems:
+        lines = "".join(f"\n  - {problem}" for problem in dict.fromkeys(problems))
+        raise ParameterError("the sweep cannot start, parameters cannot be used:" + lines)
+    return list(cells.values()), merged
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in values.items()) or "the default run"
+
+
+def _order(asked: Request, wait: bool, lifeline: str, cores: int, elsewhere: bool) -> Order:
+    """What to send to the process of a run, which is to use so many cores at most (0: as many as it likes).
+
+    Elsewhere, a worker's slot is one core, unless the worker's environment says otherwise.
+    """
+    environment = {"SRCID_HOME": str(home()), "SRCID_RUNS": str(root())}
+    for name in _THREADS if cores else ():
+        said = os.environ.get(name, "")
+        environment[name] = str(min(cores, int(said)) if said.isdigit() else cores)
+    return Order(
+        name=asked.name,
+        notebook=str(asked.notebook),
+        given=asked.given,
+        identity=asked.identity,
+        code=code_version(),
+        wait=wait,
+        environment=environment,
+        defaults=dict.fromkeys(_THREADS, "1") if elsewhere else {},
+        lifeline=lifeline,
+    )
+
+
+def _lifeline() -> str:
+    """Path of a file that a sweep keeps locked as long as it lives; whoever works for it looks there."""
+    path = root() / ".sweeps" / f"{uuid.uuid4().hex}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return str(path)
+
+
+class _Board:
+    """Progress of a sweep, a line for a finished run."""
+
+    def __init__(self, total: int, stream: IO[str]):
+        self.done, self.total, self.stream, self.begun = 0, total, stream, time.monotonic()
+
+    def tell(self, outcome: Outcome) -> None:
+        self.done += 1
+        left = (time.monotonic() - self.begun) / self.done * (self.total - self.done)
+        place = f"{self.done:{len(str(self.total))}d}/{self.total}"
+        line = f"{place}  {outcome['name']}  {outcome['status']:11s}  {_duration(outcome['seconds']):>10s}"
+        line += f"  about {_duration(left)} left" if self.done < self.total else ""
+        line += f"  {outcome['error'].splitlines()[0][:160]}" if outcome["error"] else ""
+        _say(self.stream, line)
+
+
+def _say(stream: IO[str], *lines: str) -> None:
+    for line in lines:
+        stream.write(line + "\n")
+    stream.flush()
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
