@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srcid.codes import CodeTable
 from srcid.features import FeatureStore
 from srcid.params import Params, resolve
 
@@ -46,3 +47,49 @@ def tiny_store(path: Path, clips: int = 40, steps: int = 6, grid: bool = True, s
         splits=splits,
         **extra,
     )
+
+
+def media_store(path: Path, clips: int = 40, steps: int = 6) -> FeatureStore:
+    """The tiny store with something to hear, see and read: a tone, a picture and a word for each class.
+
+    Tones last 0.3, 0.4 and 0.5 s by class; background has neither tone nor picture.
+    """
+    from PIL import Image
+    from scipy.io import wavfile
+
+    folder = path.with_name(f"{path.name}-media")
+    folder.mkdir(parents=True)
+    time = np.arange(4000) / 8000
+    for kind in range(3):
+        tone = np.sin(2 * np.pi * 330 * 1.5**kind * time) * np.hanning(4000)
+        wavfile.write(folder / f"{kind}.wav", 8000, (20_000 * tone).astype(np.int16))
+        picture = np.full((12, 16, 3), 40, np.uint8)
+        picture[2:10, 1 + 5 * kind : 5 + 5 * kind] = (230, 190, 60)
+        Image.fromarray(picture).save(folder / f"{kind}.png")
+    event = np.asarray(tiny_store(path.with_name(f"{path.name}-plain"), clips, steps).labels["event"])
+    kind = np.where(event.any(-1), event.argmax(-1), -1)
+    words = np.array(["barks", "honks", "drips", "quiet"])[kind]
+    return tiny_store(
+        path,
+        clips,
+        steps,
+        media={
+            "first": np.where(kind < 0, "", np.array([f"wav:{k}.wav#0.0,{0.3 + 0.1 * k:.1f}" for k in range(3)])[kind]),
+            "second": np.where(kind < 0, "", np.array([f"png:{k}.png" for k in range(3)])[kind]),
+            "third": np.char.add("word:", words),
+        },
+        media_root=folder,
+    )
+
+
+def tiny_table(store: FeatureStore, path: Path, **params) -> CodeTable:
+    """What an untrained network says of a store: its codebook starts at the data, so that codes mean something."""
+    import torch
+
+    from srcid.codes import encode
+    from srcid.model.network import SRCID
+
+    torch.manual_seed(0)
+    network = SRCID(store.shapes, tiny_params(**params))
+    network({m: torch.from_numpy(x) for m, x in store.batch(store.splits["train"]).items()})
+    return encode(network.eval(), store, path)

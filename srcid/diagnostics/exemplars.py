@@ -5,11 +5,12 @@ Building the index sorts the occurrences of all codes once; a look-up then takes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from srcid.diagnostics.cards import ClassShare, CodeCard, Companion, Exemplar, Match, Neighbour
+from srcid.diagnostics.meaning import wilson
 from srcid.diagnostics.reading import (
     DiagnosticsError,
     StepLabel,
@@ -19,52 +20,7 @@ from srcid.diagnostics.reading import (
     label_of,
     symbols_of,
 )
-
-
-@dataclass(frozen=True)
-class Exemplar:
-    """One clip-step that has the code.
-
-    ``distance`` is that of the general feature to its quantised value; ``media`` a reference
-    ``kind:locator`` as in the feature store, or empty.
-    """
-
-    modality: str
-    clip: int
-    clip_id: str
-    step: int
-    distance: float
-    media: str
-
-
-@dataclass(frozen=True)
-class CodeCard:
-    """All that the explorer shows of one code.
-
-    Attributes:
-        counts: clip-steps with the code, by modality.
-        exemplars: by modality, the nearest first; one a clip.
-        neighbours: the nearest other code vectors of the layer, ``[(code, distance, count), ...]``.
-        labels: by label name, ``[(class, clip-steps, share, lift), ...]``, most frequent first. Shares are
-            of the labelled clip-steps with the code; the lift compares with all clip-steps of the table.
-        steps: by modality, how often the code occurs at each step of a clip: int ``[T]``.
-        together: by other layer, ``[(code, clip-steps, share, lift), ...]`` of its codes at the same place.
-        notes: what cannot be shown of this code, and why.
-    """
-
-    layer: int
-    code: int
-    counts: dict[str, int]
-    exemplars: dict[str, tuple[Exemplar, ...]]
-    neighbours: tuple[tuple[int, float, int], ...]
-    labels: dict[str, tuple[tuple[str, int, float, float], ...]]
-    steps: dict[str, np.ndarray]
-    together: dict[int, tuple[tuple[int, int, float, float], ...]]
-    notes: tuple[str, ...]
-
-    @property
-    def used(self) -> bool:
-        return any(self.counts.values())
+from srcid.params import suggest
 
 
 class CodeIndex:
@@ -112,6 +68,7 @@ class CodeIndex:
         if not self._labels:
             self.notes.append("the table has no labels, so their distribution is not shown")
         self._members = [label.members() for label in self._labels]
+        self._met: dict[tuple[int, int], np.ndarray] = {}  # codes x classes, filled by searches
         self._prior = [self._label_shares(label) for label in self._labels]
         self._vectors = {k: self._code_vectors(k) for k in self.layers}
 
@@ -133,19 +90,22 @@ class CodeIndex:
             DiagnosticsError: no such layer or code.
         """
         check_layer(self.table, layer)
-        if not 0 <= code < self.sizes[layer]:
-            raise DiagnosticsError(f"found codes 0 to {self.sizes[layer] - 1} in layer {layer}, not a code {code}")
+        self._check_code(layer, code)
+        steps = self.table.steps
         notes = list(self.notes)
         places = {m: self._occurrences(layer, m, code) for m in self.modalities}
         if not any(len(where) for where in places.values()):
             notes.append(f"code {code} of layer {layer} is never used in these clips")
         if self._vectors[layer] is None:
             notes.append(f"layer {layer} has no codebook, so the neighbours of its codes are not shown")
-        steps = self.table.steps
         return CodeCard(
             layer=layer,
             code=int(code),
+            symbols=self._symbols(layer, places),
+            clips=len(np.unique(np.concatenate(list(places.values())) // steps)),
+            of_clips=len(self.rows),
             counts={m: len(where) for m, where in places.items()},
+            spread={m: self._quartiles(layer, m, where) for m, where in places.items() if len(where)},
             exemplars={m: self._exemplars(layer, m, where, k) for m, where in places.items()},
             neighbours=self._neighbours(layer, code, k),
             labels={label.name: self._distribution(i, places, k) for i, label in enumerate(self._labels)},
@@ -153,6 +113,87 @@ class CodeIndex:
             together={other: self._together(other, places, k) for other in self.layers if other != layer},
             notes=tuple(notes),
         )
+
+    @property
+    def classes(self) -> tuple[tuple[str, str], ...]:
+        """``(label, class)`` of all that :meth:`search` knows by name."""
+        return tuple((label.name, name) for label in self._labels for name in label.classes)
+
+    def search(self, layer: int, text: str, k: int = 8) -> tuple[Match, ...]:
+        """Find codes by their number, or the codes that mark a class best.
+
+        Args:
+            text: a code number, a class ("dog") or, where several labels have such a class, "label: class".
+                The beginning of a name is enough; a whole number is always a code.
+            k: at most so many codes. They are ranked by the harmonic mean of purity and coverage (F1), as a
+                pure code may be a rare one.
+
+        Raises:
+            DiagnosticsError: no such layer, code or class.
+        """
+        check_layer(self.table, layer)
+        wanted = " ".join(text.split()).casefold()
+        if wanted.lstrip("-").isdecimal():
+            self._check_code(layer, int(wanted))
+            return (Match(int(wanted), int(self._usage[layer][int(wanted)])),)
+        names = {f"{label}: {name}": (label, name) for label, name in self.classes}
+        tests = (str.__eq__, str.startswith)
+        hits = [
+            found
+            for test in tests
+            for full, found in names.items()
+            if wanted and any(test(candidate.casefold(), wanted) for candidate in (found[1], full))
+        ]
+        if not hits:
+            known = list(dict.fromkeys(name for _, name in self.classes))
+            raise DiagnosticsError(
+                f"found no class '{text}'{suggest(text, known)}; need a code from 0 to {self.sizes[layer] - 1}"
+                + (f" or one of {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}" if known else "")
+            )
+        return self._best(layer, *hits[0], k)
+
+    def _best(self, layer: int, label: str, name: str, k: int) -> tuple[Match, ...]:
+        index = next(i for i, known in enumerate(self._labels) if known.name == label)
+        if (layer, index) not in self._met:
+            self._met[layer, index] = self._meetings(layer, index)
+        both = self._met[layer, index][:, self._labels[index].classes.index(name)]
+        total, present = self._met[layer, index][:, -1], both.sum()
+        score = 2 * both / np.maximum(total + present, 1)
+        order = np.argsort(-score, kind="stable")[: min(k, int((both > 0).sum()))]
+        if not len(order):
+            raise DiagnosticsError(f"no code of layer {layer} goes with {label}: {name}; it is in none of these clips")
+        return tuple(
+            Match(int(c), int(both[c]), label, name, float(both[c] / total[c]), float(both[c] / present)) for c in order
+        )
+
+    def _meetings(self, layer: int, index: int) -> np.ndarray:
+        """Clip-steps of every code with every class, ``[codes, classes + 1]``; the last column is with any label."""
+        from scipy import sparse
+
+        known = self._labels[index].symbols.ravel() >= 0
+        counted = sparse.hstack([self._members[index], sparse.csr_matrix(known[:, None].astype(float))], format="csr")
+        total = np.zeros((self.sizes[layer], counted.shape[1]))
+        for m in self.modalities:
+            flat = self._flat[layer, m]
+            (where,) = np.nonzero(flat >= 0)
+            gather = sparse.csr_matrix((np.ones(len(where)), (flat[where], where)), shape=(len(total), len(flat)))
+            total += (gather @ counted).toarray()
+        return total
+
+    def _check_code(self, layer: int, code: int) -> None:
+        if not 0 <= code < self.sizes[layer]:
+            raise DiagnosticsError(f"found codes 0 to {self.sizes[layer] - 1} in layer {layer}, not a code {code}")
+
+    def _symbols(self, layer: int, places: dict[str, np.ndarray]) -> tuple[int, ...]:
+        for m, where in places.items():
+            if len(where):
+                clip, step = divmod(int(where[0]), self.table.steps)
+                return tuple(int(symbol) for symbol in self.table.codes(layer, m)[self.rows[clip], step])
+        return ()
+
+    def _quartiles(self, layer: int, modality: str, places: np.ndarray) -> tuple[float, float, float]:
+        low, middle, high = np.percentile(self._distance[layer, modality][places], [25, 50, 75])
+        return float(low), float(middle), float(high)
 
     def _distances(self, layer: int, modality: str) -> np.ndarray:
         try:
@@ -177,10 +218,15 @@ class CodeIndex:
             clip, step = int(self.rows[place // steps]), int(place % steps)
             reference = "" if media is None else str(media[clip, step])
             distance = float(self._distance[layer, modality][place])
-            found.append(Exemplar(modality, clip, str(ids[clip]), step, distance, reference))
+            found.append(Exemplar(modality, clip, str(ids[clip]), step, distance, reference, self._named(place)))
         return tuple(found)
 
-    def _neighbours(self, layer: int, code: int, k: int) -> tuple[tuple[int, float, int], ...]:
+    def _named(self, place: int) -> str:
+        label = next((label for label in self._labels if label.name == "event"), next(iter(self._labels), None))
+        symbol = -1 if label is None else int(label.symbols.ravel()[place])
+        return "" if symbol < 0 else label.names[symbol]
+
+    def _neighbours(self, layer: int, code: int, k: int) -> tuple[Neighbour, ...]:
         if self._vectors[layer] is None:
             return ()
         codes, vectors = self._vectors[layer]
@@ -190,23 +236,21 @@ class CodeIndex:
         gap = np.linalg.norm(vectors - vectors[own[0]], axis=1)
         gap[own[0]] = np.inf
         nearest = np.argsort(gap, kind="stable")[: min(k, len(codes) - 1)]
-        return tuple((int(codes[i]), float(gap[i]), int(self._usage[layer][codes[i]])) for i in nearest)
+        return tuple(Neighbour(int(codes[i]), float(gap[i]), int(self._usage[layer][codes[i]])) for i in nearest)
 
-    def _distribution(
-        self, index: int, places: dict[str, np.ndarray], k: int
-    ) -> tuple[tuple[str, int, float, float], ...]:
+    def _distribution(self, index: int, places: dict[str, np.ndarray], k: int) -> tuple[ClassShare, ...]:
         label, members, prior = self._labels[index], self._members[index], self._prior[index]
         where = np.concatenate(list(places.values()))
         where = where[label.symbols.ravel()[where] >= 0]
+        if not len(where):
+            return ()
         counts = np.asarray(members[where].sum(axis=0)).ravel()
+        share = counts / len(where)
+        lift = np.divide(share, prior, out=np.zeros_like(share), where=prior > 0)
+        low, high = wilson(share, len(np.unique(where // self.table.steps)))
         order = np.argsort(-counts, kind="stable")[: min(k, int((counts > 0).sum()))]
         return tuple(
-            (
-                label.classes[i],
-                int(counts[i]),
-                float(counts[i] / len(where)),
-                float(counts[i] / len(where) / prior[i]),
-            )
+            ClassShare(label.classes[i], int(counts[i]), *(float(x[i]) for x in (share, lift, low, high)))
             for i in order
         )
 
@@ -216,19 +260,14 @@ class CodeIndex:
         times = times * (label.symbols.ravel() >= 0)
         return np.asarray(label.members().T @ times).ravel() / max(times.sum(), 1)
 
-    def _together(self, other: int, places: dict[str, np.ndarray], k: int) -> tuple[tuple[int, int, float, float], ...]:
+    def _together(self, other: int, places: dict[str, np.ndarray], k: int) -> tuple[Companion, ...]:
         met = np.concatenate([self._flat[other, m][where] for m, where in places.items()])
         met = met[met >= 0]
         counts, base = np.bincount(met, minlength=self.sizes[other]), self._usage[other]
         order = np.argsort(-counts, kind="stable")[: min(k, int((counts > 0).sum()))]
+        share = counts / max(len(met), 1)
         return tuple(
-            (
-                int(i),
-                int(counts[i]),
-                float(counts[i] / len(met)),
-                float(counts[i] / len(met) * base.sum() / base[i]),
-            )
-            for i in order
+            Companion(int(i), int(counts[i]), float(share[i]), float(share[i] * base.sum() / base[i])) for i in order
         )
 
     def _code_vectors(self, layer: int) -> tuple[np.ndarray, np.ndarray] | None:

@@ -286,12 +286,12 @@ def label_caption(store: Any) -> str:
     )
 
 
-def add_label_bars(fig: go.Figure, bars: list[Bar], rows: list[str], **where: int) -> None:
-    """Add labels as bars over time to a subplot."""
+def add_label_bars(fig: go.Figure, bars: list[Bar], rows: list[str], letters: int = 7, **where: int) -> None:
+    """Add labels as bars over time to a subplot; ``letters`` fit into a step, longer words stay in the hover text."""
     for color in dict.fromkeys(bar.color for bar in bars):
         mine = [bar for bar in bars if bar.color == color]
-        # a letter takes about 7 pixels and a step at least 50: longer words stay in the hover text
-        texts = [bar.text if len(bar.text) <= 7 * bar.length and not bar.row.endswith(bar.text) else "" for bar in mine]
+        fits = [len(bar.text) <= letters * bar.length and not bar.row.endswith(bar.text) for bar in mine]
+        texts = [bar.text if fit else "" for bar, fit in zip(mine, fits, strict=True)]
         fig.add_bar(
             y=[bar.row for bar in mine],
             x=[bar.length - 0.08 for bar in mine],

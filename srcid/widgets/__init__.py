@@ -9,6 +9,12 @@ _HOMES = {
     "common": ("Guard", "has_front_end", "redraw"),
     "training": ("LiveTraining", "duration"),
     "clips": ("ClipBrowser",),
+    "information": ("InformationBrowser",),
+    "explorer": ("CodeExplorer",),
+    "strips": ("ClipCodes",),
+    "gallery": ("RetrievalGallery", "sound_rows"),
+    "usage": ("UsageBrowser",),
+    "maps": ("LinkedMaps",),
 }
 
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import html
 from collections.abc import Callable
 from typing import Any
@@ -43,3 +44,15 @@ def redraw(view: Any, figure: Any) -> None:
         view.layout = figure.layout
         view.add_traces(figure.data)
     view._config = figure._config
+
+
+def settle() -> None:
+    """Keep Python's search for garbage away from all that is loaded by now, where somebody can click.
+
+    With plotly and its like in memory, a full search takes up to half a second, and a click now and then waits
+    for it. What is garbage by now goes at once; calling this again looks through everything again.
+    """
+    if has_front_end():
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()

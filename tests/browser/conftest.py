@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from srcid import runs
+from tests.browser.steps import NOTEBOOKS, TINY_DATA, TINY_MODEL, place
+
 TOKEN = "browser-test"
 _SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -75,6 +78,40 @@ class Lab:
     def picture(self, page: object, name: str) -> None:
         """Keep a screenshot of what is seen of a page among the artefacts."""
         page.screenshot(path=str(self.artefacts / f"{name}.png"))
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A small finished training run that the lab's kernels find, for notebooks that look into one."""
+
+    lab: Lab
+    run: runs.Run
+
+    def open(self, name: str, **values: object) -> object:
+        """Open a committed notebook in a page of its own, its parameters set to this run and ``values``."""
+        return self.lab.open(place(self.lab, name, run=self.run.name, **values))
+
+
+@pytest.fixture(scope="session")
+def inspected(lab: Lab) -> Inspected:
+    """A small finished run on synthetic data: three modalities, two layers, three classes, a finer factor."""
+    return Inspected(lab, _finished_run(lab, generator=TINY_DATA))
+
+
+@pytest.fixture(scope="session")
+def inspected_digits(lab: Lab, shared: Path) -> Inspected:
+    """The same on the digits, whose clips can be seen and heard."""
+    small = dict(train=96, val=32, test=32)
+    return Inspected(lab, _finished_run(lab, data="digits", fsdd=str(shared / "data/fsdd"), generator=small))
+
+
+def _finished_run(lab: Lab, **values: object) -> runs.Run:
+    """Train where the lab's kernels look for runs and data."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SRCID_RUNS", str(lab.folder.parent / "runs"))
+        patch.setenv("SRCID_HOME", str(lab.folder))
+        options = {**TINY_MODEL, "layers": 2, "epochs": 8, "warm_max": 0.3}
+        return runs.execute(NOTEBOOKS / "02_train.ipynb", {**values, "options": options})
 
 
 @pytest.fixture(scope="session")

@@ -65,9 +65,15 @@ def test_labels_of_a_code_with_share_and_lift(write_table):
     kind = np.array([0, 0, 0, 1, 1, 1, 1, -1])
     table = write_table({1: {"a": codes, "b": codes}}, {"kind": kind}, {"kind": ("category", "clip", ["u", "v"])})
     card = CodeIndex(table).look_up(1, 0)
-    assert card.labels["kind"] == (
-        ("u", 12, 0.75, pytest.approx(0.75 * 7 / 3)),
-        ("v", 4, 0.25, pytest.approx(0.25 * 7 / 4)),
+    first, second = card.labels["kind"]
+    assert first[:4] == ("u", 12, 0.75, pytest.approx(0.75 * 7 / 3))
+    assert second[:4] == ("v", 4, 0.25, pytest.approx(0.25 * 7 / 4))
+    assert first.usual == pytest.approx(3 / 7)
+    # Wilson's interval of 3 of 4: clips count, not their 16 steps
+    assert (first.low, first.high) == (pytest.approx(0.3006, abs=1e-4), pytest.approx(0.9544, abs=1e-4))
+    assert card.clips == 4 and card.of_clips == 8 and card.symbols == (0,)
+    assert card.telling == ("kind", first) and str(card) == (
+        "Layer 1, code 0: in 4 of 8 clips; 75% kind: u, 1.8 times its usual share"
     )
     assert card.together == {} and card.notes == ()
     assert card.exemplars["b"][0].media.startswith("word:")
@@ -117,3 +123,65 @@ def test_a_look_up_takes_milliseconds_on_the_digits_run(write_table):
         index.look_up(1 + code % 2, code)
         spent.append(time.process_time() - start)
     assert max(spent) < 0.05 and built < 2
+
+
+# -- search
+
+
+@pytest.fixture
+def searched(write_table):
+    """Code 1 marks class "dog" purely, code 2 covers it better; "dove" goes with code 0."""
+    codes = np.array([[0, 0, 1, 2, 2, 2], [0, 0, 0, 2, 2, 3]])
+    event = np.zeros((2, 6, 2), bool)
+    event[0, 2:5, 0] = event[1, 3:5, 0] = event[1, 0, 1] = True
+    kinds = {"event": ("multilabel", "step", ["dog", "dove"]), "room": ("category", "clip", ["hall", "dog"])}
+    table = write_table({1: {"a": codes, "b": codes}}, {"event": event, "room": np.array([0, -1])}, kinds)
+    return CodeIndex(table)
+
+
+def test_a_search_for_a_class_ranks_codes_by_purity_and_coverage(searched):
+    matches = searched.search(1, "Dog")
+    assert [m.code for m in matches] == [2, 1] and {(m.label, m.name) for m in matches} == {("event", "dog")}
+    best, rare = matches
+    assert (best.count, best.purity, best.coverage) == (8, pytest.approx(0.8), pytest.approx(0.8))
+    assert (rare.count, rare.purity, rare.coverage) == (2, 1.0, pytest.approx(0.2))
+    assert [m.code for m in searched.search(1, "dog", k=1)] == [2]
+
+
+def test_names_may_be_cut_short_or_carry_their_label(searched):
+    assert searched.search(1, "dov")[0].name == "dove"
+    assert searched.search(1, "  room:  HALL ")[0].label == "room"
+    assert searched.search(1, "background")[0].code == 0
+    with pytest.raises(DiagnosticsError, match="no code of layer 1 goes with room: dog"):
+        searched.search(1, "room: dog")
+
+
+def test_a_number_is_a_code(searched):
+    assert searched.search(1, " 3 ")[0][:2] == (3, 2)
+    for wrong in ("4", "-1"):
+        with pytest.raises(DiagnosticsError, match=f"codes 0 to 3 in layer 1, not a code {wrong}"):
+            searched.search(1, wrong)
+
+
+@pytest.mark.parametrize(("text", "answer"), [("dug", "did you mean 'dog'"), ("", "one of dog, dove"), ("?", "0 to 3")])
+def test_what_is_not_found_gets_a_suggestion(searched, text, answer):
+    with pytest.raises(DiagnosticsError, match=answer):
+        searched.search(1, text)
+
+
+def test_exemplars_say_what_happens_at_their_step(searched):
+    card = searched.look_up(1, 2)
+    assert {(e.clip, e.step): e.label for e in card.exemplars["a"]}.items() <= {
+        (0, 3): "dog", (0, 4): "dog", (0, 5): "background", (1, 3): "dog", (1, 4): "dog"
+    }.items()  # fmt: skip
+    assert len(card.exemplars["a"]) == 2
+    low, middle, high = card.spread["a"]
+    assert 0 <= low <= middle <= high <= 1
+
+
+def test_codes_of_several_symbols_are_spelt_out(tables):
+    index = CodeIndex(tables["rvq"])
+    code = int(tables["rvq"].code(1, "first")[2, 3])
+    card = index.look_up(1, code)
+    assert card.symbols == tuple(tables["rvq"].codes(1, "first")[2, 3])
+    assert f"code {code} = ({card.symbols[0]}, {card.symbols[1]}):" in str(card)
