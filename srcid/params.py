@@ -145,6 +145,10 @@ class QuantizerParams(Section):
         "paper",
         description="own code beta and mean of others beta/2; published: 2 beta, and beta/2 for each other",
     )
+    stage_commitment: Literal["mean", "sum"] = Field(
+        "mean",
+        description="commitment of rvq and rvq-library: mean of the stages, so that it weighs as that of vq; or sum",
+    )
 
 
 class LossParams(Section):

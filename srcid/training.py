@@ -10,6 +10,7 @@ import contextlib
 import json
 import signal
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -130,13 +131,20 @@ def load(folder: str | Path, device: str = "cpu") -> SRCID:
 
 
 def cost(network: SRCID, metrics: Iterable[Metrics]) -> dict[str, float]:
-    """Return what a model costs: its parameters, and the median time of a training step in milliseconds.
+    """Return what a model costs: its parameters, the median time of a training step in ms, and memory in MB.
 
-    The time is that of the machine as it was, with whatever else it did; compare within one sweep only.
+    The time is that of the machine as it was, with whatever else it did; compare within one sweep only. Memory is the
+    largest resident size of this process so far, libraries included; it is left out where the system does not tell.
     """
     rates = [line["clips_per_second"] for line in metrics if line.get("clips_per_second")]
     milliseconds = 1000 * network.params.batch_size / statistics.median(rates) if rates else float("nan")
-    return {"parameters": sum(p.numel() for p in network.parameters()), "ms_per_step": round(milliseconds, 2)}
+    spent = {"parameters": sum(p.numel() for p in network.parameters()), "ms_per_step": round(milliseconds, 2)}
+    with contextlib.suppress(ImportError):  # not on Windows
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+        spent["memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+    return spent
 
 
 def _number(value: Any) -> float | int:

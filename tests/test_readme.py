@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,12 @@ def test_options_and_presets_in_commands_are_real():
         assert name in {"data", "fsdd", "preset", "name"} or name in Params.model_fields, name
         if name == "preset":
             assert all(part in PRESETS for part in value.split("+")), value
-    table = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", TEXT.split("## Presets")[1], re.M)
-    presets = {name for row in table for name in re.findall(r"`(\w+)`", row)}
-    assert presets and presets <= set(PRESETS)
+    table = re.findall(r"^\| (`[^|]+) \|", TEXT.split("## Presets")[1].split("##")[0], re.M)
+    presets = {name for row in table for name in re.findall(r"`([\w-]+)`", row)}
+    assert len(presets) >= 10 and presets <= set(PRESETS)
+    table = re.findall(r"^\| (`[^|]+) \|", TEXT.split("## Quantisers")[1].split("##")[0], re.M)
+    quantizers = {name for row in table for name in re.findall(r"`([\w-]+)`", row)}
+    assert quantizers == set(typing.get_args(Params.model_fields["quantizer"].annotation))
 
 
 @pytest.mark.parametrize("word", ["TODO", "FIXME", "TBD"])

@@ -16,7 +16,7 @@ import torch
 
 from srcid import checkpoint
 from srcid.params import PRESETS
-from srcid.training import Trainer, TrainingError, load, pick_device, train
+from srcid.training import Trainer, TrainingError, cost, load, pick_device, train
 from srcid.warmstart import WarmStart
 from tests.helpers import tiny_params, tiny_store
 
@@ -60,6 +60,14 @@ def test_losses_fall(store, tmp_path):
     train(store, tiny_params(epochs=30), tmp_path)
     recon = [line["recon/1/first"] for line in lines(tmp_path) if "recon/1/first" in line]
     assert np.mean(recon[-3:]) < 0.8 * np.mean(recon[:3])
+
+
+def test_cost_counts_parameters_and_takes_the_median_step(undisturbed):
+    network = load(undisturbed)
+    found = cost(network, [{"clips_per_second": rate} for rate in (10.0, 40.0, 1000.0)] + [{"val/recon/1/x": 1.0}])
+    assert found["parameters"] == sum(p.numel() for p in network.parameters()) > 0
+    assert found["ms_per_step"] == pytest.approx(1000 * network.params.batch_size / 40)
+    assert 50 < found["memory_mb"] < 1e5
 
 
 def test_same_seed_same_run(store, undisturbed, tmp_path):

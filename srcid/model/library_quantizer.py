@@ -32,8 +32,8 @@ class LibraryQuantizer(Quantizer):
     it. Its loss, a mean over those steps, is reported as every modality's commitment.
 
     Args:
-        params: ``codebook_size``, ``stages``, ``decay``, ``ema_epsilon``, ``beta``, ``codebook_init``,
-            ``revival`` and ``revival_after`` are read, where the module has something of the kind.
+        params: ``codebook_size``, ``stages``, ``stage_commitment``, ``decay``, ``ema_epsilon``, ``beta``,
+            ``codebook_init``, ``revival`` and ``revival_after`` are read, where the module has something of the kind.
         dim: width D.
     """
 
@@ -153,6 +153,10 @@ class LibraryResidualVQ(LibraryQuantizer):
     @property
     def codebooks(self) -> Tensor:
         return self.library.codebooks
+
+    def _codes(self, found: Any) -> tuple[Tensor, Tensor, Tensor]:
+        values, codes, loss = found
+        return values, codes, loss.mean() if self.params.stage_commitment == "mean" else loss.sum()
 
     def _start(self, rows: Tensor) -> None:
         for stage in self.library.layers:

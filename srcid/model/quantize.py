@@ -54,7 +54,9 @@ def make_quantizer(params: QuantizerParams, dim: int) -> Quantizer:
         commitment=params.commitment,
     )
     if params.quantizer == "rvq":
-        return ResidualQuantizer(params.stages, params.codebook_size, dim, **options)
+        return ResidualQuantizer(
+            params.stages, params.codebook_size, dim, stage_commitment=params.stage_commitment, **options
+        )
     return VectorQuantizer(params.codebook_size, dim, **options)
 
 

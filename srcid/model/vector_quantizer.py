@@ -248,10 +248,13 @@ class ResidualQuantizer(Quantizer):
     Args:
         stages: number of stages S.
         size, dim, options: as in :class:`VectorQuantizer`.
+        stage_commitment: ``mean`` over the stages, or their ``sum``, which commits S times as strongly as one
+            stage does and may hold the encoders where they began.
     """
 
-    def __init__(self, stages: int, size: int, dim: int, **options) -> None:
+    def __init__(self, stages: int, size: int, dim: int, *, stage_commitment: str = "mean", **options) -> None:
         super().__init__(dim)
+        self.stage_weight = 1 / stages if stage_commitment == "mean" else 1.0
         self.stages = nn.ModuleList(VectorQuantizer(size, dim, **options) for _ in range(stages))
 
     @property
@@ -283,7 +286,7 @@ class ResidualQuantizer(Quantizer):
             values, code, loss, scores = stage._quantize(residual, valid, with_logits and s == 0)
             logits = scores if s == 0 else logits
             codes.append(code)
-            commitment = commitment + loss
+            commitment = commitment + self.stage_weight * loss
             total = total + values.detach()
             residual = residual - values.detach()
         return total + (z - z.detach()), torch.cat(codes, -1), commitment, logits

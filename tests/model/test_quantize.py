@@ -504,8 +504,9 @@ def test_residual_stages_quantise_what_is_left():
     assert quantizer.codebooks.shape == (3, L, D)
 
 
-def test_commitment_of_every_residual_stage_reaches_the_features():
-    quantizer = ResidualQuantizer(2, L, D).double()
+@pytest.mark.parametrize(("how", "weight"), [("sum", 1.0), ("mean", 0.5)])
+def test_commitment_of_every_residual_stage_reaches_the_features(how, weight):
+    quantizer = ResidualQuantizer(2, L, D, stage_commitment=how).double()
     quantizer(batch())
     quantizer.eval()
     z = torch.randn(B, T, D, dtype=torch.float64, requires_grad=True)
@@ -514,7 +515,7 @@ def test_commitment_of_every_residual_stage_reaches_the_features():
     codes = result.codes["only"]
     first = quantizer.stages[0].decode(codes[..., :1])
     both = first + quantizer.stages[1].decode(codes[..., 1:])
-    expected = 2 * 0.25 * ((z - first) + (z - both)) / z.numel()
+    expected = weight * 2 * 0.25 * ((z - first) + (z - both)) / z.numel()
     torch.testing.assert_close(grad, expected.detach())
     (through,) = torch.autograd.grad(result.quantized["only"].sum(), z)
     assert torch.equal(through, torch.ones_like(z))
@@ -595,9 +596,9 @@ def test_identity_passes_features_through():
 CHANGES = dict(
     quantizer="identity", codebook_size=7, stages=3, fsq_levels=(3, 3), fsq_projection=False, decay=0.5,
     ema_epsilon=0.1, ema_order="sequential", ema_partner="attention", codebook_init="kmeans", revival="off",
-    revival_after=2, beta=1.0, commitment="published",
+    revival_after=2, beta=1.0, commitment="published", stage_commitment="sum",
 )  # fmt: skip
-KIND_OF = dict(stages="rvq", fsq_levels="fsq", fsq_projection="fsq")
+KIND_OF = dict(stages="rvq", stage_commitment="rvq", fsq_levels="fsq", fsq_projection="fsq")
 
 
 def trained(params):
