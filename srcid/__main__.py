@@ -17,7 +17,7 @@ MAIN_JOB = ("01_data", "02_train")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status: 0 done, 1 it failed, 2 a mistake in the request."""
-    options = _parser().parse_args(arguments)
+    options = _read(arguments)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # may save first
     try:
         return options.command(options)
@@ -32,6 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; ``name=value`` may also stand behind an option, which argparse by itself refuses."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(options, "values") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.values = [*options.values, *rest]
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -317,3 +317,14 @@ def test_a_kept_figure_is_drawn(project, capsys):
     assert main(["figure", "a-run", "curve", "curve.doc"]) == 2
     assert "need one ending in .png" in capsys.readouterr().err
     assert main(["figure", "a-run", "other", "curve.html"]) == 2
+
+
+def test_values_may_stand_behind_options_and_misspelt_options_are_refused(project, capsys):
+    make_notebook(project / "notebooks" / "small.ipynb", "print(number)", parameters='number: int = 1\nrun: str = ""')
+    assert main(["run", "small", "--name", "one", "number=3"]) == 0
+    assert runs.Run.open("one").status["values"]["number"] == 3
+    with pytest.raises(SystemExit):
+        main(["run", "small", "--nmae", "two", "number=3"])
+    assert "unrecognized arguments: --nmae" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["figure", "one", "scores", "file.png", "number=3"])

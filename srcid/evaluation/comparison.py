@@ -252,9 +252,9 @@ def quality(matrix: pd.DataFrame, costs: pd.DataFrame, level: float = 0.95) -> p
     Quantities: ``across`` and ``within`` (average scores, percent), ``reconstruction`` (validation, mean squared error
     of layer 1's input, mean over modalities; features are on their own scale, so it compares runs of one data set),
     ``ms_per_step`` (median, smallest and largest of the runs: what else the machine did is no chance of the seed),
-    ``parameters`` (millions) and ``bits`` (a step's, in use: entropy of the codes over all
-    modalities, stages joined, summed over layers, which bounds their joint entropy from above). What was not measured
-    or is not defined, such as the bits of the identity, is NaN.
+    ``parameters`` (millions), ``memory`` (GB, largest resident size of the process) and ``bits`` (a step's, in use:
+    entropy of the codes over all modalities, stages joined, summed over layers, which bounds their joint entropy from
+    above). What was not measured or is not defined, such as the bits of the identity, is NaN.
 
     Args:
         matrix: of :func:`score_matrix`, for one representation.
@@ -275,6 +275,7 @@ def quality(matrix: pd.DataFrame, costs: pd.DataFrame, level: float = 0.95) -> p
     found["reconstruction"] = costs[rebuilt].mean(axis=1).to_numpy(float) if rebuilt else np.nan
     found["ms_per_step"] = column("ms_per_step")
     found["parameters"] = column("parameters") / 1e6
+    found["memory"] = column("memory_mb") / 1024
     found["bits"] = costs[used].sum(axis=1, min_count=1).to_numpy(float) if used else np.nan
     rows = {}
     for method in methods_of(matrix):
