@@ -1,16 +1,17 @@
 """What inspection costs: usage and agreement of a large CodeTable, and maps in fresh processes.
 
-    python benchmarks/inspection.py [--clips 40000] [--points 20000] [--width 256] [--only usage,umap,tsne]
+    python benchmarks/inspection.py [--clips 40000] [--points 20000] [--width 256] [--only usage,umap,tsne,both,open]
 
 Usage and agreement are timed after import, on one process. Every map is made in a process of its own, timed
 from its start to its end with imports, neighbour search and just-in-time compilation inside, and judged
 here by the same measures for all:
 
-    ours         srcid.diagnostics.project: exact neighbours found once, umap-learn and openTSNE fed with
-    them plain        umap.UMAP as it comes, with a seed; sklearn.manifold.TSNE as it comes
-    ours, both   t-SNE and UMAP in one process, which share the neighbours
+    ours     srcid.diagnostics.project: exact neighbours found once, umap-learn and openTSNE fed with them
+    plain    umap.UMAP as it comes, with a seed; sklearn.manifold.TSNE as it comes
+    both     ours, t-SNE and UMAP in one process, which share the neighbours
 
-Ratios compare within this run; the machine's load is printed beside them.
+Ratios compare within this run; the machine's load is printed beside them. "open" runs the notebook 05_projection
+twice on the newest finished training run and tells how long its cells take until the first figure is there.
 """
 
 import argparse
@@ -108,12 +109,32 @@ def time_map(how, folder):
     return wall, spent, dict(np.load(Path(folder) / f"{how}.npz"))
 
 
+def time_opening():
+    """Seconds that the cells of 05_projection take until the first figure: (found anew, from the cache)."""
+    import io
+
+    import nbformat
+
+    from srcid import runs
+
+    found = []
+    for _ in range(2):
+        run = runs.execute("05_projection", stream=io.StringIO())
+        seconds = 0.0
+        for cell in nbformat.read(run.notebook, as_version=4).cells:
+            seconds += cell.metadata.papermill.get("duration") or 0.0 if cell.cell_type == "code" else 0.0
+            if any("application/vnd.plotly.v1+json" in o.get("data", {}) for o in cell.get("outputs", [])):
+                break
+        found.append(seconds)
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=40_000, help="clips of the CodeTable")
     parser.add_argument("--points", type=int, default=20_000, help="points of the maps")
     parser.add_argument("--width", type=int, default=256, help="width of the features")
-    parser.add_argument("--only", default="usage,umap,tsne", help="comma-separated: usage, umap, tsne, both")
+    parser.add_argument("--only", default="usage,umap,tsne", help="comma-separated: usage, umap, tsne, both, open")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -126,6 +147,10 @@ def main():
         wall, processor = time_usage(args.clips)
         print(f"usage and agreement, {args.clips:,} clips x 3 modalities x 2 layers x 10 steps: "
               f"{wall:.2f} s ({processor:.2f} s of processor time; aim: under 2 s)", flush=True)  # fmt: skip
+    if "open" in wanted:
+        anew, cached = time_opening()
+        print(f"05_projection, first cell to first figure: {cached:.1f} s from the cache (aim: under 3 s), "
+              f"{anew:.1f} s anew", flush=True)  # fmt: skip
     runs = {m: (f"plain {m}", f"ours {m}") for m in ("umap", "tsne") if m in wanted}
     if "both" in wanted:
         runs["both"] = ("ours both",)

@@ -5,9 +5,11 @@ A folder of plain NumPy arrays and a manifest; opening it maps them into memory 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +108,11 @@ class CodeTable:
     def checksum(self) -> str:
         """Checksum of that store."""
         return self.manifest["store"]["checksum"]
+
+    @property
+    def model(self) -> str:
+        """SHA-256 of the weights that made the codes; empty in tables of earlier versions."""
+        return self.manifest.get("model", "")
 
     @cached_property
     def ids(self) -> np.ndarray:
@@ -241,10 +248,11 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
     Args:
         network: trained; its parameters say in which mode codes are read out and how many clips keep their
             continuous features (a seeded sample when the store has more).
-        store: may lack modalities that the network knows (evaluation-only stores).
+        store: may lack modalities that the network knows (evaluation-only stores); the others are encoded as they
+            would be beside them.
 
     Raises:
-        CodeTableError: the store's modalities or widths are not the network's.
+        CodeTableError: the store's modalities or widths are not the network's; nothing has been written then.
     """
     import torch
 
@@ -298,6 +306,35 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
     return CodeTable.open(path)
 
 
+def weights_checksum(network: SRCID) -> str:
+    """SHA-256 in hex over names and values of all weights and codebooks: equal if and only if the models are."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def encode_once(
+    load: Callable[[], SRCID], store: FeatureStore, path: str | Path, batch_size: int = 200, weights: str = ""
+) -> CodeTable:
+    """Return the table of ``store`` in ``path``, encoding it first unless it is there.
+
+    Args:
+        load: gives the network; not called where the table is there.
+        weights: :attr:`CodeTable.model` of the network, where known: a table of other weights is made anew.
+
+    Raises:
+        CodeTableError: as :func:`encode`.
+    """
+    try:
+        table = CodeTable.open(path)
+        if table.checksum == store.checksum and weights in ("", table.model):
+            return table
+    except CodeTableError:
+        pass
+    return encode(load(), store, path, batch_size)
+
+
 def _check_store(network: SRCID, store: FeatureStore) -> None:
     problems = []
     for m, shape in store.shapes.items():
@@ -305,7 +342,8 @@ def _check_store(network: SRCID, store: FeatureStore) -> None:
             problems.append(f"modality '{m}' is unknown to the model, which knows {', '.join(network.shapes)}")
         elif tuple(shape) != tuple(network.shapes[m]):
             problems.append(
-                f"modality '{m}' has shape {tuple(shape)} a step, the model was trained on {network.shapes[m]}"
+                f"features of another width than the model's: modality '{m}' has shape {tuple(shape)} a step, the "
+                f"model was trained on {tuple(network.shapes[m])}"
             )
     if problems:
         raise CodeTableError("this store cannot be encoded:\n" + "\n".join(f"  - {line}" for line in problems))
@@ -354,6 +392,7 @@ class _Writer:
             "labels": {name: vars(info) for name, info in store.label_info.items()},
             "media": list(store.media),
             "params": network.params.model_dump(mode="json"),
+            "model": weights_checksum(network),
             "store": {"path": os.fspath(store.path.resolve()), "checksum": store.checksum},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))

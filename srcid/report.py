@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import json
 import logging
 import re
@@ -269,11 +270,63 @@ def draw(figure: Any, path: str | Path) -> Path:
     return path
 
 
+def markdown_page(path: str | Path, parts: Sequence[Any], notes: str = "") -> list[Path]:
+    """Write text, tables and figures, one below the other, as a markdown page with its pictures beside it.
+
+    Args:
+        path: the file to write, ``docs/results/quantizers.md``; pictures are called ``quantizers-<name>.png``.
+        parts: strings (markdown), DataFrames (their index is the first column), and (name, figure) pairs, in which the
+            figure's title becomes the description of the picture.
+        notes: a last paragraph.
+
+    Returns:
+        All files written, the page first.
+
+    Raises:
+        ReportError: a part that is none of these, or no picture could be made.
+    """
+    path = Path(path)
+    blocks, pictures = [], []
+    for part in [*parts, notes] if notes else parts:
+        if isinstance(part, str):
+            blocks.append(part.strip())
+        elif hasattr(part, "columns"):
+            blocks.append(_markdown_table(part))
+        elif isinstance(part, tuple) and len(part) == 2 and hasattr(part[1], "to_image"):
+            pictures.append(draw(part[1], path.with_name(f"{path.stem}-{part[0]}.png")))
+            words = re.sub(r"<[^>]+>", " ", part[1].layout.title.text or part[0])
+            blocks.append(f"![{words}]({pictures[-1].name})")
+        else:
+            raise ReportError(f"found a {type(part).__name__} on {path.name}; need text, a table or (name, figure)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+    return [path, *pictures]
+
+
+def _markdown_table(frame: Any) -> str:
+    def word(cell: Any) -> str:
+        return (" ".join(filter(None, map(str, cell))) if isinstance(cell, tuple) else str(cell)).replace("|", "/")
+
+    def row(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(map(word, cells)) + " |"
+
+    lines = [row([frame.index.name or "", *frame.columns]), "|---" * (len(frame.columns) + 1) + "|"]
+    body = frame.astype(object).where(frame.notna(), "")
+    return "\n".join([*lines, *(row([index, *cells]) for index, *cells in body.itertuples(name=None))])
+
+
 def _png(figure: dict[str, Any]) -> bytes:
+    """A PNG with a palette of 256 colours, a quarter of the size: a notebook has room for more figures."""
     import plotly.graph_objects as go
+    from PIL import Image
 
     drawing = go.Figure(data=figure["data"], layout=figure.get("layout", {}), skip_invalid=True)
-    return _image(drawing, "png", FreezeError)
+    small = io.BytesIO()
+    picture = Image.open(io.BytesIO(_image(drawing, "png", FreezeError)))
+    # this method keeps transparency; dithering would put a grain on even areas
+    picture = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    picture.save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def _image(figure: Any, kind: str, failure: type[ValueError], scale: float = 1) -> bytes:

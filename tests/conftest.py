@@ -20,6 +20,17 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def code_tables(tmp_path_factory) -> dict:
+    """What a network with each quantiser says of one small store: two layers, two stages where there are stages."""
+    from tests.helpers import tiny_store, tiny_table
+
+    folder = tmp_path_factory.mktemp("tables")
+    store = tiny_store(folder / "store", grid=False)
+    kinds = ("vq", "rvq", "fsq", "identity")
+    return {kind: tiny_table(store, folder / kind, quantizer=kind, layers=2, stages=2) for kind in kinds}
+
+
+@pytest.fixture(scope="session")
 def browser():
     """Debian's chromium, headless, driven by Playwright: one for all tests, as a process bears no second."""
     chromium = shutil.which("chromium")

@@ -7,7 +7,8 @@ a model. The names below are loaded on first use, so that importing this package
 from srcid.lazy import attach
 
 _HOMES = {
-    "reading": ("DiagnosticsError", "StepLabel", "Symbols", "label_names", "label_of", "symbols_of"),
+    "reading": ("DiagnosticsError", "Several", "StepLabel", "Symbols", "for_each", "label_names", "label_of", "places",
+                "symbols_of"),
     "usage": ("Usage", "Sharing", "Growth", "code_usage", "sharing", "growth"),
     "agreement": ("Pair", "Agreement", "Confusion", "code_agreement", "confusion"),
     "meaning": ("Association", "association"),
@@ -15,11 +16,18 @@ _HOMES = {
     "points": ("Points", "feature_points", "codebook_points", "stratified"),
     "graph": ("Graph", "Quality", "neighbour_graph", "mixing", "quality_of"),
     "projection": ("Projection", "project"),
-    "exemplars": ("CodeIndex", "CodeCard", "Exemplar"),
+    "atlas": ("Atlas", "Missing", "quality_table"),
+    "linking": ("Links", "Choice"),
+    "cards": ("CodeCard", "Exemplar", "Neighbour", "ClassShare", "Companion", "Match"),
+    "exemplars": ("CodeIndex",),
     "information": ("Bracket", "Estimate", "InformationError", "Settings",
                     "bracket", "club", "infonce", "ksg", "plugin"),
-    "calibration": ("Calibration", "calibrate"),
+    "calibration": ("Calibration", "calibrate", "calibrate_factors", "likeness"),
     "leakage": ("Leakage",),
+    "disentanglement": ("Comparison", "Leak", "Measurements", "Variable", "measure"),
+    "keep": ("Keep",),
+    "ranks": ("RankRelation", "rank_relation"),
+    "ablation": ("ablation_records",),
 }  # fmt: skip
 
 __getattr__, __dir__, __all__ = attach(__name__, _HOMES)

@@ -1,22 +1,22 @@
 """Whether modalities agree: the codes they give to the same clip and step, and which of them meet.
 
-Intervals come from resampling clips, never steps, because the steps of a clip resemble each other.
+Intervals come from resampling clips (for shares of steps) or from leaving groups of clips out (for what is
+computed of whole histograms, which resampling would bias), never from steps: those of a clip resemble each other.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from srcid.diagnostics.contingency import contingency, mutual_information
+from srcid.diagnostics.contingency import contingency, entropy, mutual_information
 from srcid.diagnostics.reading import DiagnosticsError, Symbols, foreground_of, several, symbols_of
 from srcid.diagnostics.usage import clip_weights
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+_GROUPS = 20  # of clips, left out one at a time
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Pair:
         nmi, nmi_chance: mutual information over the mean entropy, and its expectation under random pairing.
         ami: mutual information adjusted for that expectation; 0 is chance, 1 identity up to renaming.
         distance: Jensen-Shannon distance of the two usages (base 2): 0 equal, 1 disjoint.
+        nmi_low to distance_high: 95 % intervals by a jackknife over groups of clips, the chance level held
+            fixed; NaN, like ``low`` and ``high``, below 2 clips or where none was asked for.
     """
 
     layer: int
@@ -46,6 +48,12 @@ class Pair:
     nmi_chance: float
     ami: float
     distance: float
+    nmi_low: float
+    nmi_high: float
+    ami_low: float
+    ami_high: float
+    distance_low: float
+    distance_high: float
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,8 @@ class Confusion:
     """Which code of one modality meets which of the other.
 
     ``counts[i, j]`` clip-steps where ``first`` has code ``codes[i]`` and ``second`` has ``codes[j]``; the
-    codes used by either, the ones used most by both together first.
+    codes used by either, the ones used most by both together first. ``steps`` and ``match`` (share of equal codes)
+    are of all codes, also where the table was cut to the most used ones.
     """
 
     layer: int
@@ -82,6 +91,8 @@ class Confusion:
     second: str
     codes: np.ndarray
     counts: np.ndarray
+    steps: int
+    match: float
     params: dict[str, Any]
 
     def top(self, k: int = 10, equal: bool = False) -> list[dict[str, Any]]:
@@ -118,13 +129,12 @@ def code_agreement(source: Any, layer: int = 1, stage: int | None = None, clips:
         foreground = foreground_of(source, clips)
     if foreground is None:
         notes.append("there is no label 'event', so event and background steps cannot be told apart")
-    weights = clip_weights(codes.clips, bootstrap, seed) if bootstrap and codes.clips > 1 else None
+    sure = bootstrap > 0 and codes.clips > 1
+    weights = clip_weights(codes.clips, bootstrap, seed) if sure else None
+    groups = np.random.default_rng(seed).permutation(codes.clips) % min(_GROUPS, codes.clips) if sure else None
     pairs = []
     for first, second in itertools.combinations(codes.modalities, 2):
-        meetings = {"all": _Meetings.of(codes, first, second)}
-        if foreground is not None:
-            meetings["event"] = _Meetings.of(codes, first, second, foreground)
-            meetings["background"] = meetings["all"] - meetings["event"]
+        meetings = _meetings(codes, first, second, foreground, groups)
         for where, met in meetings.items():
             if met.present.any():
                 pairs.append(_pair(layer, first, second, where, met, weights))
@@ -148,40 +158,101 @@ def confusion(source: Any, first: str, second: str, layer: int = 1, stage: int |
     used = int((total > 0).sum())
     order = np.argsort(-total, kind="stable")[: min(used, most)]
     counts = table[order][:, order].toarray()
-    return Confusion(layer, first, second, order, counts, dict(stage=stage, clips=codes.clips, used=used, most=most))
+    steps = int(table.sum())
+    match = float(table.diagonal().sum() / steps) if steps else float("nan")
+    params = dict(stage=stage, clips=codes.clips, used=used, most=most)
+    return Confusion(layer, first, second, order, counts, steps, match, params)
 
 
 @dataclass(frozen=True)
 class _Meetings:
-    """Codes of two modalities at the same steps: contingency table, and steps compared and equal per clip."""
+    """Pairs of codes that two modalities have at the same steps.
 
-    table: csr_array
+    ``counts[g, i]`` clip-steps in the g-th group of clips at which ``first[i]`` meets ``second[i]``; ``present``
+    and ``equal`` are the steps compared and equal in each clip.
+    """
+
+    size: int
+    first: np.ndarray
+    second: np.ndarray
+    counts: np.ndarray
     present: np.ndarray
     equal: np.ndarray
 
-    @classmethod
-    def of(cls, codes: Symbols, first: str, second: str, chosen: np.ndarray | None = None) -> _Meetings:
-        a, b = codes.values[first], codes.values[second]
-        if chosen is not None:
-            a = np.where(chosen, a, -1)
-        valid = (a >= 0) & (b >= 0)
-        return cls(contingency(a, b, codes.size), valid.sum(axis=1), ((a == b) & valid).sum(axis=1))
+    def sums(self, side: np.ndarray) -> np.ndarray:
+        """Histogram of one side in every group, ``[groups, size]``."""
+        from scipy import sparse
+
+        cells = np.arange(len(side))
+        return self.counts @ sparse.csr_array((np.ones(len(side), np.int64), (cells, side)), (len(side), self.size))
 
     def __sub__(self, other: _Meetings) -> _Meetings:
-        return _Meetings(self.table - other.table, self.present - other.present, self.equal - other.equal)
+        return _Meetings(
+            self.size, self.first, self.second, self.counts - other.counts,
+            self.present - other.present, self.equal - other.equal,
+        )  # fmt: skip
+
+
+def _meetings(codes: Symbols, first: str, second: str, foreground: np.ndarray | None,
+              groups: np.ndarray | None) -> dict[str, _Meetings]:  # fmt: skip
+    """The meetings of two modalities at all steps, and at those with and without an event."""
+    a, b = codes.values[first], codes.values[second]
+    valid = (a >= 0) & (b >= 0)
+    pairs, cell = np.unique(a[valid] * np.int64(codes.size) + b[valid], return_inverse=True)
+    group = np.zeros(codes.clips, np.int64) if groups is None else groups
+    count = int(group.max(initial=0)) + 1
+    place = np.repeat(group * len(pairs), codes.steps)[valid.ravel()] + cell
+
+    def of(chosen: np.ndarray) -> _Meetings:
+        counts = np.bincount(place[chosen[valid]], minlength=len(pairs) * count).reshape(count, -1)
+        here = valid & chosen
+        return _Meetings(codes.size, pairs // codes.size, pairs % codes.size, counts,
+                         here.sum(axis=1), ((a == b) & here).sum(axis=1))  # fmt: skip
+
+    found = {"all": of(valid)}
+    if foreground is not None:
+        found["event"] = of(foreground)
+        found["background"] = found["all"] - found["event"]
+    return found
 
 
 def _pair(layer: int, first: str, second: str, where: str, met: _Meetings, weights: np.ndarray | None) -> Pair:
+    from scipy import sparse
     from scipy.spatial.distance import jensenshannon
 
-    total, by_first, by_second = int(met.table.sum()), met.table.sum(axis=1), met.table.sum(axis=0)
+    cells, left, right = met.counts.sum(axis=0), met.sums(met.first), met.sums(met.second)
+    by_first, by_second, total = left.sum(axis=0), right.sum(axis=0), int(cells.sum())
+    found = mutual_information(sparse.csr_array((cells, (met.first, met.second)), (met.size, met.size)))
+    found["distance"] = float(jensenshannon(by_first, by_second, base=2))
     low = high = float("nan")
+    errors = np.full(3, np.nan)
     if weights is not None:
         drawn = weights @ np.stack([met.equal, met.present], axis=1).astype(np.float32)
         low, high = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), [0.025, 0.975]).tolist()
-    found = mutual_information(met.table)
+        errors = 1.96 * _jackknife(met.counts, left, right, found["expected"])
+    ends = [
+        np.clip([found[name] - error, found[name] + error], floor, 1.0).tolist()  # NaN stays
+        for name, floor, error in zip(("nmi", "ami", "distance"), (0.0, -1.0, 0.0), errors.tolist(), strict=True)
+    ]
     return Pair(
-        layer, first, second, where, total, float(met.table.diagonal().sum()) / total, low, high,
-        float(by_first @ by_second) / total**2, found["nmi"], found["nmi_chance"], found["ami"],
-        float(jensenshannon(by_first, by_second, base=2)),
+        layer, first, second, where, total, float(met.equal.sum()) / total, low, high,
+        float(by_first @ by_second) / total**2, found["nmi"], found["nmi_chance"], found["ami"], found["distance"],
+        *(end for interval in ends for end in interval),
     )  # fmt: skip
+
+
+def _jackknife(cells: np.ndarray, left: np.ndarray, right: np.ndarray, expected: float) -> np.ndarray:
+    """Standard errors of NMI, AMI and Jensen-Shannon distance from leaving out one group (row) at a time."""
+    from scipy.spatial.distance import jensenshannon
+
+    cells, left, right = (side.sum(axis=0) - side for side in (cells, left, right))
+    some = cells.any(axis=1)  # all steps may lie in one group
+    cells, left, right = cells[some], left[some], right[some]
+    mean = (entropy(left) + entropy(right)) / 2
+    mi = 2 * mean - entropy(cells)
+    # one code on both sides agrees with itself, as in mutual_information
+    nmi = np.divide(mi, mean, out=np.ones_like(mi), where=mean > 0)
+    room = mean - expected
+    ami = np.divide(mi - expected, room, out=np.ones_like(mi), where=room > 1e-12)
+    distance = jensenshannon(left, right, base=2, axis=1)
+    return np.sqrt((len(cells) - 1) * np.array([np.var(values) for values in (nmi, ami, distance)]))

@@ -179,15 +179,15 @@ def _upper(fitted: FittedClub, mu, logvar, y, mask, estimator: str) -> dict[str,
         generator = torch.Generator().manual_seed(seed * 100_003 + draw)
         return float(read.estimate(known[rows], y[rows], mask[rows], estimator=estimator, generator=generator))
 
-    with torch.no_grad():
+    def replicates():
         counts = resample(len(y), settings, seed).astype(int)
-        clips = torch.arange(len(y))
-        return {
-            "value": value(clips, 0),
-            "replicates": np.array(
-                [value(clips.repeat_interleave(torch.from_numpy(c)), i + 1) for i, c in enumerate(counts)]
-            ),
-        }
+        drawn = (clips.repeat_interleave(torch.from_numpy(c)) for c in counts)
+        with torch.no_grad():
+            return np.array([value(rows, i) for i, rows in enumerate(drawn, start=1)])
+
+    clips = torch.arange(len(y))
+    with torch.no_grad():
+        return {"value": value(clips, 0), "replicates": replicates}
 
 
 def contrast(mu, logvar, y, mask, chunk: int, own: bool) -> torch.Tensor:
@@ -264,7 +264,7 @@ def ascend(module: nn.Module, gain: Callable, data: dict, settings: Settings, se
     clips.
     """
     rng = np.random.default_rng([seed, 7])
-    optimiser = torch.optim.Adam(module.parameters(), lr=settings.lr)
+    optimiser = torch.optim.Adam(module.parameters(), lr=settings.lr, fused=True)  # small networks: overhead counts
     n = len(data["fit"][0])
     size = min(settings.batch, n)
     best, most, waited, curve, recent = copy.deepcopy(module.state_dict()), -math.inf, 0, [], []

@@ -13,10 +13,14 @@ if TYPE_CHECKING:
 
 def entropy(counts: np.ndarray) -> np.ndarray:
     """Plug-in entropy in nats of histograms along the last axis; an empty histogram has 0."""
-    counts = np.asarray(counts, dtype=np.float64)
-    total = np.maximum(counts.sum(axis=-1), 1)
-    logs = np.log(counts, out=np.zeros_like(counts), where=counts > 0)
-    return np.maximum(np.log(total) - (counts * logs).sum(axis=-1) / total, 0.0)
+    counts = np.asarray(counts)
+    total = np.maximum(counts.sum(axis=-1, dtype=np.float64), 1)
+    if counts.size and counts.dtype.kind == "i" and (most := int(counts.max())) < 4 * counts.size:
+        terms = _x_log_x(most)[counts]  # of many small integers: looking up is faster than logarithms
+    else:
+        counts = counts.astype(np.float64, copy=False)
+        terms = counts * np.log(counts, out=np.zeros_like(counts), where=counts > 0)
+    return np.maximum(np.log(total) - terms.sum(axis=-1) / total, 0.0)
 
 
 def expected_information(rows: np.ndarray, columns: np.ndarray) -> float:

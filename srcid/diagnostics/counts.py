@@ -139,6 +139,7 @@ def classify(values, labels, mask, parts, width: int, settings: Settings) -> tup
     Returns log-probabilities and predicted labels of the scored clips, [clips, T, width] and [clips, T].
     Classes absent from the fitting clips get the probability of one unseen observation.
     """
+    import copy
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -158,8 +159,9 @@ def classify(values, labels, mask, parts, width: int, settings: Settings) -> tup
         return np.log(full / full.sum(axis=1, keepdims=True))
 
     best, most = None, -np.inf
+    model = LogisticRegression(max_iter=200, warm_start=True)  # from one strength to the next is a short way
     for strength in (1e-4, 1e-3, 1e-2, 1e-1, 1.0):
-        model = LogisticRegression(C=strength, max_iter=200)
+        model.set_params(C=strength)
         with warnings.catch_warnings():
             # a fit cut short is one more candidate for the stopping clips to judge
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -167,7 +169,7 @@ def classify(values, labels, mask, parts, width: int, settings: Settings) -> tup
         x, y = rows["stop"]
         found = log_probability(model, x)[np.arange(len(y)), y].mean()
         if found > most:
-            best, most = model, found
+            best, most = copy.deepcopy(model), found
     features = scaler.apply(values[parts["score"]])
     log_q = log_probability(best, features.reshape(-1, features.shape[-1])).reshape(*features.shape[:2], width)
     return log_q, log_q.argmax(axis=-1)

@@ -140,6 +140,11 @@ class Estimate:
         """Whether the whole interval lies above every permuted-clip value; None without null."""
         return bool(self.interval[0] > self.null.max()) if len(self.null) else None
 
+    @property
+    def outside_range(self) -> bool:
+        """Whether a calibration has marked it as lying outside the range where its estimator was tested."""
+        return any("tested range" in flag or "not calibrated" in flag for flag in self.flags)
+
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.name}: {self.value:.3f} nats [{low:.3f}, {high:.3f}] ({self.kind})"

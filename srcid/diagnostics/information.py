@@ -76,6 +76,16 @@ class Bracket:
         """Everything that weakens one of the three numbers, with its estimator's name."""
         return tuple(f"{e.name}: {flag}" for e in (self.lower, self.independent, self.upper) for flag in e.flags)
 
+    def marked(self, calibration: Calibration) -> Bracket:
+        """The same with estimates flagged that lie outside the range where the calibration tested them; the
+        verdict then says so too.
+        """
+        found = {name: calibration.mark(e) for name, e in self.estimates.items()}
+        three = {place: found[getattr(self, place).name] for place in ("lower", "independent", "upper")}
+        outside = [e.name for e in three.values() if e.flags != self.estimates[e.name].flags]
+        verdict = f"{self.verdict}; outside the calibrated range: {', '.join(outside)}" if outside else self.verdict
+        return replace(self, **three, estimates=found, verdict=verdict)
+
     def __str__(self) -> str:
         return (
             f"I({self.x_name}; {self.y_name}) between {self.lower.value:.2f} and {self.upper.value:.2f} nats "
@@ -89,6 +99,7 @@ def bracket(
     mask=None,
     settings: Settings | None = None,
     *,
+    codes=None,
     upper: str = "exact",
     names: tuple[str, str] = ("x", "y"),
     calibration: Calibration | None = None,
@@ -100,6 +111,8 @@ def bracket(
             missing), or multi-label [n,T,C] or [n,C] (boolean: each combination is a category).
         mask: bool [n,T] of valid steps.
         settings: see :class:`Settings`.
+        codes: int [n,T], where x takes few values only (quantised features): which of them. The independent
+            estimate then counts neighbours by value (Ross), as KSG cannot with equal vectors.
         upper: which of "exact", "sampled", "published" (CLUB) or "leave-one-out" closes the bracket from
             above, where both sides are features; all four are in ``estimates``.
         names: what the sides are called in sentences.
@@ -109,6 +122,7 @@ def bracket(
         InformationError: see :func:`read_pair`; too few clips for the split; an unknown ``upper``.
     """
     settings = settings or Settings()
+    numbered = None if codes is None else read_pair(y, codes, mask, settings.constant)
     x, y, mask = read_pair(x, y, mask, settings.constant)
     if x.discrete and not y.discrete:
         x, y, names = y, x, names[::-1]  # information is symmetric
@@ -125,18 +139,18 @@ def bracket(
             complain([f"upper='{upper}' is unknown; there are {', '.join(conditional.UPPER)}"])
         uppers = conditional.club(x, y, mask, settings)
         low, high = contrastive.infonce(x, y, mask, settings), uppers[upper]
-        views = {
-            view: neighbours.nearest_neighbours(x, y, mask, replace(settings, projection=view))
-            for view in ("pca", "cca")
-        }
-        middle = views[settings.projection]
+        if numbered is not None:
+            views = {"ross": neighbours.nearest_neighbours(*numbered, settings)}
+        else:
+            views = {
+                view: neighbours.nearest_neighbours(x, y, mask, replace(settings, projection=view))
+                for view in ("pca", "cca")
+            }
+        middle = views.get(settings.projection) or views["ross"]
         found = [low, *views.values(), *uppers.values()]
-    if calibration is not None:
-        marked = {e.name: calibration.mark(e) for e in found}
-        low, middle, high = marked[low.name], marked[middle.name], marked[high.name]
-        found = list(marked.values())
     consistent, verdict = judge(low, middle, high)
-    return Bracket(high, low, middle, {e.name: e for e in found}, consistent, verdict, *names, settings)
+    result = Bracket(high, low, middle, {e.name: e for e in found}, consistent, verdict, *names, settings)
+    return result if calibration is None else result.marked(calibration)
 
 
 def judge(lower: Estimate, independent: Estimate, upper: Estimate) -> tuple[bool, str]:
@@ -155,7 +169,9 @@ def judge(lower: Estimate, independent: Estimate, upper: Estimate) -> tuple[bool
                 "or this network does not describe y given x, so the upper bound is void"
             )
         return False, f"inconsistent, lower above upper: {why}"
-    if independent.interval[0] > upper.interval[1]:
+    # counts find something in permuted clips too: that much is bias
+    bias = max(0.0, float(np.mean(independent.null))) if len(independent.null) else 0.0
+    if independent.interval[0] - bias > upper.interval[1] and independent.above_null is not False:
         return False, (
             f"inconsistent, {independent.name} above the upper bound: q of {upper.name} misses a dependence "
             "that nearest neighbours or counts see, or counts are too few"

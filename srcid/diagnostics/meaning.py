@@ -27,9 +27,11 @@ class Association:
         total, clips: ``[codes]``, clip-steps and clips in which the code occurs.
         prior: ``[classes]``, share of all clip-steps that hold the class.
         lift: ``[codes, classes]``, P(class | code) / P(class).
-        p_value: ``[codes, classes]``, one-sided: is the class more frequent with the code than overall? Score
-            test with variances summed over clips, t distribution with clips - 1 degrees of freedom, corrected
-            for all codes and classes by Benjamini and Hochberg; 1 where too few clips have the code to say.
+        p_value: ``[codes, classes]``, one-sided: is the class more frequent with the code than with any code?
+            Binomial test that counts clips: each clip with the code adds the share of those steps that hold
+            the class, against the mean of that share over all clips and codes. Shares between 0 and 1 vary
+            less than a binomial's, so the test errs on the safe side (Hoeffding 1956). Corrected for all codes
+            and classes by Benjamini and Hochberg; 1 where too few clips have the code to say.
         best: ``[codes]``, the class that is most frequent with the code (index into ``classes``).
         purity, low, high: ``[codes]``, its share and a 95 % Wilson interval that counts clips, not steps.
         weighted_purity: mean purity over all clip-steps; ``majority`` is what one single code would have.
@@ -72,6 +74,22 @@ class Association:
         order = np.argsort(-strength, axis=None, kind="stable")[: min(k, int(np.isfinite(strength).sum()))]
         return [self._record(i, j) for i, j in zip(*np.unravel_index(order, strength.shape), strict=True)]
 
+    def ranked(self, k: int = 10, by: str = "surest") -> list[dict[str, Any]]:
+        """The first ``k`` codes, each with the class it goes with most.
+
+        Args:
+            by: "surest" (lower end of the purity's interval), "purity", "lift", "steps" (the largest first), "p",
+                "code" or "class" (the smallest first).
+        """
+        codes = np.arange(len(self.codes))
+        orders = {
+            "surest": -self.low, "purity": -self.purity, "lift": -self.lift[codes, self.best], "steps": -self.total,
+            "p": self.p_value[codes, self.best], "code": self.codes, "class": self.best,
+        }  # fmt: skip
+        if by not in orders:
+            raise DiagnosticsError(f"found no order by '{by}', only by {', '.join(orders)}")
+        return [self._record(i, self.best[i]) for i in np.argsort(orders[by], kind="stable")[:k]]
+
     def of(self, code: int) -> dict[str, Any]:
         """The record of one code and the class it goes with most."""
         (where,) = np.nonzero(self.codes == code)
@@ -108,7 +126,7 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
     Raises:
         DiagnosticsError: no such label, layer, or modality; no step that has both a code and a label.
     """
-    from scipy import sparse, stats
+    from scipy import sparse, special, stats
 
     codes = chosen(symbols_of(source, layer, stage, clips), modality)
     seen = label_for(codes, source, label, clips)
@@ -138,12 +156,11 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
     prior = counts.sum(axis=0) / total.sum()
     share = counts / total[:, None]
     lift = np.divide(share, prior, out=np.ones_like(share), where=prior > 0)
-    # sum over clips of (hits - prior * steps)^2, expanded so that the sparse matrix stays sparse
-    squares = (to_code @ hits.multiply(hits)).toarray()
-    squares += prior**2 * (to_code @ steps**2)[:, None]
-    squares -= 2 * prior * (to_code @ hits.multiply(steps[:, None])).toarray()
-    score = (counts - prior * total[:, None]) / np.sqrt(np.maximum(squares, np.finfo(float).tiny))
-    p_value = stats.t.sf(score, np.maximum(in_clips - 1, 1)[:, None])
+    by_share = hits.multiply(1 / steps[:, None]).tocsr()
+    expected, agreeing = by_share.mean(axis=0), (to_code @ by_share).toarray()
+    # upper tail of the binomial distribution, continued to counts that are no whole numbers
+    tail = special.betainc(np.maximum(agreeing, 1e-12), in_clips[:, None] - agreeing + 1, expected)
+    p_value = np.where(agreeing > 0, tail, 1.0)
     tested = (in_clips >= max(least_clips, 2))[:, None] & (prior > 0) & (prior < 1)
     p_value[~tested] = 1.0
     if tested.any():
@@ -151,7 +168,7 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
 
     best = counts.argmax(axis=1)
     purity = share[np.arange(len(used)), best]
-    low, high = _wilson(purity, in_clips)
+    low, high = wilson(purity, in_clips)
     table = _table([v.ravel() for v in codes.values.values()], seen.symbols.ravel(), codes.size, len(seen.names))
     found_mi = mutual_information(table)
     notes = (seen.note,) if seen.note else ()
@@ -174,7 +191,8 @@ def _sums(group: np.ndarray, groups: int) -> Any:
     return sparse.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), shape=(groups, len(group)))
 
 
-def _wilson(share: np.ndarray, trials: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+def wilson(share: np.ndarray, trials: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of a share among independent trials; ``z`` = 1.96 for 95 %."""
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     # at shares of 0 and 1 the ends meet the share, but for rounding

@@ -10,6 +10,7 @@ import numpy as np
 
 from srcid.diagnostics.reading import (
     DiagnosticsError,
+    StepLabel,
     check_layer,
     clip_rows,
     label_names,
@@ -28,7 +29,9 @@ class Points:
         features: float ``[n, D]``.
         columns: what is known of each point, by name, ``[n]``. Feature points have code, layer, modality,
             label, clip, step, split, agreement (do all modalities have one code there?) and every label by
-            its name; code vectors have code, layer, stage, uses, and ``uses/<modality>``.
+            its name; code vectors have code, symbol (its number in ``table.code``, -1 where a stage's vector
+            is none by itself), layer, stage, uses, ``uses/<modality>``, modality (the only one that uses it,
+            "several", "all" or "none") and label (the most frequent one where it is used).
         title: "general features of layer 1".
         note: how points were chosen, or empty.
     """
@@ -52,6 +55,12 @@ class Points:
             others = f" and columns of other lengths ({', '.join(wrong)})" if wrong else ""
             raise DiagnosticsError(f"found features of shape {features.shape}{others}; need [n, D] and n entries")
         return cls(features, columns, title)
+
+    def shuffled(self, seed: int = 0) -> Points:
+        """The same points in random order, so that a drawing hides no group behind the last one."""
+        order = np.random.default_rng(seed).permutation(len(self.features))
+        columns = {name: column[order] for name, column in self.columns.items()}
+        return Points(self.features[order], columns, self.title, self.note)
 
 
 def feature_points(table: Any, layer: int = 1, kind: str = "general",
@@ -101,15 +110,20 @@ def feature_points(table: Any, layer: int = 1, kind: str = "general",
         within = f" within each class of '{label.name}', in proportion" if label else ""
         note = f"{count:,} of {total:,} points, their places drawn at random{within} (seed {seed})"
     columns = _describe(table, layer, found)
-    return Points(np.concatenate(features), columns, f"{kind} features of layer {layer}, {', '.join(names)}", note)
+    of = "" if names == tuple(table.modalities) else f", {', '.join(names)}"
+    return Points(np.concatenate(features), columns, f"{kind} features of layer {layer}{of}", note)
 
 
-def codebook_points(table: Any, layer: int = 1, clips: Any = None) -> Points:
-    """Gather the code vectors of a layer, with how often each modality uses them.
+def codebook_points(table: Any, layer: int | None = 1, clips: Any = None) -> Points:
+    """Gather the code vectors of a layer, or (None) of all layers, with how often each modality uses them.
 
     Raises:
         DiagnosticsError: the quantiser has no codebook, or one of a single code.
     """
+    if layer is None:
+        parts = [codebook_points(table, k, clips) for k in range(1, table.layers + 1)]
+        joined = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+        return Points(np.concatenate([part.features for part in parts]), joined, "codebooks of all layers")
     check_layer(table, layer)
     book = table.codebook(layer)
     if book is None:
@@ -118,22 +132,29 @@ def codebook_points(table: Any, layer: int = 1, clips: Any = None) -> Points:
     if stages * size < 2:
         raise DiagnosticsError(f"the codebook of layer {layer} has one code, and one point makes no map")
     whole = stages != table.stages  # fsq: one table of all combinations, which no single stage uses
-    uses: dict[str, list[np.ndarray]] = {m: [] for m in table.modalities}
-    for stage in range(stages):
-        codes = None if whole else symbols_of(table, layer, stage + 1, clips)
-        for m in uses:
-            used = np.zeros(size, int) if codes is None else _counts(codes.values[m], size)
-            uses[m].append(used)
+    # which vector each clip-step uses, a {modality: int [n, T]} for every stage
     if whole:
-        uses = {m: [_counts(flat, size)] for m, flat in _combined(table, layer, clips).items()}
-    by_modality = {f"uses/{m}": np.concatenate(parts) for m, parts in uses.items()}
+        chosen = [_combined(table, layer, clips)]
+    else:
+        chosen = [symbols_of(table, layer, stage + 1, clips).values for stage in range(stages)]
+    symbol = np.arange(size) if table.stages == 1 else np.full(stages * size, -1)
+    if whole:
+        joint = symbols_of(table, layer, None, clips).values
+        for m, rows in chosen[0].items():
+            symbol[rows[rows >= 0]] = joint[m][rows >= 0]
+    uses = {f"uses/{m}": np.concatenate([_counts(own[m], size) for own in chosen]) for m in table.modalities}
     columns = {
         "code": np.tile(np.arange(size), stages),
+        "symbol": symbol,
         "layer": np.full(stages * size, layer),
         "stage": np.repeat(np.arange(1, stages + 1), size),
-        "uses": sum(by_modality.values()),
-        **by_modality,
+        "uses": sum(uses.values()),
+        **uses,
+        "modality": _users(table.modalities, np.stack(list(uses.values()))),
     }
+    if label_names(table):
+        label = label_of(table, None, clips)
+        columns["label"] = np.concatenate([_frequent(own, label, size) for own in chosen])
     return Points(np.asarray(book).reshape(-1, width), columns, f"codebook of layer {layer}")
 
 
@@ -205,6 +226,23 @@ def _describe(table: Any, layer: int, places: dict[str, np.ndarray]) -> dict[str
         ]
     main = next((name for name in ("event", *label_names(table)) if name in columns), None)
     return {**columns, "label": columns[main]} if main else columns
+
+
+def _users(modalities: Sequence[str], uses: np.ndarray) -> np.ndarray:
+    """Who uses each code, from counts ``[modalities, codes]``."""
+    number = (uses > 0).sum(axis=0)
+    only = np.array(modalities)[uses.argmax(axis=0)]
+    several = np.where(number == len(modalities), "all", "several")
+    return np.where(number == 0, "none", np.where(number == 1, only, several))
+
+
+def _frequent(chosen: dict[str, np.ndarray], label: StepLabel, size: int) -> np.ndarray:
+    """The label's most frequent class among the steps that use each vector; "" where there is none."""
+    counts = np.zeros((size, len(label.names)), int)
+    for rows in chosen.values():
+        known = (rows >= 0) & (label.symbols >= 0)
+        np.add.at(counts, (rows[known], label.symbols[known]), 1)
+    return np.where(counts.any(axis=1), np.array(label.names)[counts.argmax(axis=1)], "")
 
 
 def _counts(values: np.ndarray, size: int) -> np.ndarray:

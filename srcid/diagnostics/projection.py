@@ -60,12 +60,23 @@ class Projection:
     def dimensions(self) -> int:
         return self.coordinates.shape[1]
 
+    @property
+    def name(self) -> str:
+        """A name fit for a file: ``general_features_of_layer_1-tsne-2d``."""
+        return f"{self.title}-{self.method}-{self.dimensions}d".replace(",", "").replace(" ", "_")
+
+    def recipe(self) -> str:
+        """Method, number of points, parameters, seed and library in a few words."""
+        told = {"perplexity": "perplexity", "neighbours": "neighbours", "min_dist": "min. distance"}
+        parts = [f"{title} {self.params[name]:.3g}" for name, title in told.items() if name in self.params]
+        library = self.params["library"]
+        version = self.params["versions"].get(library, "")
+        parts += [f"seed {self.params['seed']}", f"{library} {version}".strip()]
+        return f"{TITLES[self.method]} of {len(self.coordinates):,} points ({', '.join(parts)})"
+
     def caption(self) -> str:
         """Method, parameters, seed, number of points, sampling and quality in one paragraph."""
-        told = {"perplexity": "perplexity", "neighbours": "neighbours", "min_dist": "min. distance"}
-        parts = [f"{title} {self.params[name]:g}" for name, title in told.items() if name in self.params]
-        parts += [f"seed {self.params['seed']}", self.params["library"]]
-        text = f"{self.title}: {TITLES[self.method]} of {len(self.coordinates):,} points ({', '.join(parts)}). "
+        text = f"{self.title}: {self.recipe()}. "
         return text + " ".join(f"{note[:1].upper()}{note[1:]}." for note in (*self.notes, self.quality.sentence()))
 
     def frame(self) -> Any:
@@ -136,9 +147,10 @@ def project(points: Points | np.ndarray, method: str = "tsne", dimensions: int =
     points = points if isinstance(points, Points) else Points.of(points)
     features = np.ascontiguousarray(points.features, dtype=np.float32)
     request = _checked(features, method, dimensions, perplexity, neighbours, min_dist, seed, library)
-    modality, params = points.columns.get("modality"), request.params()
+    clips, params = points.columns.get("clip"), request.params()
+    modality = None if clips is None and "uses" in points.columns else points.columns.get("modality")
     store = MapCache(cache)
-    key = store.key(features, modality, method=method, params=params)
+    key = store.key(features, modality, clips, method=method, params=params)
     kept = store.read(key)
     if kept is None:
         start = time.perf_counter()
@@ -146,7 +158,7 @@ def project(points: Points | np.ndarray, method: str = "tsne", dimensions: int =
         if graph is None or graph.size < k or len(graph.indices) != len(features):
             graph = neighbour_graph(features, k, cache)
         coordinates = _COMPUTE[method](features, request, graph, n_jobs)
-        quality = quality_of(features, coordinates, modality, graph, seed=seed)
+        quality = quality_of(features, coordinates, modality, graph, seed=seed, clips=clips)
         seconds = time.perf_counter() - start
         about = json.dumps(dict(quality=vars(quality), seconds=seconds))
         store.write(key, coordinates=coordinates, about=about)

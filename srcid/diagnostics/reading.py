@@ -8,10 +8,10 @@ stages count from 1. ``clips`` is the name of a split, an array of clip rows, or
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -142,6 +142,33 @@ class StepLabel:
         parts = tuple((index,) for index in range(len(names)))
         note = f"'{name}' is cut into {len(names)} bins of equal size"
         return cls(name, names, symbols, names, parts, note)
+
+
+class Several(NamedTuple):
+    """Results of one computation on several cases, and why there are none of the others."""
+
+    results: tuple[Any, ...]
+    notes: tuple[str, ...]
+
+
+def for_each(compute: Callable[..., Any], source: Any, cases: Iterable[Mapping[str, Any]]) -> Several:
+    """Call ``compute(source, **case)`` for every case; what cannot be computed is told in ``notes``, each once.
+
+    So a view of what there is goes on where a label, a layer or a second modality is missing.
+    """
+    results, notes = [], {}
+    for case in cases:
+        try:
+            results.append(compute(source, **case))
+        except DiagnosticsError as error:
+            notes[str(error)] = None
+    return Several(tuple(results), tuple(notes))
+
+
+def places(table: Any) -> tuple[dict[str, int | None], ...]:
+    """Layers, each followed by its stages where it has several: the ``layer=`` and ``stage=`` that can be asked for."""
+    stages = (None, *range(1, table.stages + 1)) if table.stages > 1 else (None,)
+    return tuple(dict(layer=layer, stage=stage) for layer in range(1, table.layers + 1) for stage in stages)
 
 
 def clip_rows(table: Any, clips: str | np.ndarray | None) -> np.ndarray:

@@ -73,6 +73,7 @@ class Usage:
         return [
             {
                 "layer": self.layer,
+                "stage": self.stage,
                 "modality": name,
                 **{field: getattr(self, field)[row].item() for field in fields},
             }
@@ -91,7 +92,10 @@ class Sharing:
             of the column of ``share``.
         users: ``[codes]``, how many modalities use the code at least ``least`` times.
         exclusive: number of codes that only this modality uses.
-        mass: share of this modality's steps that lie on its exclusive codes.
+        chance: share of the used codes that would be exclusive if every stretch of equal codes in a clip had
+            drawn its modality at random: a code that occurs once has one user only. NaN if ``least`` is above 1.
+        mass: share of this modality's steps that lie on its exclusive codes; ``mass_low`` and ``mass_high`` are a
+            95 % interval from resampled clips (which codes are exclusive is held fixed), NaN below 2 clips.
     """
 
     layer: int
@@ -100,9 +104,25 @@ class Sharing:
     share: np.ndarray
     sharedness: np.ndarray
     users: np.ndarray
+    chance: float
     exclusive: dict[str, int]
     mass: dict[str, float]
+    mass_low: dict[str, float]
+    mass_high: dict[str, float]
     params: dict[str, Any]
+
+    @property
+    def gap(self) -> float:
+        """Share of the used codes that belong to one modality alone."""
+        return sum(self.exclusive.values()) / len(self.codes) if len(self.codes) else float("nan")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One record a modality, for a table."""
+        return [
+            {"layer": self.layer, "modality": m, "exclusive": self.exclusive[m], "used": int((self.share[i] > 0).sum())}
+            | {"mass": self.mass[m], "low": self.mass_low[m], "high": self.mass_high[m]}
+            for i, m in enumerate(self.modalities)
+        ]
 
 
 @dataclass(frozen=True)
@@ -144,11 +164,13 @@ def code_usage(source: Any, layer: int = 1, stage: int | None = None, clips: Any
     )  # fmt: skip
 
 
-def sharing(source: Any, layer: int = 1, stage: int | None = None, clips: Any = None, least: int = 1) -> Sharing:
+def sharing(source: Any, layer: int = 1, stage: int | None = None, clips: Any = None, least: int = 1,
+            bootstrap: int = 200, seed: int = 0) -> Sharing:  # fmt: skip
     """Order the used codes by how evenly the modalities share them.
 
     Args:
         least: how often a modality must use a code to count as its user.
+        bootstrap: resamples of clips behind the intervals; 0: none.
 
     Raises:
         DiagnosticsError: no codes, or a single modality (there is nobody to share with).
@@ -163,12 +185,31 @@ def sharing(source: Any, layer: int = 1, stage: int | None = None, clips: Any = 
     order = order[counts.sum(axis=0)[order] > 0]
     users = (counts >= least).sum(axis=0)
     alone = (users == 1) & (counts >= least)
+    mass = (share * alone).sum(axis=1)
+    low, high = np.full((2, len(counts)), np.nan)
+    if bootstrap and codes.clips > 1:
+        weights = clip_weights(codes.clips, bootstrap, seed)
+        for row, values in enumerate(codes.values.values()):
+            on = np.append(alone[row], False)[values].sum(axis=1)  # -1 reads the last entry
+            drawn = weights @ np.stack([on, (values >= 0).sum(axis=1)], axis=1).astype(np.float32)
+            low[row], high[row] = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), [0.025, 0.975])
+    by_modality = (alone.sum(axis=1), mass, low, high)
+    chance = _exclusive_by_chance(codes) if least == 1 else float("nan")
     return Sharing(
-        layer, codes.modalities, order, share[:, order], even[order], users[order],
-        dict(zip(codes.modalities, alone.sum(axis=1).tolist(), strict=True)),
-        dict(zip(codes.modalities, (share * alone).sum(axis=1).tolist(), strict=True)),
-        dict(stage=stage, least=least, clips=codes.clips),
+        layer, codes.modalities, order, share[:, order], even[order], users[order], chance,
+        *(dict(zip(codes.modalities, values.tolist(), strict=True)) for values in by_modality),
+        dict(stage=stage, least=least, clips=codes.clips, bootstrap=bootstrap, seed=seed),
     )  # fmt: skip
+
+
+def _exclusive_by_chance(codes: Symbols) -> float:
+    begins = {m: np.diff(v, axis=1, prepend=-1) != 0 for m, v in codes.values.items()}
+    stretches = np.stack([
+        np.bincount(v[begins[m] & (v >= 0)], minlength=codes.size) for m, v in codes.values.items()
+    ])  # fmt: skip
+    each = stretches.sum(axis=0)
+    weight = stretches.sum(axis=1) / max(each.sum(), 1)
+    return float((weight[:, None] ** each[each > 0]).sum(axis=0).mean()) if each.any() else float("nan")
 
 
 def growth(metrics: Path | str | Iterable[Mapping[str, Any]], split: str = "",

@@ -14,8 +14,21 @@ _HOMES = {
     "intervals": ("bootstrap_weights", "percentile_interval", "t_interval"),
     "inputs": ("Codes", "Representation", "read_inputs"),
     "tasks": ("localisation_loss",),
+    "joined": ("JoinedCodes", "Part", "cross_dataset", "never_paired", "one_then_more", "unpaired"),
+    "suite": ("TaskTables", "fit_tasks", "read_stores", "task_tables"),
     "probes": ("ProbeResults", "ProbeScore", "fit_probes"),
-    "retrieval": ("RetrievalScore", "code_retrieval", "retrieve"),
+    "retrieval": ("Gallery", "RetrievalResults", "RetrievalScore", "code_retrieval", "gallery", "retrieve"),
+    "details": (
+        "ClassScores", "Confusion", "ThresholdCurve", "Timeline", "class_confusion", "class_scores",
+        "threshold_calibration", "timelines",
+    ),
+    "layouts": ("table_three", "table_two"),
+    "comparison": (
+        "ComparisonError", "ablation", "comparison_table", "holm", "means", "methods_of", "paired", "quality",
+        "score_matrix",
+    ),
+    "claims": ("Claim", "Verdict", "judge", "paper_claims", "verdict_frame"),
+    "paper": ("paper_scores",),
     "tables": ("paper_table", "probe_frame", "probe_summary", "retrieval_frame"),
 }  # fmt: skip
 

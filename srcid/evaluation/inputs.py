@@ -93,10 +93,11 @@ class Representation:
                     kept, _ = table.general(layer, m)
                 except ValueError as error:
                     raise EvaluationError(str(error)) from error
-                if missing := int(np.isin(rows, kept, invert=True).sum()):
+                needed = rows[self.present(table, m)[rows].any(1)]
+                if missing := int(np.isin(needed, kept, invert=True).sum()):
                     raise EvaluationError(
-                        f"continuous features of layer {layer}, {m} are kept for {len(rows) - missing} of "
-                        f"the {len(rows)} clips needed; encode with keep_features={table.clips}"
+                        f"continuous features of layer {layer}, {m} are kept for {len(needed) - missing} of "
+                        f"the {len(needed)} clips needed; encode with keep_features={table.clips}"
                     )
 
     def vectors(self, table: Codes, layer: int, modality: str, rows: np.ndarray) -> np.ndarray:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from srcid.evaluation.checks import check, different, lacking, usable_rows
 from srcid.evaluation.inputs import Codes, Inputs, Representation, read_inputs
 from srcid.evaluation.metrics import EvaluationError
-from srcid.evaluation.tasks import TASKS, Task, Weights
-from srcid.params import EvaluationParams, suggest
+from srcid.evaluation.tasks import PAIRED, TASKS, Task, Weights
+from srcid.params import EvaluationParams
 
 REPRESENTATIONS = ("all", "only1", "continuous")
 READ_CLIPS = 128  # clips per forward pass where no gradient is needed
@@ -41,6 +42,7 @@ class ProbeScore:
             sum(counts[:, 1]).
         prediction: class per clip ``[n]``, or probabilities ``[n, T, classes + 1]`` float16, 0 at absent
             steps; None beyond the first seed.
+        data: name of the data that the rows belong to; scores of equal ``data`` are of the same clips.
     """
 
     task: str
@@ -54,6 +56,7 @@ class ProbeScore:
     rows: np.ndarray
     counts: np.ndarray
     prediction: np.ndarray | None = None
+    data: str = ""
 
     @property
     def score(self) -> float:
@@ -91,19 +94,20 @@ class ProbeResults:
 def fit_probes(
     table: Codes,
     params: EvaluationParams,
-    tasks: Sequence[str] = tuple(TASKS),
+    tasks: Sequence[str] = PAIRED,
     representations: Sequence[str | Representation] = REPRESENTATIONS,
     train: Sequence[str] | None = None,
     lookup: bool | None = None,
     device: str = "cpu",
     progress: Callable[[str], None] | None = None,
+    data: str = "",
 ) -> ProbeResults:
     """Fit and score the probes of all ``tasks`` and ``representations`` for every training modality and seed.
 
     Protocol ``heldout``: trained on split ``train``, epoch chosen on split ``val`` of the training modality
     (by accuracy, or F1: precision alone rewards silence), scored on split ``test`` in every modality.
-    Protocol ``published``: trained on split ``train`` and scored there, with the epoch that is best on the
-    scored modality.
+    Protocol ``published``: trained on split ``train`` and scored there (across data sets: on the other's ``test``),
+    with the epoch that is best on the scored modality.
 
     Args:
         table: the codes; ``labels["event"]`` is bool ``[N, T, C]``.
@@ -113,6 +117,7 @@ def fit_probes(
         train: training modalities; all by default.
         lookup: see :func:`srcid.evaluation.inputs.read_inputs`.
         progress: called with the name of each stack before it is fitted.
+        data: name of the data, kept with each score.
 
     Returns:
         The scores. What the data cannot give is left out and said in ``notes``: everything, without event
@@ -123,14 +128,15 @@ def fit_probes(
         EvaluationError: unknown tasks, representations or modalities, or none; all reported at once.
     """
     train = tuple(table.modalities) if train is None else tuple(train)
-    splits = ("train", "val", "test") if params.protocol == "heldout" else ("train", "train", "train")
-    lacking = _lacking(table, splits)
-    chosen, notes = _different(_check(table, tasks, representations, train, lacking))
+    asked = {name: TASKS[name].splits(params.protocol) for name in tasks if name in TASKS}
+    needed = tuple(dict.fromkeys(split for splits in asked.values() for split in splits)) or ("train", "val", "test")
+    missing = lacking(table, needed)
+    chosen, notes = different(check(table, tasks, representations, train, missing))
     settings = {name: getattr(params, name) for name in EvaluationParams.model_fields}
     info = table.label_info.get("event")
     names = tuple(info.classes) if info is not None else ()
-    if lacking:
-        said = tuple(f"no probe was fitted: {problem}." for problem in lacking)
+    if missing:
+        said = tuple(f"no probe was fitted: {problem}." for problem in missing)
         return ProbeResults((), {}, names, tuple(table.modalities), {}, settings, said)
     present = {m: np.asarray(table.masks[m], bool) for m in table.modalities}
     # what is marked at a step that no modality has is padding
@@ -139,8 +145,8 @@ def fit_probes(
     scores, chance, clips = [], {}, {}
     ready = []
     for name in tasks:
-        task = TASKS[name](events)
-        rows = [{m: _rows(table, s, task.usable & present[m].any(1)) for m in table.modalities} for s in splits]
+        task, splits = TASKS[name](events), asked[name]
+        rows = [{m: usable_rows(table, s, task.usable & present[m].any(1)) for m in table.modalities} for s in splits]
         problem = task.problem(rows, splits)
         if problem:
             notes.append(problem)
@@ -152,7 +158,7 @@ def fit_probes(
         chance[name] = task.chance(rows[0], rows[2], present)
         ready.append((task, rows))
     learned = np.sort(np.asarray(table.splits["train"], np.int64))
-    every = np.unique(np.concatenate([np.asarray(table.splits[s], np.int64) for s in splits]))
+    every = np.unique(np.concatenate([np.asarray(table.splits[s], np.int64) for s in needed]))
     for representation in chosen if ready else ():
         try:
             inputs = read_inputs(table, representation, every, learned, params.probe_batch, lookup, device)
@@ -162,7 +168,7 @@ def fit_probes(
         for task, rows in ready:
             if progress:
                 progress(f"{task.name}, {representation.name}")
-            stack = _Stack(task, representation, inputs, present, tuple(table.modalities), rows, params, device)
+            stack = _Stack(task, representation, inputs, present, tuple(table.modalities), rows, params, device, data)
             # one stack takes one number of steps, so its modalities must have equally many clips
             for count in dict.fromkeys(len(rows[0][m]) for m in train):
                 found, remark = stack.fit([m for m in train if len(rows[0][m]) == count])
@@ -186,6 +192,7 @@ class _Stack:
     rows: list[dict[str, np.ndarray]]
     params: EvaluationParams
     device: str
+    data: str
 
     def fit(self, train: list[str]) -> tuple[list[ProbeScore], list[str]]:
         """Fit all seeds of the training modalities ``train`` and score them on every modality."""
@@ -282,7 +289,7 @@ class _Stack:
                 ProbeScore(
                     task.name, self.representation.name, trained, test, seed, int(epochs[i, seed]),
                     task.values(decided[seed], rows[test], present), task.metric, rows[test], counts[seed],
-                    task.keep(logits[seed], present) if seed == 0 else None,
+                    task.keep(logits[seed], present) if seed == 0 else None, self.data,
                 )
                 for seed in range(self.params.probe_seeds)
             ]  # fmt: skip
@@ -307,68 +314,3 @@ class _Best:
         for name, kept in self.weights.items():
             kept[chosen] = weights[name][chosen]
         self.reached[better], self.epoch[better] = reached[better], epoch
-
-
-def _lacking(table: Codes, splits: Sequence[str]) -> list[str]:
-    """Say what the data do not give that every probe needs."""
-    problems = []
-    labels = table.labels.get("event")
-    if labels is None:
-        there = ", ".join(table.labels) or "none"
-        problems.append(f"found labels: {there}; need 'event', bool [clips, steps, classes]; give it to the store")
-    elif labels.dtype != bool or labels.shape[:2] != (table.clips, table.steps) or labels.ndim != 3:
-        need = f"bool [{table.clips}, {table.steps}, classes]"
-        problems.append(f"found label 'event' {labels.dtype} {labels.shape}; need {need}")
-    for split in dict.fromkeys(splits):
-        if not len(table.splits.get(split, ())):
-            state = "is empty" if split in table.splits else "is missing"
-            problems.append(f"split '{split}' {state}; the table has {', '.join(table.splits) or 'none'}")
-    return problems
-
-
-def _check(
-    table: Codes,
-    tasks: Sequence[str],
-    representations: Sequence[str | Representation],
-    train: Sequence[str],
-    lacking: Sequence[str],
-) -> list[Representation]:
-    """Return the representations, or raise with all that is wrong, what is ``lacking`` included."""
-    problems, chosen = [], []
-    for asked, names in (("task", tasks), ("representation", representations), ("training modality", train)):
-        if not names:
-            problems.append(f"found no {asked}; name one or more, or leave the argument out for all")
-    problems += [
-        f"task '{t}' is unknown{suggest(t, list(TASKS))}; there are {', '.join(TASKS)}" for t in tasks if t not in TASKS
-    ]
-    problems += [
-        f"modality '{m}' is unknown{suggest(m, list(table.modalities))}; there are {', '.join(table.modalities)}"
-        for m in train
-        if m not in table.modalities
-    ]
-    for name in representations:
-        try:
-            chosen.append(Representation.named(name, table.layers))
-        except EvaluationError as error:
-            problems.append(str(error))
-    if problems:
-        raise EvaluationError("probes cannot be fitted:\n" + "\n".join(f"  - {p}" for p in [*problems, *lacking]))
-    return chosen
-
-
-def _different(representations: Sequence[Representation]) -> tuple[list[Representation], list[str]]:
-    """Keep the first of those that read the same features, and say which were left out."""
-    kept: dict[tuple, Representation] = {}
-    notes = []
-    for representation in representations:
-        first = kept.setdefault((representation.layers, representation.kind), representation)
-        if first is not representation:
-            notes.append(
-                f"representation '{representation.name}' was left out: it reads the same features as '{first.name}'."
-            )
-    return list(kept.values()), notes
-
-
-def _rows(table: Codes, split: str, usable: np.ndarray) -> np.ndarray:
-    rows = np.sort(np.asarray(table.splits[split], np.int64))
-    return rows[usable[rows]]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from srcid.evaluation.probes import ProbeResults, ProbeScore
-    from srcid.evaluation.retrieval import RetrievalScore
+    from srcid.evaluation.retrieval import RetrievalResults, RetrievalScore
 
     Runs = ProbeResults | Mapping[str, ProbeResults]
 
@@ -123,21 +123,45 @@ def paper_table(
     return frame.reindex([run for run in named], level="run")
 
 
-def retrieval_frame(scores: Iterable[RetrievalScore]) -> pd.DataFrame:
-    """Return one row per representation and direction: recall@k and chance in percent, ranks."""
+def retrieval_frame(runs: RetrievalResults | Mapping[str, RetrievalResults], level: float = 0.95) -> pd.DataFrame:
+    """Return one row per run, representation and direction: recall@k with its interval over items and chance, ranks.
+
+    Columns: run, representation, query, target, queries, candidates, and for each k ``R@k``, ``R@k low``,
+    ``R@k high``, ``chance R@k`` (percent); ``median rank``, ``mean rank`` (from 1).
+    """
     import pandas as pd
 
     return pd.DataFrame(
         [
             {
-                "representation": s.representation, "query": s.query, "target": s.target,
-                "queries": len(s.ranks), **{f"R@{k}": value for k, value in s.recall.items()},
-                "median rank": s.median_rank,
-                "mean rank": s.mean_rank, **{f"chance R@{k}": value for k, value in s.chance.items()},
+                "run": run, "representation": s.representation, "query": s.query, "target": s.target,
+                "queries": len(s.ranks), "candidates": len(s.ranks if s.candidates is None else s.candidates),
+                **{
+                    name: value
+                    for k, recall in s.recall.items()
+                    for low, high in [percentile_interval(resampled_recall(s, k), level)]
+                    for name, value in {
+                        f"R@{k}": recall, f"R@{k} low": low, f"R@{k} high": high, f"chance R@{k}": s.chance[k]
+                    }.items()
+                },
+                "median rank": s.median_rank, "mean rank": s.mean_rank,
             }
-            for s in scores
+            for run, results in (runs if isinstance(runs, Mapping) else {"": runs}).items()
+            for s in results.scores
         ]
     )  # fmt: skip
+
+
+def resampled_recall(score: RetrievalScore, k: int) -> np.ndarray:
+    """Return recall@k, percent, of each bootstrap sample of items ``[R]``; candidates stay as they are.
+
+    Items are drawn alike in both directions between two modalities, so that their mean can be taken by sample.
+    """
+    items, owner = np.unique(score.groups, return_inverse=True)
+    weights = bootstrap_weights(len(items), REPLICATES)
+    asked = np.bincount(owner, minlength=len(items))
+    found = np.bincount(owner, weights=score.found[k], minlength=len(items))
+    return 100.0 * (weights @ found) / (weights @ asked)
 
 
 @dataclass(frozen=True)
@@ -171,16 +195,20 @@ class _Cell:
 
 
 def _cells(results: ProbeResults) -> dict[tuple[str, str, str, str], _Cell]:
-    """Group scores by (representation, task, train, test), and resample all over one draw of clips."""
+    """Group scores by (representation, task, train, test), and resample them over clips."""
     groups: dict[tuple[str, str, str, str], list[ProbeScore]] = {}
     for score in results.scores:
         groups.setdefault((score.representation, score.task, score.train, score.test), []).append(score)
     if not groups:
         return {}
-    clips = np.unique(np.concatenate([score.rows for score in results.scores]))
-    weights = bootstrap_weights(len(clips), REPLICATES)
+    # one draw of clips for each data set, so that differences and averages of its scores are resampled together
+    drawn = {}
+    for place, data in enumerate(dict.fromkeys(score.data for score in results.scores)):
+        clips = np.unique(np.concatenate([score.rows for score in results.scores if score.data == data]))
+        drawn[data] = clips, bootstrap_weights(len(clips), REPLICATES, seed=place)
     cells = {}
     for key, scores in groups.items():
+        clips, weights = drawn[scores[0].data]
         counts = np.stack([score.counts for score in scores], axis=1).astype(np.float32)  # [n, S, 2]
         sums = np.tensordot(weights[:, np.searchsorted(clips, scores[0].rows)], counts, axes=1)
         ratios = np.divide(sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:2], np.float32), where=sums[..., 1] > 0)

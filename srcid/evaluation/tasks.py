@@ -1,9 +1,13 @@
-"""The two downstream tasks (method section 6): what a stack of probes computes, learns and is scored by.
+"""The downstream tasks (method section 6): what a stack of probes computes, learns and is scored by.
 
 - Classification: linear D -> D, max over time, linear D -> classes; cross entropy; score: clip accuracy.
 - Localisation: per step linear D -> D, linear D -> classes + background; binary cross entropy plus a softmax
   log-likelihood; score: micro precision at 0.5, with recall and F1 beside it. Without anything between them
   the two linear maps are multiplied first, which changes nothing but the cost.
+- Cross-dataset: localisation learnt on one data set and scored by micro F1 on another.
+- Unpaired: classification where every data set brings a modality of its own.
+
+The last two need tables that join data sets: see :mod:`srcid.evaluation.joined`.
 
 Outputs, targets and scores have a leading probe axis; see :mod:`srcid.evaluation.probes`.
 """
@@ -25,7 +29,7 @@ Rows = Mapping[str, np.ndarray]  # rows of the table by modality
 
 
 class Task:
-    """What the two tasks share; ``events`` is bool ``[N, T, C]``, False on padding, ``usable`` bool ``[N]``."""
+    """What the tasks share; ``events`` is bool ``[N, T, C]``, False on padding, ``usable`` bool ``[N]``."""
 
     name: str
     metric: str
@@ -36,6 +40,11 @@ class Task:
         self.classes = events.shape[-1]
         self.usable = np.ones(len(events), bool)
         self.outputs = self.classes
+
+    @staticmethod
+    def splits(protocol: str) -> tuple[str, str, str]:
+        """Return the splits that a probe is trained on, chosen on and scored on."""
+        return ("train", "val", "test") if protocol == "heldout" else ("train", "train", "train")
 
     def problem(self, rows: list[Rows], splits: Sequence[str]) -> str:
         """Say why the task cannot be done, or nothing."""
@@ -135,12 +144,14 @@ class Localisation(Task):
         self.outputs = self.classes + 1
 
     def prepare(self, inputs: Inputs, weights: Weights) -> tuple:
-        bias = torch.baddbmm(weights["out_bias"][:, None], weights["hidden_bias"][:, None], weights["out"])
-        return inputs.project(torch.bmm(weights["hidden"], weights["out"])), bias
+        # a multiple of 16 columns, the rest zero: matrix products of odd width take four times as long
+        out, out_bias = (F.pad(weights[name], (0, -self.outputs % 16)) for name in ("out", "out_bias"))
+        bias = torch.baddbmm(out_bias[:, None], weights["hidden_bias"][:, None], out)
+        return inputs.project(torch.bmm(weights["hidden"], out)), bias
 
     def forward(self, inputs: Inputs, prepared: tuple, which: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         projected, bias = prepared
-        return inputs.linear(projected, which, rows) + bias[:, None]
+        return (inputs.linear(projected, which, rows) + bias[:, None])[..., : self.outputs]
 
     def targets(self, device: str) -> torch.Tensor:
         return torch.from_numpy(self.truth).to(device)
@@ -189,11 +200,37 @@ class Localisation(Task):
         return self.values(decided, _joined(scored), shown)
 
 
+class CrossDataset(Localisation):
+    """Localisation learnt on one data set and scored on another, by micro F1."""
+
+    name, metric = "cross-dataset", "f1"
+
+    @staticmethod
+    def splits(protocol: str) -> tuple[str, str, str]:
+        return ("train", "val", "test") if protocol == "heldout" else ("train", "test", "test")
+
+    def counts(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """(2 hits, predictions + truths) per clip."""
+        hits, guesses, truths = np.moveaxis(self._sums(decided, rows, present), -1, 0)
+        return np.stack([2 * hits, guesses + truths], axis=-1).astype(np.int32)
+
+    def choose(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray, published: bool) -> np.ndarray:
+        return super().choose(decided, rows, present, published=False)
+
+
+class Unpaired(Classification):
+    """Classification where clips of one modality and clips of another come from different data sets."""
+
+    name = "unpaired"
+
+
 def _joined(rows: Rows) -> np.ndarray:
     return np.concatenate(list(rows.values()))
 
 
-TASKS: dict[str, type[Task]] = {"classification": Classification, "localisation": Localisation}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Localisation, CrossDataset, Unpaired)}
+PAIRED = ("classification", "localisation")
+"""Tasks that any table with events can be asked for."""
 
 
 def localisation_loss(logits: torch.Tensor, target: torch.Tensor, alpha: torch.Tensor | float = 0.0) -> torch.Tensor:
@@ -209,6 +246,10 @@ def localisation_loss(logits: torch.Tensor, target: torch.Tensor, alpha: torch.T
     Returns:
         ``[...]``
     """
+    # classes first: reductions over a short last axis are several times slower
+    logits, target = logits.movedim(-1, 0).contiguous(), target.movedim(-1, 0).contiguous()
     factor = torch.exp(-torch.as_tensor(alpha, dtype=logits.dtype, device=logits.device))
-    cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(-1)
-    return cross - (target * factor * F.log_softmax(logits, dim=-1)).sum(-1)
+    if factor.dim():
+        factor = factor.view(-1, *[1] * (logits.dim() - 1))
+    cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(0)
+    return cross - (target * factor * F.log_softmax(logits, dim=0)).sum(0)

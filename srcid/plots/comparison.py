@@ -192,7 +192,7 @@ def cost_figure(quality: Any, source: str = "") -> go.Figure:
         return empty_figure(_NOTHING)
     panels = {
         "across": "m → n, %", "within": "m → m, %", "bits": "bits in use a step", "parameters": "parameters, millions",
-        "ms_per_step": "ms a training step",
+        "ms_per_step": "ms a step", "memory": "memory, GB",
     }  # fmt: skip
     fig = make_subplots(
         1, len(panels), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=list(panels.values())
@@ -213,7 +213,7 @@ def cost_figure(quality: Any, source: str = "") -> go.Figure:
                 row=1,
                 col=column,
             )
-        if quantity in ("bits", "parameters", "ms_per_step"):
+        if quantity not in ("across", "within"):
             fig.update_xaxes(rangemode="tozero", row=1, col=column)
     fig.update_xaxes(zeroline=False, nticks=5, tickangle=0)
     fig.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4])
@@ -223,7 +223,8 @@ def cost_figure(quality: Any, source: str = "") -> go.Figure:
         title += f": a step takes {slow.min():.0f} to {slow.max():.0f} ms"
     caption = (
         f"Mean over training seeds. {_INTERVALS} Step times: median, and range over runs, of the machine as it was, "
-        "with whatever else it did; small differences mean nothing. Identity has no bits. "
+        "with whatever else it did; small differences mean nothing. Memory: the largest resident size of the whole "
+        "process. Identity has no bits. "
     )
     return finish(fig, title, caption + source, height=30 * len(names) + 40, top=84, left=60 + 7 * max(map(len, names)))
 

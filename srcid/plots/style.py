@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import colorsys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -176,3 +176,11 @@ def empty_figure(reason: str) -> go.Figure:
     fig.update_xaxes(visible=False)
     fig.update_yaxes(visible=False)
     return finish(fig, reason, "", height=20, bottom=10)
+
+
+def figure_or_reason(draw: Callable[[], go.Figure]) -> go.Figure:
+    """Return what ``draw`` makes, or where it raises a ValueError a small figure that says why."""
+    try:
+        return draw()
+    except ValueError as error:
+        return empty_figure(str(error))

@@ -236,6 +236,29 @@ def test_contradicting_bounds_are_called_inconsistent_with_a_reason():
         assert not consistent and reason in verdict and "lower above upper" in verdict
 
 
+def test_bias_of_rare_counts_is_no_contradiction():
+    """Codes of no dependence: counts find some all the same, and as much on permuted clips."""
+    x, y = channel_pairs(80, 30, 0.0, steps=2)
+    settings = replace(SMALL, nulls=3)
+    biased = bracket(x, y, settings=settings)
+    assert biased.independent.value > biased.upper.interval[1] and biased.consistent
+    low, high = biased.lower, biased.upper
+    real = replace(biased.independent, value=3.0, interval=(2.9, 3.1))
+    consistent, verdict = information.judge(low, real, high)
+    assert not consistent and "plug-in above the upper bound" in verdict
+
+
+def test_few_values_are_counted_by_their_numbers_instead_of_distances():
+    rng = np.random.default_rng(0)
+    code = rng.integers(4, size=(160, 2))
+    x = rng.standard_normal((4, 3))[code]  # quantised: four vectors
+    y = 4 * np.eye(4)[code] + rng.standard_normal((160, 2, 4))
+    found = bracket(x, y, settings=SMALL, codes=code)
+    assert found.independent.name == "ross" and "ksg-pca" not in found.estimates
+    assert found.independent.value == pytest.approx(np.log(4), abs=0.2) and found.lower.value > 0.7
+    assert found.lower.value == bracket(x, y, settings=SMALL).lower.value
+
+
 def test_the_cap_of_infonce_is_respected_and_flagged():
     x, y = gaussian_pairs(160, 2, 8.0)
     found = information.infonce(x, y, settings=replace(SMALL, nulls=0))
@@ -280,6 +303,17 @@ def test_calibration_tells_sound_from_unsound_ranges():
     ):
         outside = bracket(*data, settings=settings, calibration=table)
         assert any("outside the tested range" in f and reason in f for f in outside.upper.flags), reason
+
+
+def test_marking_a_bracket_says_so_in_its_verdict():
+    settings = replace(SMALL, seeds=1, bootstrap=20, q="linear", steps=40)
+    table = calibrate(dims=(2,), strengths=(0.0, 1.0), clips=100, settings=settings)
+    assert table.tested_range("infonce", 2) == np.inf  # a lower bound that passed can only be too low
+    plain = bracket(*gaussian_pairs(100, 2, 6.0), settings=settings)
+    marked = plain.marked(table)
+    assert marked.upper.outside_range and not plain.upper.outside_range and not marked.lower.outside_range
+    assert "outside the calibrated range" in marked.verdict and "club-exact" in marked.verdict.split(": ")[-1]
+    assert marked.upper.value == plain.upper.value and marked.estimates["club-exact"] is marked.upper
 
 
 def test_known_pairs_have_the_information_they_claim():

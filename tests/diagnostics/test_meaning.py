@@ -82,6 +82,17 @@ def test_noise_that_sticks_to_clips_has_no_meaning():
     assert naive >= 18
 
 
+def test_a_code_in_a_few_clips_of_one_class_is_sure_enough():
+    """Ten clips of ten that hold one class of eight, among codes that say nothing."""
+    draw = np.random.default_rng(0)
+    kind, codes = draw.integers(8, size=300), draw.integers(100, size=(300, 6))
+    codes[np.flatnonzero(kind == 3)[:10], 1:3] = 100
+    found = association({"a": codes}, StepLabel.of(kind, steps=6))
+    assert [(r["code"], r["class"], r["clips"]) for r in found.top(5)] == [(100, "3", 10)]
+    # by hand: each of ten clips holds the class, so the p-value is the tenth power of its mean share, times the tests
+    assert found.of(100)["p"] == pytest.approx(found.codes.size * 8 * (kind == 3).mean() ** 10, rel=0.3)
+
+
 def test_intervals_count_clips():
     codes, kind = np.zeros((12, 50), int), np.arange(12) % 2
     found = association({"a": codes}, StepLabel.of(kind, steps=50))

@@ -9,7 +9,9 @@ import pytest
 from sklearn.manifold import trustworthiness
 
 from srcid.diagnostics import (
+    Atlas,
     DiagnosticsError,
+    Missing,
     Points,
     codebook_points,
     feature_points,
@@ -17,6 +19,7 @@ from srcid.diagnostics import (
     neighbour_graph,
     project,
     quality_of,
+    quality_table,
     stratified,
 )
 from srcid.diagnostics import projection as module
@@ -105,7 +108,7 @@ def test_umap_keeps_neighbours_and_reproduces(points, umaps):
     plain = umaps["plain"]
     assert plain.quality.trustworthiness > 0.9 and purity(plain.coordinates, points.columns["code"]) > 0.98
     np.testing.assert_array_equal(plain.coordinates, umaps["again"].coordinates)
-    assert "UMAP of 110 points (neighbours 15, min. distance 0.1, seed 0, umap-learn)" in plain.caption()
+    assert "UMAP of 110 points (neighbours 15, min. distance 0.1, seed 0, umap-learn " in plain.caption()
     for name in ("seed", "far"):
         assert (umaps[name].coordinates != plain.coordinates).any()
     assert umaps["deep"].coordinates.shape == (110, 3) and umaps["deep"].params["neighbours"] == 8
@@ -311,3 +314,60 @@ def test_what_a_table_cannot_show_is_said(tables, write_table):
     for words, call in cases:
         with pytest.raises(DiagnosticsError, match=words):
             call()
+
+
+def test_an_atlas_says_what_it_cannot_map_and_maps_the_rest(tables, tmp_path):
+    atlas = Atlas(tables["identity"], limit=120, cache=tmp_path)
+    assert isinstance(atlas.codebook(), Missing) and "has no codebook" in atlas.codebook().reason
+    assert "not a layer 9" in atlas.features(9).reason
+    found = atlas.features(1, method="pca")
+    assert 100 < len(found.coordinates) <= 120  # some places are padded in one modality
+    assert not found.cached and atlas.features(1, method="pca").cached
+    assert "need more than" in atlas.features(1, perplexity=50).reason  # 120 points do not do
+    only = atlas.features(1, "specific", ["second"], method="pca")
+    assert only.title == "specific features of layer 1, second"
+    table = quality_table([atlas.codebook(), found, only])
+    assert list(table["n"]) == [len(found.coordinates), 40] and " ± " in table["of another modality"][0]
+    assert table["of another modality"][1] == ""
+
+
+def test_maps_of_an_atlas_show_the_same_places(tables, tmp_path):
+    atlas = Atlas(tables["vq"], limit=90, cache=tmp_path)
+    first, second = atlas.features(1, method="pca").columns, atlas.features(2, method="pca").columns
+    places = [set(zip(c["modality"], c["clip"], c["step"], strict=True)) for c in (first, second)]
+    assert places[0] == places[1] and 80 < len(places[0]) <= 90
+    assert len(set(first["modality"][:12])) == 3  # in random order, so that no modality is drawn last
+
+
+@pytest.mark.parametrize("quantizer", ["vq", "rvq", "fsq"])
+def test_code_vectors_know_their_symbol_their_users_and_their_class(tables, quantizer):
+    table = tables[quantizer]
+    columns = codebook_points(table, 1).columns
+    codes = {m: table.code(1, m) for m in table.modalities}
+    if quantizer == "rvq":
+        assert (columns["symbol"] == -1).all()  # a symbol joins two vectors
+    for row in np.flatnonzero(columns["symbol"] >= 0)[:40]:
+        counts = {m: int((values == columns["symbol"][row]).sum()) for m, values in codes.items()}
+        assert counts == {m: columns[f"uses/{m}"][row] for m in counts}
+        users = [m for m, count in counts.items() if count]
+        expected = {0: "none", 1: users[0] if users else "", len(counts): "all"}.get(len(users), "several")
+        assert columns["modality"][row] == expected
+        assert (columns["label"][row] == "") == (not users)
+    both = codebook_points(table, None).columns
+    assert set(both["layer"]) == set(range(1, table.layers + 1)) and len(both["code"]) == table.layers * len(
+        columns["code"]
+    )
+
+
+def test_errors_of_quality_are_those_of_clips_drawn_again(points):
+    """Against the bootstrap over clips, for points whose clips differ in how mixed they are."""
+    features = points.features
+    clips = np.arange(len(features)) // 5
+    modality = np.where((clips % 3 == 0) & (np.arange(len(features)) % 2 == 0), "a", "b")
+    graph = neighbour_graph(features, 10)
+    found = quality_of(features, features[:, :2], modality, graph, clips=clips)
+    other = (modality[graph.indices[:, : found.k]] != modality[:, None]).mean(axis=1)
+    sums, sizes = np.bincount(clips, other), np.bincount(clips)
+    again = np.random.default_rng(0).integers(len(sums), size=(4000, len(sums)))
+    assert found.errors["mixing/features"] == pytest.approx(np.std(sums[again].sum(1) / sizes[again].sum(1)), rel=0.1)
+    assert quality_of(features, features[:, :2], modality, graph).errors == {}

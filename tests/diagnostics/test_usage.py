@@ -19,9 +19,11 @@ from srcid.diagnostics import (
     code_agreement,
     code_usage,
     confusion,
+    for_each,
     growth,
     label_names,
     label_of,
+    places,
     sharing,
     symbols_of,
 )
@@ -102,6 +104,50 @@ def test_codes_come_in_order_of_how_shared_they_are():
     assert found.exclusive == {"a": 1, "b": 1} and list(found.users) == [2, 2, 1, 1]
     assert found.mass == {"a": 0.25, "b": 0.375}
     assert sharing({"a": first, "b": second}, least=2).exclusive == {"a": 2, "b": 1}
+
+
+def test_codes_that_occur_once_are_exclusive_by_chance():
+    draw = np.random.default_rng(0)
+    codes = {m: draw.zipf(1.4, (80, 6)) % 500 for m in "abc"}
+    found = sharing(codes)
+    assert found.gap > 0.3 and found.chance == pytest.approx(found.gap, abs=0.05)
+    apart = sharing({m: values + 500 * i for i, (m, values) in enumerate(codes.items())})
+    assert apart.gap == 1 and apart.chance < 0.8
+    assert np.isnan(sharing(codes, least=2).chance)
+
+
+def test_the_share_of_steps_on_exclusive_codes_has_an_interval_over_clips():
+    draw = np.random.default_rng(0)
+    own = np.repeat(draw.random((200, 1)) < 0.3, 5, axis=1)  # whole clips on a code of their own
+    found = sharing({"a": np.where(own, 1, 0), "b": np.zeros((200, 5), int)})
+    assert found.mass_low["a"] < found.mass["a"] == own.mean() < found.mass_high["a"]
+    assert found.mass_high["a"] - found.mass_low["a"] == pytest.approx(3.92 * np.sqrt(0.21 / 200), rel=0.25)
+    assert found.mass_low["b"] == found.mass_high["b"] == 0
+    assert [row["exclusive"] for row in found.rows()] == [1, 0] and found.gap == 0.5
+
+
+def test_intervals_of_agreement_cover_the_truth_and_count_clips():
+    def codes(clips, draw):
+        a = sticky(draw, clips, 5, np.full(4, 0.25))
+        return {"a": a, "b": np.where(draw.random((clips, 1)) < 0.6, a, sticky(draw, clips, 5, np.full(4, 0.25)))}
+
+    draw = np.random.default_rng(0)
+    truth = code_agreement(codes(100_000, draw), bootstrap=0).pairs[0]
+    assert np.isnan(truth.ami_low) and np.isnan(truth.distance_high)
+    found = [code_agreement(codes(300, draw), seed=seed).pairs[0] for seed in range(40)]
+    for name, least in (("match", 34), ("ami", 34)):
+        low, high = ("low", "high") if name == "match" else (f"{name}_low", f"{name}_high")
+        hits = sum(getattr(p, low) <= getattr(truth, name) <= getattr(p, high) for p in found)
+        assert hits >= least, (name, hits)
+    assert all(p.nmi_low <= p.nmi <= p.nmi_high and 0 <= p.distance_low <= p.distance_high <= 1 for p in found)
+
+
+def test_for_each_keeps_what_can_be_computed_and_tells_the_rest_once(tables):
+    found = for_each(code_usage, tables["vq"], [dict(layer=layer) for layer in (1, 3, 2, 3)])
+    assert [result.layer for result in found.results] == [1, 2]
+    assert found.notes == ("found 2 layer(s) in this table, not a layer 3",)
+    assert [tuple(place.values()) for place in places(tables["vq"])] == [(1, None), (2, None)]
+    assert [tuple(place.values()) for place in places(tables["rvq"])][:4] == [(1, None), (1, 1), (1, 2), (2, None)]
 
 
 @pytest.mark.parametrize(("n", "rows", "columns"), [(7, 1, 3), (20, 20, 20), (50, 3, 4), (3000, 60, 60), (9000, 2, 90)])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from srcid.evaluation import EvaluationError, code_retrieval, retrieve
+from srcid.evaluation import EvaluationError, code_retrieval, gallery, percentile_interval, retrieval_frame, retrieve
+from srcid.evaluation.tables import resampled_recall
 from tests.evaluation.fake import make_table
 
 
@@ -45,9 +46,12 @@ def test_chance_with_several_captions_is_that_of_the_first_one_found():
 
 
 @pytest.mark.parametrize(("captions", "owner", "message"), [
-    (np.ones((3, 4)), None, "need one of the 5 items"),
+    (np.ones((3, 4)), None, "2 items without a caption, the first is of item 3"),
+    (np.ones((5, 4)), np.arange(4), "need one of the 5 items for each of the 5 captions"),
     (np.ones((5, 3)), None, "need"),
-    (np.ones((5, 4)), np.array([0, 0, 1, 2, 3]), "item 4"),
+    (np.ones((5, 4)), np.array([0, 0, 1, 2, 3]), "1 items without a caption, the first is of item 4"),
+    (np.ones((6, 4)), np.array([0, 1, 2, 3, 4, 9]), "1 captions of unknown items, the first is of item 9"),
+    (np.ones((2, 4)), (np.array(list("abcde")), np.array(["a", "z"])), "unknown items.*item z.*4 items without"),
 ])  # fmt: skip
 def test_bad_input_is_named(captions, owner, message):
     with pytest.raises(EvaluationError, match=message):
@@ -57,7 +61,7 @@ def test_bad_input_is_named(captions, owner, message):
 def test_codes_in_agreement_retrieve_each_other_and_shuffled_ones_do_not():
     table = make_table(clips=200, steps=10, classes=8, modalities=("audio", "video", "text"))
     table.symbols[1, "text"] = np.random.default_rng(1).permutation(table.symbols[1, "text"])
-    scores = {(s.query, s.target): s for s in code_retrieval(table, ("only1",))}
+    scores = {(s.query, s.target): s for s in code_retrieval(table, ("only1",)).scores}
     assert len(scores) == 6
     assert scores["audio", "video"].recall[5] > 2.5 * scores["audio", "video"].chance[5]
     for pair in (("audio", "text"), ("text", "video")):
@@ -67,34 +71,110 @@ def test_codes_in_agreement_retrieve_each_other_and_shuffled_ones_do_not():
 
 def test_absent_steps_and_clips_are_left_out():
     table = make_table(clips=80, steps=6, classes=6)
-    whole = code_retrieval(table, ("only1",))
+    whole = code_retrieval(table, ("only1",)).scores
     gone = table.splits["test"][:5]
     table.masks["video"][gone] = False
     table.symbols[1, "audio"][:, -1] = 0
     for m in table.modalities:
         table.masks[m][:, -1] = False
-    scores = code_retrieval(table, ("only1",))
+    results = code_retrieval(table, ("only1",))
+    scores = results.scores
+    assert results.notes == ("5 items have only one of audio and video, and were left out of that pair.",)
     assert [len(s.ranks) for s in scores] == [len(w.ranks) - 5 for w in whole]
     assert not set(gone) & set(scores[0].queries)
 
 
-def test_captions_are_rows_that_share_an_item():
+def captions_table():
+    """40 test items of three clips each: the sound is repeated, the captions differ in one of three steps."""
     table = make_table(clips=240, steps=10, classes=8, modalities=("audio", "text"))
     item = np.arange(240) // 3
     for m in ("audio", "text"):
-        table.symbols[1, m] = table.symbols[1, m][item * 3]  # three captions that say the same
+        table.symbols[1, m] = table.symbols[1, m][item * 3].copy()
+    table.symbols[1, "text"][np.arange(240), np.arange(240) % 3] = 0
     table.splits["test"] = np.arange(120, 240)
-    to_text, to_audio = code_retrieval(table, ("only1",), item=item, captions="text")
+    return table, item
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_captions_are_rows_that_share_an_item(masked):
+    table, item = captions_table()
+    if masked:  # as well as repeating the sound, a store may give it with the first caption only
+        table.masks["audio"][np.arange(240) % 3 > 0] = False
+    to_text, to_audio = code_retrieval(table, ("only1",), groups=item).scores
     assert (to_text.query, to_text.target) == ("audio", "text")
     assert (len(to_text.queries), len(to_text.candidates)) == (40, 120)
     assert (len(to_audio.queries), len(to_audio.candidates)) == (120, 40)
     assert to_text.recall[10] > to_text.chance[10]
+    assert (to_text.right == (item[to_text.candidates][to_text.top] == item[to_text.queries][:, None])).all()
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (dict(split="tset"), "split 'tset'"), (dict(captions="words"), "modality 'words'"),
-    (dict(representations=("only3",)), "layers"),
-])  # fmt: skip
-def test_unknown_names_are_said(arguments, message):
-    with pytest.raises(EvaluationError, match=message):
-        code_retrieval(make_table(clips=40), **arguments)
+def test_the_label_item_groups_clips_and_those_without_are_left_out():
+    table, item = captions_table()
+    given = code_retrieval(table, ("only1",), groups=item)
+    table.labels["item"] = item.copy()
+    labelled = code_retrieval(table, ("only1",))
+    assert [s.recall for s in labelled.scores] == [s.recall for s in given.scores]
+    table.labels["item"][120:126] = -1
+    fewer = code_retrieval(table, ("only1",))
+    assert fewer.notes == ("6 of 120 clips of split 'test' belong to no item.",)
+    assert len(fewer.scores[0].queries) == 38
+
+
+def test_several_clips_of_an_item_on_both_sides_are_all_partners():
+    vectors = np.eye(4)
+    forth, back = retrieve(vectors[[0, 1, 2]], vectors[[1, 3, 2]], (np.array([7, 7, 9]), np.array([7, 7, 9])), (1, 2))
+    assert forth.found[1][1] == 1 and forth.found[1][2] == 1
+    assert forth.recall[1] == pytest.approx(100 * (2 + forth.found[1][0]) / 3)
+    assert 0 < forth.found[1][0] < 1  # its partners tie with a stranger
+    assert back.groups.tolist() == [7, 7, 9]
+
+
+def test_intervals_are_over_items():
+    """Three captions of an item are one draw: 40 items, half of them found, not 120 queries."""
+    items, owner = np.eye(40), np.repeat(np.arange(40), 3)
+    said = np.where(owner < 20, owner, (owner + 1) % 20)
+    _, back = retrieve(items, items[said], owner, cutoffs=(1,))
+    assert back.recall[1] == 50
+    low, high = percentile_interval(resampled_recall(back, 1))
+    assert high - low == pytest.approx(2 * 196 * np.sqrt(0.25 / 40), rel=0.1)
+    table, item = captions_table()
+    frame = retrieval_frame(code_retrieval(table, ("only1",), groups=item))
+    assert (frame["R@1 low"] < frame["R@1"]).all() and (frame["R@1"] < frame["R@1 high"]).all()
+
+
+def test_a_gallery_shows_the_best_the_worst_and_what_lies_between():
+    table, item = captions_table()
+    (score, _) = code_retrieval(table, ("only1",), groups=item).scores
+    shown = gallery(score, queries=5, top=3)
+    assert shown.hits.shape == shown.right.shape == (5, 3)
+    assert (np.diff(shown.ranks) >= 0).all()
+    assert (shown.ranks[0], shown.ranks[-1]) == (score.ranks.min() + 1, score.ranks.max() + 1)
+    assert (shown.right == (item[shown.hits] == item[shown.queries][:, None])).all()
+    with pytest.raises(EvaluationError, match="bare arrays"):
+        gallery(retrieve(np.eye(3), np.eye(3))[0])
+
+
+def test_a_pair_that_no_item_has_is_said_and_the_others_are_scored():
+    table = make_table(clips=80, steps=6, classes=6, modalities=("audio", "video", "text"))
+    odd = np.arange(80) % 2 == 1
+    table.masks["audio"][odd] = table.masks["video"][~odd] = False
+    results = code_retrieval(table, ("only1", "all"))
+    assert {(s.query, s.target) for s in results.scores} == {
+        ("audio", "text"), ("text", "audio"), ("video", "text"), ("text", "video")
+    }  # fmt: skip
+    assert "audio and video: no item of split 'test' has both." in results.notes
+
+
+def test_what_is_wrong_is_said_at_once():
+    with pytest.raises(EvaluationError) as error:
+        code_retrieval(make_table(clips=40), ("only3", "al"), split="tset", groups=np.zeros(7))
+    for part in ("layers (3,)", "representation 'al'", "split 'tset'", "a whole number per clip"):
+        assert part in str(error.value)
+
+
+def test_the_same_features_are_scored_once():
+    table = make_table(clips=40)
+    table.books, table.layers = table.books[:1], 1
+    results = code_retrieval(table)
+    assert {s.representation for s in results.scores} == {"all"}
+    assert results.notes == ("representation 'only1' reads the same features as 'all'.",)

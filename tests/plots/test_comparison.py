@@ -17,7 +17,7 @@ def quality(seeds=5):
     rows = {}
     for place, name in enumerate(METHODS):
         middle = dict(across=60 + place, within=70 + 2 * place, reconstruction=0.2 - place / 100, ms_per_step=30,
-                      parameters=0.5, bits=np.nan if "identity" in name else 7 + place)  # fmt: skip
+                      parameters=0.5, memory=0.9, bits=np.nan if "identity" in name else 7 + place)  # fmt: skip
         wide = 2.0 if seeds > 1 else np.nan
         rows[name] = {
             (k, p): v + s * wide for k, v in middle.items() for p, s in (("mean", 0), ("low", -1), ("high", 1))
@@ -88,7 +88,7 @@ def test_reconstruction_and_cost_show_every_method():
     nothing["reconstruction", "mean"] = np.nan
     assert "no val/recon" in plots.reconstruction_figure(nothing).layout.title.text
     fig = plots.cost_figure(quality(), "Digits.")
-    assert len(fig.data) == 5 * len(METHODS) and {trace.y[0] for trace in fig.data} == set(METHODS)
+    assert len(fig.data) == 6 * len(METHODS) and {trace.y[0] for trace in fig.data} == set(METHODS)
     assert list(fig.layout.yaxis.categoryarray) == METHODS[::-1]
     for draw in (plots.tradeoff_figure, plots.cost_figure):
         assert "nothing to compare" in draw(quality().iloc[:0]).layout.title.text

@@ -1,0 +1,275 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] tags=[]
+# # The codebook: how codes are used, whether modalities agree, what codes mean
+#
+# Everything here reads the code table of a finished training run, never the model. Where something cannot be
+# shown (no labels, one modality, a quantiser without codes) a sentence says why, and the rest goes on.
+#
+# In JupyterLab the last sections are live: choose a code in the map or with the slider and see what is behind it.
+
+# %% tags=["parameters"]
+run: str = ""  # run folder or its name; empty: the newest finished training run
+split: str = "test"  # whose clips are counted; empty for all clips
+stage: int = 0  # 0 joins all stages to one symbol; else one stage of rvq, or one dimension of fsq
+label: str = ""  # what codes are compared with; empty: event, or else the first label
+layer: int = 1  # layer of the code to look at closely
+code: int = -1  # code to look at closely, -1 for the most used one of the layer
+row: int = -1  # row of the clip to show in codes, -1 for the first test clip
+other: str = ""  # a second run to compare on the same clips, by folder or name
+
+# %% tags=[]
+from itertools import combinations
+
+import pandas as pd
+from IPython.display import display
+
+from srcid import plots, runs
+from srcid.codes import CodeTable
+from srcid.diagnostics import (
+    addition,
+    association,
+    code_agreement,
+    code_usage,
+    confusion,
+    for_each,
+    growth,
+    label_names,
+    places,
+    sharing,
+)
+from srcid.widgets import ClipCodes, CodeExplorer, UsageBrowser
+
+source = runs.ready(run)
+table = CodeTable.open(source.codes)
+own = dict(split=split, stage=stage, label=label, layer=layer, code=code, row=row, other=other)
+here = runs.current("04_codebook", params=dict(run=source.name, **own), data=source.name)
+
+# %% tags=["nbval-check-output"]
+counted = split if split in table.splits else None  # a store may have no such split
+layers = [dict(layer=k, stage=stage or None, clips=counted) for k in range(1, table.layers + 1)]
+number = len(table.splits[counted]) if counted else table.clips
+print(f"counted: {number:,} of {table.clips:,} clips ({counted or 'all'})")
+print(f"{table.steps} steps, modalities {', '.join(table.modalities)}")
+print(f"{table.layers} layers, {table.stages} symbols a step, from alphabets of {table.sizes}")
+print(f"labels: {', '.join(label_names(table)) or 'none'}")
+
+# %% [markdown] tags=[]
+# ## How many codes are in use
+#
+# Perplexity is the number of codes that would be in use if all were used equally; its logarithm is the bits
+# that a step really carries. Each modality has its row, and "joint" takes all of them together: where joint lies far
+# above the single modalities, they use different codes. With several stages every stage has its rows too.
+
+# %% tags=[]
+usage = for_each(code_usage, table, [dict(**place, clips=counted) for place in places(table)])
+summary = plots.usage_summary(*usage)
+here.save_figure(summary, "usage")
+summary
+
+# %% tags=["nbval-check-output"]
+for found in usage.results:
+    where = f"layer {found.layer}" + (f", stage {found.stage}" if found.stage else "")
+    print(f"{where}: {found.size} codes, at most {found.nominal_bits:.2f} bits; counted for {', '.join(found.names)}")
+print("\n".join(usage.notes) or "nothing was left out")
+
+# %% [markdown] tags=[]
+# Few codes do most of the work in almost every codebook. On logarithmic axes look for two things: how far the left
+# end rises above even use (favourite codes), and whether the right end falls off a cliff (codes as good as dead).
+
+# %% tags=[]
+use = for_each(code_usage, table, layers)
+ranks = plots.rank_frequency(*use)
+here.save_figure(ranks, "rank_frequency")
+ranks
+
+# %% [markdown] tags=[]
+# ## How use grew during training
+#
+# A codebook that collapses shows it here: perplexity falls and stays low. Agreement of training batches that runs
+# away from that of the validation clips means that codes are shared by heart, not by meaning.
+
+# %% tags=[]
+grown = for_each(growth, source.metrics, [{}, dict(split="val")])
+curves = plots.usage_growth(grown.results, table.modalities, grown.notes)
+here.save_figure(curves, "growth")
+curves
+
+# %% [markdown] tags=[]
+# ## Which codes are shared
+#
+# A code that only one modality uses cannot carry anything across: the modality gap, seen in codes. Codes stand in
+# the order of how many modalities use them, then of how evenly.
+
+# %% tags=[]
+shared = for_each(sharing, table, layers)
+gap = plots.sharing_map(*shared)
+here.save_figure(gap, "sharing")
+gap
+
+# %% [markdown] tags=[]
+# `exclusive` are the codes that this modality alone uses, `mass` the share of its steps on them.
+
+# %% tags=[]
+pd.DataFrame([entry for found in shared.results for entry in found.rows()]).round(3)
+
+# %% [markdown] tags=[]
+# ## Do the modalities agree
+#
+# At the same clip and step, do two modalities get the same code? Chance depends on how codes are used, so it
+# stands beside each number. Two modalities may also agree in meaning but not in name: then mutual information is
+# high while few codes are equal. Background is often the easiest thing to agree on; look at events.
+
+# %% tags=[]
+agreed = for_each(code_agreement, table, layers)
+agreement = plots.agreement_figure(agreed.results, table.modalities, agreed.notes)
+here.save_figure(agreement, "agreement")
+agreement
+
+# %% tags=[]
+columns = ["layer", "first", "second", "where", "match", "low", "high", "chance", "nmi", "ami", "ami_low", "ami_high"]
+pairs = pd.DataFrame([entry for found in agreed.results for entry in found.rows()], columns=[*columns, "distance"])
+pairs.round(3)
+
+# %% [markdown] tags=[]
+# Which code of one modality meets which of another. On the diagonal the codes are equal. A dark cell off the
+# diagonal is one meaning under two names; a pale row is a code that means nothing to the other modality.
+
+# %% tags=[]
+cases = [dict(first=a, second=b, **where) for where in layers for a, b in combinations(table.modalities, 2)]
+met = for_each(confusion, table, cases)
+squares = plots.confusion_map(met.results, table.modalities, met.notes or agreed.notes)
+here.save_figure(squares, "confusion")
+squares
+
+# %% [markdown] tags=[]
+# ## What codes mean
+#
+# Which classes go with which codes, all modalities together. A pure code is given to one class only; lift says how
+# many times more frequent the class is with the code than without. Clips are what is counted as evidence, because
+# the steps of a clip resemble each other, and p-values are corrected for the number of codes and classes.
+
+# %% tags=[]
+meant = for_each(association, table, [dict(label=label or None, **where) for where in layers])
+meaning = plots.association_map(meant.results, table.modalities, meant.notes)
+here.save_figure(meaning, "meaning")
+meaning
+
+# %% [markdown] tags=[]
+# The codes of each layer whose meaning is surest. The map of all codes further down sorts this table by other columns.
+
+# %% tags=[]
+for found in meant.results:
+    print(f"layer {found.layer}, '{found.label}'")
+    display(pd.DataFrame(found.ranked(8)).drop(columns="share").round(3))
+print("\n".join(meant.notes) or "nothing was left out")
+
+# %% [markdown] tags=[]
+# ## What a later layer adds
+#
+# Does layer 2 say something of a known factor that layer 1 did not say? That is the conditional mutual information
+# of factor and layer-2 codes given the layer-1 codes. The estimate needs many clips, and labels took no part in
+# training, so all clips are used here. A factor that one modality alone carries should not be in shared codes.
+
+# %% tags=[]
+later = range(2, table.layers + 1)
+asked = [
+    dict(layer=k, label=name, modality=m)
+    for k in later
+    for name in label_names(table)
+    for m in (None, *table.modalities)
+]
+added = for_each(addition, table, asked)
+additions = plots.addition_figure(added.results, table.modalities, added.notes)
+here.save_figure(additions, "addition")
+additions
+
+# %% tags=[]
+fields = ["label", "modality", "given_information", "information", "low", "high", "p_value", "remaining"]
+pd.DataFrame([found.row() for found in added.results], columns=fields).round(3)
+
+# %% [markdown] tags=[]
+# ## All codes at a glance
+#
+# In JupyterLab, choose layer, stage, modality and label; click a column of the map or move the slider (arrow
+# keys) to choose a code. The card in the next section follows.
+
+# %% tags=[]
+explorer = CodeExplorer(table, layer=layer, code=code)
+browser = UsageBrowser(table, clips=counted, on_code=explorer.select)
+browser.mark(explorer.layer, explorer.code)
+browser
+
+# %% [markdown] tags=[]
+# ## One code, closely
+#
+# Numbers say how often a code is used; to know what it means, look at the clip-steps it was given to. In
+# JupyterLab choose a code with the slider, by its number, or by the name of a class, which finds the codes
+# that mark it best. A click on a neighbour, or on a cell of the strips below, goes to that code.
+#
+# Look for codes whose nearest examples are the same thing in every modality, and for the opposite: a code
+# that one modality uses for one thing and another modality for something else.
+
+# %% tags=[]
+explorer
+
+# %% [markdown] tags=[]
+# Both as they stood when the notebook ran:
+
+# %% tags=[]
+glance = browser.figure()
+here.save_figure(glance, "codes_at_a_glance")
+glance
+
+# %% tags=[]
+card = explorer.figure()
+here.save_figure(card, "code_card")
+card
+
+# %% [markdown] tags=[]
+# The sounds nearest to the code, one after the other, where the data has sounds. The sentences below say what
+# could not be shown of this code, and why.
+
+# %% tags=[]
+display(*explorer.players())
+print("\n".join(explorer.notes) or "nothing was left out")
+
+# %% [markdown] tags=[]
+# ## Clips in codes, two runs side by side
+#
+# One clip as its codes: a row for each modality and layer, a column for each step, the events on top. Equal
+# colour is equal code within a run; outlined cells agree with another modality. With a second run (the
+# parameter `other`) the same clip stands in the codes of both. Their numbers and colours have nothing to do
+# with each other; compare where codes change, and where modalities agree.
+
+# %% tags=[]
+tables = {source.name: table} | ({other: CodeTable.open(runs.ready(other).codes)} if other else {})
+clips = ClipCodes(tables, clip=row, on_code=explorer.select)
+clips
+
+# %% tags=[]
+strips = clips.figure()
+here.save_figure(strips, "code_strips")
+strips
+
+# %% tags=["nbval-check-output"]
+print(f"{len(tables)} run(s) on {table.clips:,} clips of {table.steps} steps in {len(table.modalities)} modalities")
+
+# %% tags=[]
+scores = {f"agreement/{p.layer}/{p.first}-{p.second}/{p.where}": p.match for a in agreed.results for p in a.pairs}
+scores |= {f"perplexity/{found.layer}": found.perplexity[-1] for found in use.results}
+here.write("scores.json", {name: round(float(value), 4) for name, value in scores.items()})
+here.finish()

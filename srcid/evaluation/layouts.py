@@ -1,0 +1,174 @@
+"""Tables II and III as the paper lays them out: methods below each other, the paper's own figures at the end.
+
+The paper's figures stand beside ours only where a column is the same data set; elsewhere they carry
+:data:`OTHER_DATA` and can be compared in nothing but order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, comparison_table
+from srcid.evaluation.intervals import percentile_interval, t_interval
+from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.paper import paper_scores
+from srcid.evaluation.tables import resampled_recall
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from srcid.evaluation.retrieval import RetrievalResults
+
+OTHER_DATA = "*"
+NOTE_TWO = (
+    "Percent; ± is half the t-interval over training seeds, [ ] the interval over clips within a run. Classification "
+    "and unpaired: accuracy; localisation: micro precision; cross-dataset: micro F1. Rows of the paper are as printed, "
+    f"without intervals; {OTHER_DATA} other data: not to be compared with the column, only with each other."
+)
+NOTE_THREE = (
+    "Percent of queries with a partner among the first k, mean of both directions; [ ] the interval over items within "
+    "a run, ± over training seeds. The values of the paper's Table III (MSCOCO, Clotho) are not at hand, so none stand "
+    "beside these."
+)
+# the paper's data set of each task, and the words by which a store may be the same
+PAPER_DATA = {
+    "classification": "AVE", "localisation": "AVVP", "cross-dataset": "AVE → AVVP", "unpaired": "UCF ↔ VGG",
+}  # fmt: skip
+_SAME_WORDS = {"AVE": {"ave"}, "AVVP": {"avvp"}, "AVE → AVVP": {"ave", "avvp"}, "UCF ↔ VGG": {"ucf", "vgg"}}
+_METHODS = ("CODIS", "TURN", "CMCM", "DCID (VQ)", "SRCID (only1)", "SRCID")
+
+
+def table_two(
+    directions: pd.DataFrame,
+    data: Mapping[str, str],
+    representations: Sequence[str] = ("all", "only1"),
+    pair: tuple[str, str] = ("video", "audio"),
+    within: bool = False,
+) -> pd.DataFrame:
+    """Return Table II: rows our methods and the paper's, columns task and direction, then averages.
+
+    Args:
+        directions: long frame of scores with the columns run, method and seed beside those of
+            :func:`srcid.evaluation.probe_summary`.
+        data: name of the data of each task, see :class:`srcid.evaluation.suite.TaskTables`.
+        pair: the modalities that stand for the paper's V and A: their two directions are shown beside the mean over
+            all. Where they are not there, only means are shown and the paper's directions as their mean.
+        within: add the same-modality means.
+
+    Raises:
+        ComparisonError: as :func:`srcid.evaluation.comparison_table`.
+    """
+    import pandas as pd
+
+    ours = comparison_table(directions, representations, clips=True)
+    ways = {f"{pair[0]} → {pair[1]}": "V → A", f"{pair[1]} → {pair[0]}": "A → V", ACROSS: ACROSS, WITHIN: WITHIN}
+    several = any(task != AVERAGE and way not in ways and way != "seeds" and not _same(way) for task, way in ours)
+    chosen = [
+        (task, way)
+        for task, way in ours.columns
+        if way in ways
+        and (within or way != WITHIN)
+        and (several or way != ACROSS or task == AVERAGE or (task, next(iter(ways))) not in ours.columns)
+    ]
+    tasks, order = list(dict.fromkeys(task for task, _ in chosen)), list(ways)  # the paper's: V → A first
+    chosen.sort(key=lambda column: (tasks.index(column[0]), order.index(column[1])))
+    ours = ours[[("", "seeds"), *chosen]]
+    theirs = pd.DataFrame("", index=list(_METHODS), columns=ours.columns, dtype=object)
+    printed = paper_scores()
+    all_same = all(same_data(task, data.get(task, "")) for task in PAPER_DATA)
+    for task, way in chosen:
+        column = (PAPER_DATA.get(task, task), ways[way])
+        same = all_same if task == AVERAGE else same_data(task, data.get(task, ""))
+        for method in _METHODS:
+            if column in printed.columns:
+                value = printed.loc[method, column]
+            elif way == ACROSS and task in PAPER_DATA:
+                value = printed.loc[method, [(column[0], "V → A"), (column[0], "A → V")]].mean()
+            else:
+                continue
+            if np.isfinite(value):
+                theirs.loc[method, (task, way)] = f"{value:.1f}" + ("" if same else f" {OTHER_DATA}")
+    frame = pd.concat({"these runs": ours, "the paper": theirs}, names=["source", "method"])
+    header = {
+        task: task if same_data(task, name) or task not in PAPER_DATA else f"{task} ({name}; paper {PAPER_DATA[task]})"
+        for task, name in data.items()
+    }
+    frame.columns = pd.MultiIndex.from_tuples(
+        [(header.get(t, t), w) for t, w in frame.columns], names=frame.columns.names
+    )
+    frame.attrs["note"] = NOTE_TWO
+    return frame
+
+
+def same_data(task: str, name: str) -> bool:
+    """Whether data called ``name`` are those of the paper's column for ``task``."""
+    found = name.casefold().replace("↔", " ").replace("→", " ").replace("/", " ").replace("-", " ").replace("_", " ")
+    words = {word.rstrip("0123456789") for word in found.split()}
+    need = _SAME_WORDS.get(PAPER_DATA.get(task, ""), set())
+    # vgg also where it says vggsound, ucf where it says ucf101; nothing else may be named
+    known = {"vggsound": "vgg", "k": "", "class": "", "sound": ""}
+    return bool(need) and {known.get(w, w) for w in words} - {""} == need
+
+
+def table_three(
+    methods: Mapping[str, Sequence[RetrievalResults]], cutoffs: Sequence[int] = (1, 5, 10), level: float = 0.95
+) -> pd.DataFrame:
+    """Return Table III: rows methods, columns pairs of modalities and recall@k, the mean of both directions, as text.
+
+    Args:
+        methods: by method, the results of its runs (training seeds); several data sets add columns.
+        cutoffs: the k to show.
+
+    Raises:
+        EvaluationError: nothing was scored, or no recall at a cutoff.
+    """
+    import pandas as pd
+
+    table: dict[str, dict[tuple[str, str, str], str]] = {}
+    chance: dict[tuple[str, str, str], list[float]] = {}
+    for method, runs in methods.items():
+        cells: dict[tuple[str, tuple[str, str, str]], list[tuple[float, np.ndarray]]] = {}
+        for results in runs:
+            for first in results.scores:
+                back = results.select(query=first.target, target=first.query, representation=first.representation)
+                if not back or first.query > first.target:
+                    continue
+                if missing := [k for k in cutoffs if k not in first.recall]:
+                    raise EvaluationError(f"found recall at {', '.join(map(str, first.recall))}; need {missing}")
+                label = method if first.representation == "all" else f"{method} ({first.representation})"
+                for k in cutoffs:
+                    column = (results.data, f"{first.query} ↔ {first.target}", f"R@{k}")
+                    ways = (first, back[0])
+                    mean = float(np.mean([s.recall[k] for s in ways]))
+                    draws = np.mean([resampled_recall(s, k) for s in ways], axis=0)
+                    cells.setdefault((label, column), []).append((mean, draws))
+                    chance.setdefault(column, []).append(float(np.mean([s.chance[k] for s in ways])))
+        for (label, column), found in cells.items():
+            table.setdefault(label, {})[column] = _text(found, level)
+    if not table:
+        raise EvaluationError("found no retrieval scores; need those of one run")
+    table["chance"] = {column: f"{np.mean(values):.1f}" for column, values in chance.items()}
+    columns = list(dict.fromkeys(column for row in table.values() for column in row))
+    frame = pd.DataFrame([[row.get(c, "") for c in columns] for row in table.values()], index=list(table), dtype=object)
+    frame.columns = pd.MultiIndex.from_tuples(columns, names=["data", "pair", "recall"])
+    frame.index.name = "method"
+    frame.attrs["note"] = NOTE_THREE
+    return frame
+
+
+def _text(found: Sequence[tuple[float, np.ndarray]], level: float) -> str:
+    values = np.array([mean for mean, _ in found])
+    text = f"{values.mean():.1f}"
+    if len(values) > 1:
+        low, high = t_interval(values, level)
+        text += f" ± {(high - low) / 2:.1f}"
+    low, high = percentile_interval(np.mean([draws for _, draws in found], axis=0), level)
+    return f"{text} [{low:.1f}, {high:.1f}]"
+
+
+def _same(way: str) -> bool:
+    first, _, second = way.partition(" → ")
+    return first == second or way in (ACROSS, WITHIN)

@@ -1,0 +1,99 @@
+"""Classes, confusions, thresholds and single clips say what the scores say."""
+
+import numpy as np
+import pytest
+
+from srcid.evaluation import (
+    EvaluationError,
+    class_confusion,
+    class_scores,
+    fit_probes,
+    per_class_scores,
+    threshold_calibration,
+    timelines,
+    with_background,
+)
+from srcid.params import EvaluationParams
+from tests.evaluation.fake import make_table
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """Codes in which video takes class 0 for class 1, always; audio is right."""
+    table = make_table(clips=300, noise=0.1, two_events=0.3)
+    codes = table.symbols[1, "video"]
+    codes[codes == 0] = 1
+    table.masks["video"][:, -1] = False
+    params = EvaluationParams(probe_seeds=2, probe_epochs=30, probe_lr=1e-2, probe_batch=40)
+    return table, fit_probes(table, params, representations=("only1",))
+
+
+def test_class_scores_are_those_of_the_predictions(judged):
+    table, results = judged
+    scores = class_scores(results, table, "localisation", "only1")
+    assert scores.classes == (*table.label_info["event"].classes, "background")
+    said, truth = [], []
+    for s in results.select(task="localisation", seed=0):
+        if s.train != s.test:
+            there = table.masks[s.test][s.rows]
+            said.append((s.prediction > 0.5)[there])
+            truth.append(with_background(table.events[s.rows])[there])
+    expected = per_class_scores(np.concatenate(said), np.concatenate(truth))["f1"]
+    np.testing.assert_allclose(scores.across[0], expected, atol=1e-6)
+    assert (scores.across[1] <= scores.across[0]).all() and (scores.across[0] <= scores.across[2]).all()
+    assert scores.across[0, 2:4].min() > 80 > scores.across[0, 0]
+
+
+def test_confusion_finds_what_is_taken_for_what(judged):
+    table, results = judged
+    confusion = class_confusion(results, table, "classification", "only1", "across")
+    single = table.events[table.splits["test"]].any(1).sum(1) == 1
+    assert confusion.counts.sum() == 2 * single.sum() and confusion.directions == 2
+    names = table.label_info["event"].classes
+    assert {pair[:2] for pair in confusion.top(2)} & {(names[0], names[1]), (names[1], names[0])}
+    steps = class_confusion(results, table, "localisation", "only1", "within")
+    assert steps.counts.shape == (5, 5) and "steps" in steps.unit
+    right = np.trace(steps.counts) / steps.counts.sum()
+    assert right > 0.7
+
+
+def test_the_threshold_curve_meets_the_score_at_one_half(judged):
+    table, results = judged
+    curve = threshold_calibration(results, table, "localisation", "only1", "within", thresholds=(0.2, 0.5, 0.8))
+    counts = sum(s.counts.sum(0) for s in results.select(task="localisation", seed=0) if s.train == s.test)
+    assert curve.precision[0, 1] == pytest.approx(100 * counts[0] / counts[1])
+    assert np.diff(curve.recall[0]).max() <= 0
+    present = sum(table.masks[m][table.splits["test"]].sum() for m in table.modalities)
+    assert curve.cells.sum() == present * 5
+    shown = curve.cells > 0
+    assert (np.abs(curve.probability[shown] - (np.arange(10)[shown] + 0.5) / 10) <= 0.0501).all()
+    assert curve.error == pytest.approx(
+        np.nansum(np.abs(curve.probability - curve.observed) * curve.cells) / curve.cells.sum()
+    )
+
+
+def test_timelines_hold_truth_predictions_and_codes(judged):
+    table, results = judged
+    lines = timelines(results, table, representation="only1")
+    assert [round(line.quantile, 1) for line in lines] == [0.9, 0.5, 0.1]
+    assert lines[0].f1 >= lines[1].f1 >= lines[2].f1
+    (s,) = results.select(task="localisation", train="audio", test="video", seed=0)
+    for line in lines:
+        columns = [table.label_info["event"].classes.index(c) for c in line.classes]
+        np.testing.assert_array_equal(line.truth, table.events[line.clip][:, columns])
+        place = np.flatnonzero(s.rows == line.clip)[0]
+        np.testing.assert_array_equal(line.said["audio", "video"], (s.prediction[place] > 0.5)[:, columns])
+        np.testing.assert_array_equal(line.codes[1, "video"], table.code(1, "video")[line.clip])
+    (chosen,) = timelines(results, table, [lines[2].clip], representation="only1")
+    assert chosen.f1 == lines[2].f1
+    with pytest.raises(EvaluationError, match="which were not scored"):
+        timelines(results, table, [int(table.splits["train"][0])], representation="only1")
+
+
+def test_what_was_not_scored_is_said(judged):
+    table, results = judged
+    for ask in (class_scores, class_confusion, threshold_calibration, timelines):
+        with pytest.raises(EvaluationError, match="found no"):
+            ask(results, table, representation="all")
+    with pytest.raises(EvaluationError, match="no probabilities of classification"):
+        threshold_calibration(results, table, "classification", "only1")
