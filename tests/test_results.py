@@ -129,6 +129,13 @@ def test_what_cannot_be_read_is_left_out_with_the_reason(root):
     assert "no probes.json" in found.skipped["gone"] and "no status.json" in found.skipped["stranger"]
 
 
+def test_a_run_without_labels_has_no_scores_and_is_there_all_the_same(root):
+    make_run("bare").write("probes.json", {"directions": []})
+    found = runs.collect()
+    assert list(found.params.index) == ["bare"] and not found.skipped and found.costs.loc["bare", "parameters"] == 5
+    assert not len(found.directions) and {"task", "train", "test", "score"} <= set(found.directions)
+
+
 def test_of_equal_runs_the_newest_counts_and_code_versions_are_told():
     for name, code in (("old", "0.1"), ("new", "0.2")):
         make_run(name, code=code)

@@ -123,8 +123,8 @@ def collect(folder: str | Path | Iterable[Run] = "", notebook: str = "02_train",
         for e in entries
         for row in e["directions"]
     ]
-    directions = pd.DataFrame(rows)
     first = ["run", "method", "seed", "data"]
+    directions = pd.DataFrame(rows, columns=None if rows else [*first, *_SCORED])
     directions = directions[first + [name for name in directions if name not in first]]
     params = pd.DataFrame({run: pd.Series(values, dtype=object) for run, values in about.items()}).T.infer_objects()
     costs = pd.DataFrame.from_dict({e["run"]: e["costs"] for e in entries}, orient="index")
@@ -161,8 +161,10 @@ def _read(run: Run, notebook: str, skipped: dict[str, str]) -> dict[str, Any] | 
         skipped[run.name] = f"is {status['status']}, not finished"
         return None
     directions, costs = run.read("probes.json").get("directions"), run.read("cost.json")
-    lacking = [name for name in _SCORED if any(name not in row for row in directions or [{}])]
-    if not isinstance(directions, list) or lacking:
+    if not isinstance(directions, list):
+        raise RunError(f"{run.folder / 'probes.json'} is damaged: it has no list of directions")
+    lacking = [name for name in _SCORED if any(name not in row for row in directions)]  # without labels there are none
+    if lacking:
         raise RunError(f"{run.folder / 'probes.json'} is damaged or of an older format: no {', '.join(lacking)}")
     params = plain(Params(**run.params)) if not set(run.params) - set(Params.model_fields) else run.params
     values = status.get("values") or {}
