@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import numpy as np
@@ -271,19 +270,6 @@ def test_many_classes_at_once_keep_their_combinations():
     values = np.random.default_rng(0).random((30, 4, 70)) < 0.03
     label = StepLabel.of(values)
     np.testing.assert_array_equal(label.members().toarray()[:, :-1], values.reshape(-1, 70))
-
-
-def test_a_large_table_takes_under_two_seconds_of_processor_time():
-    draw = np.random.default_rng(0)
-    code_agreement({"a": np.zeros((2, 2), int), "b": np.zeros((2, 2), int)})  # imports
-    layers = [{m: draw.integers(400, size=(40_000, 10), dtype=np.int32) for m in "abc"} for _ in range(2)]
-    event = draw.random((40_000, 10)) < 0.4
-    start = time.process_time()
-    for layer in layers:
-        code_usage(layer)
-        sharing(layer)
-        code_agreement(layer, foreground=event)
-    assert time.process_time() - start < 2
 
 
 def test_imports_are_cheap():
