@@ -121,7 +121,7 @@ print("\n".join(dict.fromkeys(note for results in fitted.values() for note in re
 # The paper's own figures stand below for their order only: a star says that they are of other data.
 
 # %% tags=[]
-representations = [name for name in ("all", "only1") if name in set(directions["representation"])]
+representations = [name for name in ("all", "only1") if name in set(directions["representation"])] or ["all"]
 two = evaluation.table_two(directions, data, representations, pair=tuple(pair.split(",")))
 display(two)
 print(two.attrs["note"])
@@ -148,7 +148,7 @@ print(f"{shown}: {about.loc[shown, 'method']}, seed {about.loc[shown, 'seed']}")
 scores
 
 # %% tags=[]
-means = mine[~mine["same"]].groupby(["task", "representation"], sort=False)["score"].mean().unstack()
+means = mine[~mine["same"].astype(bool)].groupby(["task", "representation"], sort=False)["score"].mean().unstack()
 for task, row in means.iterrows():
     if {"all", "only1"} <= set(row.dropna().index):
         print(f"{task}: later layers add {row['all'] - row['only1']:+.1f} points across modalities in this run")
@@ -271,8 +271,8 @@ if len(answers.scores):
 # The paper's Fig. 3 over these four tasks, where the runs differ in codebook size or in the layers that CLUB acts on.
 
 # %% tags=[]
-matrix = evaluation.score_matrix(directions)
-ablation = plots.ablation_figure(evaluation.ablation(matrix, about))
+matrix = evaluation.score_matrix(directions) if len(directions) else {}  # without labels nothing is scored
+ablation = plots.figure_or_reason(lambda: plots.ablation_figure(evaluation.ablation(matrix, about)))
 here.save_figure(ablation, "ablation")
 ablation
 

@@ -305,6 +305,9 @@ def ablation(matrix: pd.DataFrame, params: pd.DataFrame, level: float = 0.95) ->
     """
     import pandas as pd
 
+    if not len(matrix):
+        raise ComparisonError("no run was scored, so there is nothing to compare in an ablation")
+
     rows = []
     about = params.loc[params["quantizer"] == "vq", ["family", "codebook_size", "club_off"]]
     about = about.assign(club_off=about["club_off"].map(tuple))

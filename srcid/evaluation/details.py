@@ -304,6 +304,8 @@ def _kept(results: ProbeResults, task: str, representation: str, where: Where) -
 
 
 def _names(table: Codes, task: str) -> tuple[str, ...]:
+    if "event" not in table.label_info:
+        raise EvaluationError("found no label 'event' in these data, need one to score classes")
     classes = tuple(map(str, table.label_info["event"].classes))
     return (*classes, BACKGROUND) if task in ("localisation", "cross-dataset") else classes
 

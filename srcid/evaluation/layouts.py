@@ -58,11 +58,17 @@ def table_two(
             all. Where they are not there, only means are shown and the paper's directions as their mean.
         within: add the same-modality means.
 
+    The frame is empty, and its note says so, where there is no score at all (a store without labels).
+
     Raises:
         ComparisonError: as :func:`srcid.evaluation.comparison_table`.
     """
     import pandas as pd
 
+    if not len(directions):
+        empty = pd.DataFrame()
+        empty.attrs["note"] = "No task could be scored, so there is no Table II."
+        return empty
     ours = comparison_table(directions, representations, clips=True)
     ways = {f"{pair[0]} → {pair[1]}": "V → A", f"{pair[1]} → {pair[0]}": "A → V", ACROSS: ACROSS, WITHIN: WITHIN}
     several = any(task != AVERAGE and way not in ways and way != "seeds" and not _same(way) for task, way in ours)
