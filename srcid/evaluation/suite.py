@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from srcid.evaluation.inputs import Codes, Representation
 from srcid.evaluation.joined import Part, cross_dataset, never_paired, one_then_more, unpaired
@@ -90,7 +91,7 @@ def task_tables(
             make = makers[task]
             if given:
                 join = cross_dataset if task == "cross-dataset" else unpaired
-                make = lambda join=join, given=given: join(*given, rename=rename)  # noqa: E731
+                make = partial(join, *given, rename=rename)
             try:
                 tables[task] = make()
                 notes += [f"{task}: {note}" for note in tables[task].notes]
