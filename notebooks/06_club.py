@@ -37,6 +37,7 @@ nulls: int = 1  # repetitions on permuted clips
 general: str = "general"  # what is held against s: general (z) or quantized (q)
 fit: int = 200  # most steps of a network's fit; more if figures say that one was still improving
 largest: int = 256  # largest dimension of the calibration
+localisation: str = "segment_f1"  # its score in the ablation: precision as in the paper, f1, segment_f1
 export: str = ""  # folder that gets the figures as pictures and the answer as text
 
 # %% tags=[]
@@ -279,9 +280,9 @@ if apart.brackets:
 
 # %% tags=[]
 collected = runs.collect(folder) if folder else None
-several = collected.params if folder else pd.DataFrame(columns=["family", "layers", "method"])
-varied = several.groupby("family")["method"].transform("nunique") > 1 if folder else pd.Series(dtype=bool)
-compared = list(several.index[(several["layers"] > 1) & varied]) if folder else []
+several = collected.params if folder else pd.DataFrame(columns=["family", "codebook_size", "layers", "method"])
+varied = several.groupby(["family", "codebook_size"])["method"].transform("nunique") > 1  # in CLUB's layers alone
+compared = list(several.index[(several["layers"] > 1) & varied])
 print(collected.summary if folder else "no folder of runs was named: no ablation")
 
 # %% tags=[]
@@ -292,7 +293,10 @@ for place, (name, other) in enumerate(tables.items(), start=1):
     kept, few = Keep(other.path.parent / "information"), ask.sample(other, clips, steps)
     measured[name] = measure(other, ask.within(other, general), few, once, keep=kept)
     leaked[name] = ask.leaks(other, few, once, kept, misplaced=True)[0]
-records = ablation_records(collected.directions, collected.params, measured, leaked) if compared else []
+records = []
+if compared:
+    scores = dict(representation="all", metrics=dict(localisation=localisation))
+    records = ablation_records(collected.directions, collected.params, measured, leaked, **scores)
 
 # %% tags=[]
 titles = {f"mi/{e}/{k}": f"I(z{k}; s{k}), {e}" for k in (1, 2) for e in ("infonce", "club-exact")}
@@ -306,17 +310,19 @@ contrast
 
 # %% [markdown] tags=[]
 # Whether runs with less measured information score better across modalities: a rank correlation needs no straight line,
-# and its interval says how little a few runs can tell.
+# and its interval says how little a few runs can tell. Settings of CLUB may differ in both without one causing the
+# other, so the words below also give the correlation of runs within a setting.
 
 # %% tags=[]
 places = [(f"mi/{e}/{k}", key) for key in tasks for k in (1, 2) for e in ("infonce", "club-exact")]
-relations = {}
+relations, inside = {}, {}
 for x, y in places:
     try:
         usable = table_of_runs.dropna(subset=[x, y])
         relations[x, y] = rank_relation(usable[x], usable[y])
+        inside[x, y] = rank_relation(usable[x], usable[y], usable["setting"])
     except (ValueError, KeyError) as error:
-        relations[x, y] = str(error)
+        relations.setdefault((x, y), str(error))
 scatter = plots.relation_figure(records, places, relations, titles)
 here.save_figure(scatter, "relation")
 scatter
@@ -332,7 +338,9 @@ for private, text in ((False, "shared factors in specific features"), (True, "pr
     worst = max(wrong, key=lambda probe: probe.score - probe.chance, default=None)
     count = sum(probe.leaks for probe in wrong)
     answer += [f"- {text}: a leak in {count} of {len(wrong)} places" + (f", at worst {worst}" if worst else "")]
-answer += [f"- {titles[x]} and {titles[y]} across runs: {relation}" for (x, y), relation in relations.items()]
+for (x, y), relation in relations.items():
+    answer += [f"- {titles[x]} and {titles[y]} across runs: {relation}"]
+    answer += [f"  within a setting of CLUB: {inside[x, y]}"] if (x, y) in inside else []
 print("\n".join(answer))
 
 # %% tags=[]

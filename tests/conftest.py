@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.notebook_maker import make_notebook
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:
@@ -25,6 +27,22 @@ def shared() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return folder
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A project folder of its own, in which the test works; modules that run notebooks use it in every test."""
+    for name in ("SRCID_RUN", "SRCID_RUNS", "SRCID_HEADLESS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SRCID_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(project) -> Path:
+    """A notebook that prints one parameter."""
+    return make_notebook(project / "notebooks" / "tiny.ipynb", "print(count)")
 
 
 @pytest.fixture(scope="session")

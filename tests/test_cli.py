@@ -15,14 +15,7 @@ from tests.notebook_maker import make_notebook
 
 ROOT = Path(__file__).resolve().parents[1]
 
-
-@pytest.fixture(autouse=True)
-def project(tmp_path, monkeypatch):
-    for name in ("SRCID_RUN", "SRCID_RUNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SRCID_HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("project")
 
 
 def lab(*words, **environment):

@@ -20,20 +20,7 @@ from srcid.features import FeatureStore
 from srcid.params import ParameterError, Params, resolve
 from tests.notebook_maker import make_notebook
 
-
-@pytest.fixture(autouse=True)
-def project(tmp_path, monkeypatch):
-    """A project folder of its own for every test."""
-    for name in ("SRCID_RUN", "SRCID_RUNS", "SRCID_HEADLESS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SRCID_HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def tiny(project):
-    return make_notebook(project / "notebooks" / "tiny.ipynb", "print(count)")
+pytestmark = pytest.mark.usefixtures("project")
 
 
 # --- places and identity ---

@@ -21,20 +21,7 @@ from srcid.runs.cluster import connected
 from srcid.runs.requests import Busy, claimed, request
 from tests.notebook_maker import make_notebook
 
-
-@pytest.fixture(autouse=True)
-def project(tmp_path, monkeypatch):
-    """A project folder of its own for every test."""
-    for name in ("SRCID_RUN", "SRCID_RUNS", "SRCID_HEADLESS", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("SRCID_HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def tiny(project):
-    return make_notebook(project / "notebooks" / "tiny.ipynb", "print(count)")
+pytestmark = pytest.mark.usefixtures("project")
 
 
 # A notebook that keeps a diary in its run folder, waits for a file named go, and can be interrupted.

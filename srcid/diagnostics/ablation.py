@@ -22,6 +22,7 @@ def ablation_records(
     measured: Mapping[str, Measurements],
     leaks: Mapping[str, Sequence[Leak]] | None = None,
     representation: str = "all",
+    metrics: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Put each run's diagnostics and its cross-modal scores into one record.
 
@@ -30,6 +31,7 @@ def ablation_records(
         measured: of each run, I(z; s) of its layers and modalities (:func:`within`).
         leaks: of each run, probes where factors do not belong.
         representation: whose scores are taken.
+        metrics: another column of ``directions`` than ``score``, by task.
 
     Returns:
         a dict a run: ``run``, ``method``, ``family``, ``setting``, ``seed``; ``mi/<estimator>/<layer>``, nats, mean
@@ -50,7 +52,7 @@ def ablation_records(
             record[f"leak/{kind}"] = _mean([100 * (p.score - p.chance) for p in wrong if p.metric != "r2"])
         mine = directions[(directions["run"] == name) & (directions["representation"] == representation)]
         for task, part in mine[~mine["same"].astype(bool)].groupby("task", sort=False):
-            record[f"score/{task}"] = float(part["score"].mean())
+            record[f"score/{task}"] = float(part[(metrics or {}).get(task, "score")].mean())
         records.append(record)
     order = list(SETTINGS.values())
     return sorted(records, key=lambda r: (order.index(r["setting"]) if r["setting"] in order else 9, r["run"]))

@@ -219,9 +219,11 @@ def relation_figure(
             _fit_axis(fig, [r[x] for r in used], x.startswith("mi"), where)
         fig.update_xaxes(title_text=names.get(x, x), **where)
         fig.update_yaxes(title_text=names.get(y, y), **where)
-    sure = [p for p in pairs if not isinstance(relations[p], str) and relations[p].p_value < 0.05]
+    # Bonferroni: as many chances to be fooled as panels
+    sure = [p for p in pairs if not isinstance(relations[p], str) and relations[p].p_value < 0.05 / len(pairs)]
     title = f"{len(records)} runs: a rank correlation is beyond chance in {len(sure)} of {len(pairs)} panels"
     note = "ρ: Spearman's rank correlation with its 95 % bootstrap interval over runs; p: permutations. "
+    note += f"Beyond chance: p < 0.05 / {len(pairs)}. "
     finish(fig, title, note + caption, height=height, top=130)
     return estimator_legend(fig, 190)
 
