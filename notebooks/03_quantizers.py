@@ -48,6 +48,8 @@ import pandas as pd
 from IPython.display import display
 
 from srcid import evaluation, plots, runs
+from srcid.codes import CodeTable
+from srcid.diagnostics import part_agreement
 from srcid.evaluation.paper import NOTE, SAME_AS
 from srcid.report import markdown_page
 
@@ -146,6 +148,18 @@ tradeoff
 rebuilt = plots.reconstruction_figure(quality, origin)
 here.save_figure(rebuilt, "reconstruction")
 rebuilt
+
+# %% [markdown] tags=[]
+# Whether a finer part of a code can help another modality at all depends on whether the other would choose the same.
+# A residual quantiser's later stages and SRCID's second layer both describe what was left over; the paper says that
+# only the second is shared. Each part by itself, on test clips:
+
+# %% tags=[]
+codes = {run: CodeTable.open(found.codes[run]) for run in found.plain["run"].unique()}
+each = [dict(method=found.params.loc[run, "method"], **part) for run in codes for part in part_agreement(codes[run])]
+agreement = plots.part_figure(pd.DataFrame(each), found.source)
+here.save_figure(agreement, "agreement")
+agreement
 
 # %% tags=[]
 costs = plots.cost_figure(quality, origin)
@@ -258,16 +272,18 @@ ablation
 
 # %% tags=[]
 if export:
-    figures = dict(tradeoff=tradeoff, reconstruction=rebuilt, costs=costs, differences=forest, ablation=ablation)
+    figures = dict(tradeoff=tradeoff, reconstruction=rebuilt, agreement=agreement, costs=costs)
+    figures |= dict(differences=forest, ablation=ablation)
     text = ["# Quantisers and methods compared", found.summary]
-    text += ["Mean over training seeds, percent; ± is half the 95 % t-interval over seeds.", table]
+    text += ["Mean over training seeds, percent; ± is half the 95 % t-interval over seeds. Localisation: micro precision."]
+    text += [table]
     text += ["## By other scores of localisation", by_score]
     text += ["## At equal numbers of code vectors", equal_table] if equal_table is not None else []
     text += [f"## The paper ({NOTE})", paper.round(1).astype(object)]
     text += ["## Claims", f"Localisation by {localisation}:"]
     text += ["\n".join(f"- {v.claim.source}: {v.sentence}" for v in verdicts), verdict_table]
     text += ["## Figures", *figures.items(), "## Every direction", every]
-    pages = markdown_page(runs.home() / export / "quantizers.md", text)
+    pages = markdown_page(runs.home() / export / "quantizers-tables.md", text)
     print(f"{len(pages)} files written: {', '.join(page.name for page in pages)}")
 summary = evaluation.means(matrix).set_index(["method", "task", "direction"])["score"]
 here.write("scores.json", {"/".join(key): round(float(v), 3) for key, v in summary.items() if key[1] == "average"})

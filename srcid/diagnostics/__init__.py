@@ -10,7 +10,7 @@ _HOMES = {
     "reading": ("DiagnosticsError", "Several", "StepLabel", "Symbols", "for_each", "label_names", "label_of", "places",
                 "symbols_of"),
     "usage": ("Usage", "Sharing", "Growth", "code_usage", "sharing", "growth"),
-    "agreement": ("Pair", "Agreement", "Confusion", "code_agreement", "confusion"),
+    "agreement": ("Pair", "Agreement", "Confusion", "code_agreement", "confusion", "part_agreement"),
     "meaning": ("Association", "association"),
     "novelty": ("Addition", "addition"),
     "points": ("Points", "feature_points", "codebook_points", "stratified"),

@@ -16,6 +16,7 @@ from srcid.diagnostics.contingency import contingency, entropy, mutual_informati
 from srcid.diagnostics.reading import DiagnosticsError, Symbols, foreground_of, several, symbols_of
 from srcid.diagnostics.usage import clip_weights
 
+RESIDUAL = ("rvq", "rvq-library", "rfsq")  # quantisers whose stages each describe what the ones before left over
 _GROUPS = 20  # of clips, left out one at a time
 
 
@@ -141,6 +142,32 @@ def code_agreement(source: Any, layer: int = 1, stage: int | None = None, clips:
             else:
                 notes.append(f"{first} and {second} share no {where} step, so nothing is shown for it")
     return Agreement(layer, tuple(pairs), tuple(notes), dict(stage=stage, bootstrap=bootstrap, seed=seed))
+
+
+def part_agreement(table: Any, split: str = "test") -> list[dict[str, Any]]:
+    """How far the modalities agree in each part of a code by itself: every layer, and every residual stage of it.
+
+    A residual quantiser's later stages and a later layer both describe what the first left over. Where the modalities
+    choose the same code no more often than chance, that part is not shared, whatever it says.
+
+    Returns:
+        a record a layer, stage (from 1) and place (``where``: "all", "event", "background"): means over the pairs of
+        modalities of ``match`` (share of equal codes), ``chance`` (expected if they chose independently) and ``kappa``
+        (Cohen 1960: 0 is chance, 1 always equal). Nothing for a run without codes, or of one modality.
+    """
+    if table.stages == 0 or len(table.modalities) < 2:
+        return []
+    records = []
+    residual = table.params["quantizer"] in RESIDUAL  # the dimensions of FSQ are one code, not one after the other
+    for layer in range(1, table.layers + 1):
+        for stage in range(1, (table.stages if residual else 1) + 1):
+            pairs = code_agreement(table, layer, stage if residual else None, table.splits[split], bootstrap=0).pairs
+            for where in dict.fromkeys(pair.where for pair in pairs):
+                match, chance = np.array([(p.match, p.chance) for p in pairs if p.where == where]).T
+                values = match.mean(), chance.mean(), ((match - chance) / np.maximum(1 - chance, 1e-12)).mean()
+                named = zip(("match", "chance", "kappa"), map(float, values), strict=True)
+                records.append(dict(layer=layer, stage=stage, where=where, **dict(named)))
+    return records
 
 
 def confusion(source: Any, first: str, second: str, layer: int = 1, stage: int | None = None,

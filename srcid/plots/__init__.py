@@ -22,7 +22,7 @@ _HOMES = {
     "tiles": ("exemplar_tiles",),
     "training": ("training_curves", "update_training_curves"),
     "usage": ("rank_frequency", "sharing_map", "usage_growth", "usage_overview", "usage_summary"),
-    "agreement": ("agreement_figure", "confusion_map"),
+    "agreement": ("agreement_figure", "confusion_map", "part_figure"),
     "meaning": ("addition_figure", "association_map", "code_map", "mark_code"),
     "strips": ("StripError", "code_strip", "code_strips"),
     "ablation": ("ablation_figure",),

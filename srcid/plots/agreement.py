@@ -10,10 +10,23 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from srcid.plots.style import INK, blanks, empty_figure, finish, heat_scale, legend_line, modality_colors, panel_titles
+from srcid.evaluation.intervals import t_interval
+from srcid.plots.style import (
+    GENERAL,
+    INK,
+    OKABE_ITO,
+    blanks,
+    empty_figure,
+    finish,
+    heat_scale,
+    legend_line,
+    modality_colors,
+    panel_titles,
+)
 from srcid.plots.usage import interval, place_name, sentences, whiskers
 
 _ROW = 17  # pixels of a row of dots
+_LAYERS = (GENERAL, *OKABE_ITO[2:4])  # colours of layers where nothing else has one
 _LOOKS = {"all": "circle", "event": "square", "background": "diamond"}
 # title and axis of each measure, its field, the fields of its interval, and what chance gives
 _MEASURES = (
@@ -101,6 +114,80 @@ def agreement_figure(agreements: Sequence[Any], modalities: Sequence[str] = (), 
     )
     title = f"Steps at which two modalities have the same code: {'; '.join(found)}"
     finish(fig, title, caption, height=int(_ROW * (max(rows) + 1.4)), top=104, left=150)
+    return legend_line(fig)
+
+
+def part_figure(parts: Any, source: str = "") -> go.Figure:
+    """Draw how far the modalities agree in each part of a code: a row a method, a numbered mark a stage or layer.
+
+    Args:
+        parts: frame of :func:`srcid.diagnostics.part_agreement` records of many runs, with a column ``method``.
+        source: which runs, for the caption.
+    """
+    places = [where for where in ("event", "background") if len(parts) and where in set(parts["where"])] or ["all"]
+    if not len(parts):
+        return empty_figure("No run has codes of two modalities: there is nothing to agree.")
+    methods = list(dict.fromkeys(parts["method"]))
+    fig = make_subplots(
+        1, len(places), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[f"{w} steps" for w in places]
+    )
+    panel_titles(fig)
+    means: dict[tuple, float] = {}
+    offsets = {}
+    for method, part in parts.groupby("method"):
+        keys = sorted(set(zip(part["layer"], part["stage"], strict=True)))
+        offsets[method] = {key: 0.18 * ((len(keys) - 1) / 2 - place) for place, key in enumerate(keys)}
+    for column, where in enumerate(places, start=1):
+        here = parts[parts["where"] == where]
+        for (method, layer, stage), part in here.groupby(["method", "layer", "stage"], sort=False):
+            values = part["kappa"].to_numpy(float)
+            low, high = t_interval(values)
+            means[where, method, layer, stage] = mean = float(values.mean())
+            color = _LAYERS[(layer - 1) % len(_LAYERS)]
+            fig.add_scatter(
+                x=[mean],
+                y=[len(methods) - 1 - methods.index(method) + offsets[method][layer, stage]],
+                error_x=whiskers(*np.array([[mean], [low], [high]]), color),
+                mode="markers+text",
+                text=[str(stage)],
+                textfont=dict(size=10, color="white"),
+                marker=dict(size=15, color=color, symbol="circle" if layer == 1 else "square"),
+                name=f"layer {layer}",
+                legendgroup=str(layer),
+                showlegend=False,
+                customdata=[
+                    f"{method}, layer {layer}, stage {stage}: κ {mean:.3f}{interval(low, high, '.3f')}<br>same code at "
+                    f"{part['match'].mean():.1%} of steps, {part['chance'].mean():.1%} by chance; {len(part)} runs"
+                ],
+                hovertemplate="%{customdata}<extra></extra>",
+                row=1,
+                col=column,
+            )
+    for layer in sorted(set(parts["layer"])):
+        look = dict(size=13, color=_LAYERS[(layer - 1) % len(_LAYERS)], symbol="circle" if layer == 1 else "square")
+        fig.add_scatter(x=[None], y=[None], mode="markers", marker=look, name=f"layer {layer}", row=1, col=1)
+    fig.update_xaxes(title_text="Cohen's κ (0: chance, 1: always the same code)", zeroline=True, zerolinecolor=INK)
+    fig.update_xaxes(zerolinewidth=1, range=[-0.04, max([*means.values(), 0.2]) * 1.1])
+    fig.update_yaxes(tickvals=list(range(len(methods)))[::-1], ticktext=methods, range=[-0.6, len(methods) - 0.4])
+    fig.update_yaxes(zeroline=False)
+
+    def said(chosen: dict[tuple, float]) -> str:
+        values = list(chosen.values())
+        return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+
+    here = {key[1:]: value for key, value in means.items() if key[0] == places[0]}
+    groups = {
+        "layer 1": {k: v for k, v in here.items() if k[1] == 1 and k[2] == 1},
+        "its later stages": {k: v for k, v in here.items() if k[1] == 1 and k[2] > 1},
+        "later layers": {k: v for k, v in here.items() if k[1] > 1 and k[2] == 1},
+    }
+    title = "Agreement of modalities, κ: " + ", ".join(f"{name} {said(v)}" for name, v in groups.items() if v)
+    caption = (
+        "Numbers: stages of a residual quantiser, each compared by itself. Mean over pairs of "
+        "modalities and over training seeds, test clips. Bars: 95 % t-intervals over training seeds. "
+    )
+    left = 60 + 7 * max(map(len, methods))
+    finish(fig, title, caption + source, height=52 * len(methods) + 30, top=112, left=left)
     return legend_line(fig)
 
 

@@ -6,10 +6,11 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
 import pytest
-from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+from sklearn.metrics import adjusted_mutual_info_score, cohen_kappa_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import expected_mutual_information
 
 from srcid.diagnostics import (
@@ -22,6 +23,7 @@ from srcid.diagnostics import (
     growth,
     label_names,
     label_of,
+    part_agreement,
     places,
     sharing,
     symbols_of,
@@ -179,6 +181,22 @@ def test_agreement_equals_scikit_learn_and_plain_counting(tables):
         assert pair.low <= pair.match <= pair.high
     parts = [found.of("second", "first", where).steps for where in ("event", "background", "all")]
     assert parts[0] + parts[1] == parts[2]
+
+
+def test_parts_of_a_code_are_compared_by_themselves(tables):
+    table = tables["rvq"]
+    found = part_agreement(table, "train")
+    assert {(part["layer"], part["stage"]) for part in found} == {(1, 1), (1, 2), (2, 1), (2, 2)}
+    assert [part["where"] for part in found[:3]] == ["all", "event", "background"]
+    rows = table.splits["train"]
+    for part in (part for part in found if part["where"] == "all"):
+        kappas = []
+        for first, second in combinations(table.modalities, 2):
+            a, b = (table.codes(part["layer"], m)[rows][..., part["stage"] - 1].ravel() for m in (first, second))
+            kappas.append(cohen_kappa_score(a[(a >= 0) & (b >= 0)], b[(a >= 0) & (b >= 0)]))
+        assert part["kappa"] == pytest.approx(np.mean(kappas))
+    assert {part["stage"] for part in part_agreement(tables["fsq"])} == {1}  # its dimensions are one code
+    assert part_agreement(tables["identity"]) == []
 
 
 def test_independent_codes_are_at_chance_and_renamed_codes_agree_but_do_not_match():

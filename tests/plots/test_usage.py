@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from srcid import plots
@@ -162,6 +163,24 @@ def test_agreement_shows_each_pair_at_events_and_background_beside_chance():
     wanted = [pair.match for pair in found.pairs if pair.where == "event"]
     np.testing.assert_allclose(shown["event steps"].x, wanted)
     np.testing.assert_allclose(shown["by chance"].x, [pair.chance for pair in found.pairs])
+
+
+def test_parts_of_codes_stand_in_the_row_of_their_method():
+    kappas = {("dcid rvq2", 1, 1): (0.4, 0.6), ("dcid rvq2", 1, 2): (0.0, 0.1), ("srcid vq", 2, 1): (0.2, 0.3)}
+    rows = [
+        dict(method=method, layer=layer, stage=stage, where=where, match=k, chance=0.1, kappa=k)
+        for (method, layer, stage), both in kappas.items()
+        for k in both
+        for where in ("all", "event", "background")
+    ]
+    fig = plots.part_figure(pd.DataFrame(rows), "Two seeds.")
+    drawn = [trace for trace in fig.data if trace.text]
+    assert len(drawn) == 2 * len(kappas)
+    assert [trace.x[0] for trace in drawn[:3]] == pytest.approx([0.5, 0.05, 0.25])
+    first, second, other = (trace.y[0] for trace in drawn[:3])
+    assert round(first) == round(second) == 1 and round(other) == 0 and first > second
+    assert "layer 1 0.50, its later stages 0.05, later layers 0.25" in fig.layout.title.text
+    assert "Two seeds." in caption(fig) and "nothing to agree" in str(plots.part_figure(pd.DataFrame()).layout)
 
 
 def test_confusion_rows_add_up_and_are_cut_to_the_codes_used_most():
