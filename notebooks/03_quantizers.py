@@ -275,8 +275,10 @@ if export:
     figures = dict(tradeoff=tradeoff, reconstruction=rebuilt, agreement=agreement, costs=costs)
     figures |= dict(differences=forest, ablation=ablation)
     text = ["# Quantisers and methods compared", found.summary]
-    text += ["Mean over training seeds, percent; ± is half the 95 % t-interval over seeds. Localisation: micro precision."]
-    text += [table]
+    text += [
+        "Mean over seeds, percent; ± is half the 95 % t-interval over seeds. Localisation: micro precision.",
+        table,
+    ]
     text += ["## By other scores of localisation", by_score]
     text += ["## At equal numbers of code vectors", equal_table] if equal_table is not None else []
     text += [f"## The paper ({NOTE})", paper.round(1).astype(object)]

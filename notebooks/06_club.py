@@ -302,9 +302,10 @@ if compared:
 titles = {f"mi/{e}/{k}": f"I(z{k}; s{k}), {e}" for k in (1, 2) for e in ("infonce", "club-exact")}
 titles |= {"leak/shared": "shared factors in s", "leak/private": "private factors in z"}
 tasks = list(dict.fromkeys(key for record in records for key in record if key.startswith("score/")))
-titles |= {key: f"{key.removeprefix('score/')}, across" for key in tasks}
+titles |= {key: f"{key.removeprefix('score/')} m → n" for key in tasks}
 table_of_runs = pd.DataFrame(records)
-contrast = plots.settings_figure(records, titles, caption=collected.summary if folder else "")
+origin = f"Localisation by {localisation}. Data {several['data'].iloc[0]}." if records else ""
+contrast = plots.settings_figure(records, titles, caption=origin)
 here.save_figure(contrast, "ablation")
 contrast
 
@@ -323,7 +324,7 @@ for x, y in places:
         inside[x, y] = rank_relation(usable[x], usable[y], usable["setting"])
     except (ValueError, KeyError) as error:
         relations.setdefault((x, y), str(error))
-scatter = plots.relation_figure(records, places, relations, titles)
+scatter = plots.relation_figure(records, places, relations, titles, caption=origin)
 here.save_figure(scatter, "relation")
 scatter
 

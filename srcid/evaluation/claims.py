@@ -156,8 +156,9 @@ def paper_claims(
     """Return the paper's claims that these methods can be asked about, and what is missing for the others.
 
     Table I: finer quantisation helps m → m and not m → n. Table II: SRCID is better than DCID across modalities, with
-    one stage or two (as many codes as SRCID has), and its second layer is what makes it so, for localisation above all. Fig. 3: CLUB helps in both layers, and the middle
-    of the codebook sizes is best. The identity is a control of ours: the finest quantisation there could be.
+    one stage or two (as many codes as SRCID has), and its second layer is what makes it so, for localisation above
+    all. Fig. 3: CLUB helps in both layers, and the middle of the codebook sizes is best. The identity is a control of
+    ours: the finest quantisation there could be.
 
     Args:
         methods: labels, those of ``only1`` included (``srcid vq (only1)``).

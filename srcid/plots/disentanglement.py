@@ -102,7 +102,7 @@ def leak_figure(
         f"chance and above permuted clips. {' '.join(notes)} {caption}"
     )
     finish(fig, title, note, height=int(_ROW * (place[-1] + 1.4)) + 20, top=100, left=150)
-    return estimator_legend(fig, 190)
+    return estimator_legend(fig, 150)
 
 
 def settings_figure(
@@ -169,9 +169,13 @@ def settings_figure(
     counts = ", ".join(f"{name} {sum(r[setting] == name for r in records)}" for name in settings)
     note = "Small: single runs; large: their mean with its 95 % interval over runs (t), cut where it leaves the panel. "
     note += f"Runs: {counts}. {caption}"
-    return finish(
-        fig, f"{len(records)} runs in {len(settings)} settings of CLUB", note, height=height, top=70, left=120
-    )
+    key, last = list(quantities.items())[-1]
+    found = {name: [r[key] for r in records if r[setting] == name and _finite(r.get(key))] for name in settings}
+    means = {name: float(np.mean(values)) for name, values in found.items() if values}
+    least, most = min(means, key=means.get), max(means, key=means.get)
+    title = f"{len(records)} runs in {len(settings)} settings of CLUB: mean {last} is lowest with CLUB {least} "
+    title += f"({means[least]:.1f}), highest with it {most} ({means[most]:.1f})"
+    return finish(fig, title, note, height=height, top=70, left=120)
 
 
 def relation_figure(
@@ -225,16 +229,17 @@ def relation_figure(
     note = "ρ: Spearman's rank correlation with its 95 % bootstrap interval over runs; p: permutations. "
     note += f"Beyond chance: p < 0.05 / {len(pairs)}. "
     finish(fig, title, note + caption, height=height, top=130)
-    return estimator_legend(fig, 190)
+    return estimator_legend(fig, 150)
 
 
 def _fit_axis(fig: go.Figure, values: Sequence[float], nats: bool, where: Mapping[str, int]) -> None:
     """Let an axis show the runs themselves; an interval from two runs may reach far beyond."""
-    low, high = min(values), max(values)
+    scale = squash if nats else np.asarray
+    low, high = float(min(scale(values))), float(max(scale(values)))
     margin = 0.3 * (high - low) or 0.5
     low, high = low - margin, high + margin
     if nats:
-        fig.update_xaxes(range=squash([low, high]).tolist(), tickangle=0, **nats_ticks(low, high), **where)
+        fig.update_xaxes(range=[low, high], tickangle=0, **nats_ticks(np.sinh(low), np.sinh(high)), **where)
     else:
         fig.update_xaxes(range=[low, high], nticks=5, **where)
 
