@@ -215,15 +215,14 @@ print("\n".join(f"  {line}" for line in missing) or "  nothing")
 # %% [markdown] tags=[]
 # ## Equal numbers of code vectors
 #
-# With equal L a residual quantiser of n stages has n times as many code vectors. This table gives all the same number
-# (`rvq2` with L = 100 against `vq` with L = 200, and so on).
+# With equal L a residual quantiser of n stages, and a model of n layers, has n times as many code vectors. This table
+# gives all the same number: `rvq2` or SRCID with L = 100 against DCID with L = 200, and so on.
 
 # %% tags=[]
-plain = found.params[found.params["method"] == reference]
-alike = found.params[
-    (found.params["layers"] == plain["layers"].iloc[0]) & found.params["club_off"].map(lambda x: not x)
-]
-equal = alike.index[(alike["vectors"] / plain["vectors"].iloc[0] - 1).abs() < 0.02]
+total = found.params["vectors"] * found.params["layers"]
+plain = total[found.params["method"] == reference]
+alike = total[found.params["club_off"].map(len) == 0]
+equal = alike.index[(alike / plain.iloc[0] - 1).abs() < 0.02]
 equal_table = None
 if found.params.loc[equal, "method"].nunique() > 1:
     same_number = found.directions[found.directions["run"].isin(equal)]
@@ -231,7 +230,8 @@ if found.params.loc[equal, "method"].nunique() > 1:
     display(equal_table)
 else:
     print("No such runs here; for L = 200: python -m srcid sweep 02_train preset=demo+dcid")
-    print("    quantizer=rvq2 codebook_size=100 (rvq3: 67, rvq4: 50), with data and seeds as the others")
+    print("    quantizer=rvq2 codebook_size=100 (rvq3: 67, rvq4: 50), or preset=demo+srcid codebook_size=100;")
+    print("    data and seeds as the others")
 
 # %% [markdown] tags=[]
 # ## Ablation: codebook size and CLUB
@@ -285,7 +285,7 @@ if export:
     text += ["## Claims", f"Localisation by {localisation}:"]
     text += ["\n".join(f"- {v.claim.source}: {v.sentence}" for v in verdicts), verdict_table]
     text += ["## Figures", *figures.items(), "## Every direction", every]
-    pages = markdown_page(runs.home() / export / "quantizers-tables.md", text)
+    pages = markdown_page(runs.home() / export / "quantizers.md", text)
     print(f"{len(pages)} files written: {', '.join(page.name for page in pages)}")
 summary = evaluation.means(matrix).set_index(["method", "task", "direction"])["score"]
 here.write("scores.json", {"/".join(key): round(float(v), 3) for key, v in summary.items() if key[1] == "average"})

@@ -29,11 +29,16 @@ class RankRelation:
     groups: int
     params: dict[str, Any]
 
+    @property
+    def p_text(self) -> str:
+        """The p value as text."""
+        return "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.3f}"
+
     def __str__(self) -> str:
         low, high = self.interval
         within = f" within {self.groups} groups" if self.groups > 1 else ""
         value = f"rank correlation {self.rho:+.2f} [{low:+.2f}, {high:+.2f}]"
-        return f"{value}, p = {self.p_value:.3f}, {self.runs} runs{within}"
+        return f"{value}, {self.p_text}, {self.runs} runs{within}"
 
 
 def rank_relation(

@@ -180,7 +180,8 @@ def paper_claims(
             claims.append(Claim(text, method, other, source=source, margin=margin, **rest))
 
     kind = reference.partition(" ")[0]
-    for name in ("rvq2", "rvq3", "rvq4", "fsq"):
+    direct = [name.removeprefix(f"{kind} ") for name in methods if name.startswith(f"{kind} fsq, ")]
+    for name in ("rvq2", "rvq3", "rvq4", "fsq", *direct):  # the paper does not say whether its FSQ has a projection
         ask(table_1, f"{name} helps m → m", f"{kind} {name}", reference, direction=WITHIN)
         ask(table_1, f"{name} {no_gain.format(ACROSS)}", f"{kind} {name}", reference, gain=False)
     control = f"{kind} identity"

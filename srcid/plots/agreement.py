@@ -133,6 +133,7 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
     )
     panel_titles(fig)
     means: dict[tuple, float] = {}
+    reach = 0.2
     offsets = {}
     for method, part in parts.groupby("method"):
         keys = sorted(set(zip(part["layer"], part["stage"], strict=True)))
@@ -143,6 +144,7 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
             values = part["kappa"].to_numpy(float)
             low, high = t_interval(values)
             means[where, method, layer, stage] = mean = float(values.mean())
+            reach = max(reach, mean, min(high, 1.5 * mean) if np.isfinite(high) else 0)
             color = _LAYERS[(layer - 1) % len(_LAYERS)]
             fig.add_scatter(
                 x=[mean],
@@ -167,7 +169,7 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
         look = dict(size=13, color=_LAYERS[(layer - 1) % len(_LAYERS)], symbol="circle" if layer == 1 else "square")
         fig.add_scatter(x=[None], y=[None], mode="markers", marker=look, name=f"layer {layer}", row=1, col=1)
     fig.update_xaxes(title_text="Cohen's κ (0: chance, 1: always the same code)", zeroline=True, zerolinecolor=INK)
-    fig.update_xaxes(zerolinewidth=1, range=[-0.04, max([*means.values(), 0.2]) * 1.1])
+    fig.update_xaxes(zerolinewidth=1, range=[-0.04, 1.08 * reach])
     fig.update_yaxes(tickvals=list(range(len(methods)))[::-1], ticktext=methods, range=[-0.6, len(methods) - 0.4])
     fig.update_yaxes(zeroline=False)
 

@@ -173,8 +173,8 @@ def settings_figure(
     found = {name: [r[key] for r in records if r[setting] == name and _finite(r.get(key))] for name in settings}
     means = {name: float(np.mean(values)) for name, values in found.items() if values}
     least, most = min(means, key=means.get), max(means, key=means.get)
-    title = f"{len(records)} runs in {len(settings)} settings of CLUB: mean {last} is lowest with CLUB {least} "
-    title += f"({means[least]:.1f}), highest with it {most} ({means[most]:.1f})"
+    title = f"{len(records)} runs, {len(settings)} settings of CLUB: mean {last} from {means[least]:.1f} ({least}) to "
+    title += f"{means[most]:.1f} ({most})"
     return finish(fig, title, note, height=height, top=70, left=120)
 
 
@@ -248,7 +248,7 @@ def _short(relation: RankRelation | str) -> str:
     if isinstance(relation, str):
         return "no ρ: too few runs that differ"
     low, high = relation.interval
-    return f"ρ = {relation.rho:+.2f} [{low:+.2f}, {high:+.2f}]<br>p = {relation.p_value:.3f}"
+    return f"ρ = {relation.rho:+.2f} [{low:+.2f}, {high:+.2f}]<br>{relation.p_text}"
 
 
 def _finite(value: Any) -> bool:

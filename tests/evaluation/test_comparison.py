@@ -254,6 +254,8 @@ def test_the_papers_claims_name_what_is_missing():
     everything += ["srcid vq (only1)", *(f"srcid vq, club_off={off}" for off in ("[1]", "[2]", "[1,2]"))]
     claims, missing = paper_claims(everything + ["srcid vq, L=50"], ["classification", "localisation"])
     assert missing == [] and len({c.text for c in claims}) == len(claims) == 22
+    direct, _ = paper_claims(["dcid vq", "dcid fsq, fsq_projection=False"])  # FSQ on the features themselves
+    assert [(c.method, c.gain) for c in direct] == [("dcid fsq, fsq_projection=False", gain) for gain in (True, False)]
 
 
 # --- costs, ablation, the paper ---
