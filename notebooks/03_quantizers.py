@@ -253,18 +253,23 @@ ablation
 # %% [markdown] tags=[]
 # ## The full comparison
 #
-# On the digits data; about three minutes a run on two cores. Every line can be stopped and started again. The last one
-# reads all of them and writes the page.
+# On the digits data; two to four minutes a run, two at a time on two cores. Every line can be stopped and started
+# again. The last one reads all of them and writes the page. What came out: `docs/results`.
 #
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid \
 #         quantizer=vq,rvq2,rvq3,rvq4,fsq,identity seed=0..4 --jobs 2
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+srcid,demo+cmcm seed=0..4 --jobs 2
+#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+srcid seed=0..4 \
+#         club_off=[1],[2],[1,2] --jobs 2
+#
+# FSQ on the features themselves, equal numbers of code vectors, and codebook sizes:
+#
+#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid quantizer=fsq fsq_projection=off seed=0..4
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid quantizer=rvq2 codebook_size=100 seed=0..4
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid quantizer=rvq3 codebook_size=67 seed=0..4
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid quantizer=rvq4 codebook_size=50 seed=0..4
-#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid,demo+srcid \
-#         codebook_size=50,100,400,800,1600 seed=0..2 --jobs 2
-#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+srcid club_off=[1],[2],[1,2] seed=0..2 --jobs 2
+#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+srcid codebook_size=100 seed=0..4
+#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+srcid codebook_size=50,400,800,1600 seed=0..2
 #     python -m srcid run 03_quantizers folder=runs export=docs/results
 #
 # Whoever compares finds the best of several by luck alone if it is chosen by what it is judged by. Nothing is chosen

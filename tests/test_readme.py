@@ -43,10 +43,16 @@ def test_lab_commands_exist():
 def test_options_and_presets_in_commands_are_real():
     from srcid.params import PRESETS, Params
 
-    for name, value in re.findall(r"(?:\./lab run|srcid run \w+)[^\n]*?(\w+)=([\w+]+)", TEXT):
-        assert name in {"data", "fsdd", "preset", "name"} or name in Params.model_fields, name
-        if name == "preset":
-            assert all(part in PRESETS for part in value.split("+")), value
+    commands = re.findall(r"(?:\./lab|srcid) run\s([^`#(]*)", TEXT)
+    assert len(commands) >= 8
+    for words in (command.split() for command in commands):
+        notebook = next((word for word in words if re.match(r"\d\d_", word)), "02_train")
+        cell = (ROOT / "notebooks" / f"{notebook}.py").read_text().split('tags=["parameters"]')[1].split("# %%")[0]
+        known = {"name", *Params.model_fields, *re.findall(r"^(\w+):", cell, re.M)}
+        for name, value in (word.split("=", 1) for word in words if "=" in word):
+            assert name in known, (notebook, name)
+            if name == "preset":
+                assert all(part in PRESETS for part in value.split("+")), value
     table = re.findall(r"^\| (`[^|]+) \|", TEXT.split("## Presets")[1].split("##")[0], re.M)
     presets = {name for row in table for name in re.findall(r"`([\w-]+)`", row)}
     assert len(presets) >= 10 and presets <= set(PRESETS)

@@ -137,7 +137,7 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
     offsets = {}
     for method, part in parts.groupby("method"):
         keys = sorted(set(zip(part["layer"], part["stage"], strict=True)))
-        offsets[method] = {key: 0.18 * ((len(keys) - 1) / 2 - place) for place, key in enumerate(keys)}
+        offsets[method] = {key: 0.26 * ((len(keys) - 1) / 2 - place) for place, key in enumerate(keys)}
     for column, where in enumerate(places, start=1):
         here = parts[parts["where"] == where]
         for (method, layer, stage), part in here.groupby(["method", "layer", "stage"], sort=False):
