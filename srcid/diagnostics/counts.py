@@ -165,6 +165,8 @@ def classify(values, labels, mask, parts, width: int, settings: Settings) -> tup
         with warnings.catch_warnings():
             # a fit cut short is one more candidate for the stopping clips to judge
             warnings.simplefilter("ignore", ConvergenceWarning)
+            # codes are many, and clips may be few: classes all the same
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
             model.fit(*rows["fit"])
         x, y = rows["stop"]
         found = log_probability(model, x)[np.arange(len(y)), y].mean()

@@ -41,7 +41,9 @@ class Lab:
     foreign: list[str] = field(default_factory=list)
 
     def open(self, name: str) -> object:
-        """Open a notebook of the folder in a page of its own and wait for its kernel."""
+        """Open a notebook of the folder in a page of its own, the only one, and wait for its kernel."""
+        for context in self.browser.contexts:  # a test that failed left its page, which would share the workspace
+            context.close()
         page = self.browser.new_page(viewport={"width": 1400, "height": 1000})
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
         page.on("console", self._note_console)

@@ -30,7 +30,7 @@ def test_a_number_is_asked_for_by_layer_pair_and_estimator(inspected):
     assert_well(lab, cells)
     in_both_themes(lab, page, "06_club")
     titles = painted(page)
-    for words in ("CLUB", "share", "leak"):
+    for words in ("CLUB during training", "Leaks: shared factors"):
         assert any(words in title for title in titles), (words, titles)
 
     page.evaluate(f"() => ({VIEWS})[0].scrollIntoView({{block: 'center'}})")
