@@ -9,9 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from srcid.evaluation.comparison import ACROSS
 from srcid.plots.style import OKABE_ITO, empty_figure, fade, finish, legend_line, panel_titles
 
-ACROSS, WITHIN = "m → n", "m → m"
 _CLUB = {(): "in every layer", (1,): "not in layer 1", (2,): "not in layer 2", (1, 2): "in no layer"}
 
 

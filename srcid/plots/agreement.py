@@ -145,17 +145,15 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
             low, high = t_interval(values)
             means[where, method, layer, stage] = mean = float(values.mean())
             reach = max(reach, mean, min(high, 1.5 * mean) if np.isfinite(high) else 0)
-            color = _LAYERS[(layer - 1) % len(_LAYERS)]
+            look = _layer_look(layer)
             fig.add_scatter(
                 x=[mean],
                 y=[len(methods) - 1 - methods.index(method) + offsets[method][layer, stage]],
-                error_x=whiskers(*np.array([[mean], [low], [high]]), color),
+                error_x=whiskers(*np.array([[mean], [low], [high]]), look["color"]),
                 mode="markers+text",
                 text=[str(stage)],
                 textfont=dict(size=10, color="white"),
-                marker=dict(size=15, color=color, symbol="circle" if layer == 1 else "square"),
-                name=f"layer {layer}",
-                legendgroup=str(layer),
+                marker=dict(size=15, **look),
                 showlegend=False,
                 customdata=[
                     f"{method}, layer {layer}, stage {stage}: κ {mean:.3f}{interval(low, high, '.3f')}<br>same code at "
@@ -166,24 +164,20 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
                 col=column,
             )
     for layer in sorted(set(parts["layer"])):
-        look = dict(size=13, color=_LAYERS[(layer - 1) % len(_LAYERS)], symbol="circle" if layer == 1 else "square")
+        look = dict(size=13, **_layer_look(layer))
         fig.add_scatter(x=[None], y=[None], mode="markers", marker=look, name=f"layer {layer}", row=1, col=1)
     fig.update_xaxes(title_text="Cohen's κ (0: chance, 1: always the same code)", zeroline=True, zerolinecolor=INK)
     fig.update_xaxes(zerolinewidth=1, range=[-0.04, 1.08 * reach])
     fig.update_yaxes(tickvals=list(range(len(methods)))[::-1], ticktext=methods, range=[-0.6, len(methods) - 0.4])
     fig.update_yaxes(zeroline=False)
 
-    def said(chosen: dict[tuple, float]) -> str:
-        values = list(chosen.values())
-        return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"
-
-    here = {key[1:]: value for key, value in means.items() if key[0] == places[0]}
-    groups = {
-        "layer 1": {k: v for k, v in here.items() if k[1] == 1 and k[2] == 1},
-        "its later stages": {k: v for k, v in here.items() if k[1] == 1 and k[2] > 1},
-        "later layers": {k: v for k, v in here.items() if k[1] > 1 and k[2] == 1},
-    }
-    title = "Agreement of modalities, κ: " + ", ".join(f"{name} {said(v)}" for name, v in groups.items() if v)
+    groups: dict[str, list[float]] = {"layer 1": [], "its later stages": [], "later layers": []}
+    for (where, _, layer, stage), mean in means.items():
+        name = "layer 1" if (layer, stage) == (1, 1) else "its later stages" if layer == 1 else "later layers"
+        if where == places[0] and (layer == 1 or stage == 1):
+            groups[name].append(mean)
+    ranges = [f"{name} {_span(values)}" for name, values in groups.items() if values]
+    title = f"Agreement of modalities, κ: {', '.join(ranges)}"
     caption = (
         "Numbers: stages of a residual quantiser, each compared by itself. Mean over pairs of "
         "modalities and over training seeds, test clips. Bars: 95 % t-intervals over training seeds. "
@@ -191,6 +185,14 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
     left = 60 + 7 * max(map(len, methods))
     finish(fig, title, caption + source, height=52 * len(methods) + 30, top=112, left=left)
     return legend_line(fig)
+
+
+def _layer_look(layer: int) -> dict[str, str]:
+    return dict(color=_LAYERS[(layer - 1) % len(_LAYERS)], symbol="circle" if layer == 1 else "square")
+
+
+def _span(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"
 
 
 def confusion_map(

@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN
 from srcid.plots.style import (
     FAINT,
     GENERAL,
@@ -24,7 +25,6 @@ from srcid.plots.style import (
     panel_titles,
 )
 
-ACROSS, WITHIN, AVERAGE = "m → n", "m → m", "average"
 _COLORS = {
     "vq": OKABE_ITO[0], "rvq2": "#EBB552", "rvq3": "#E0862B", "rvq4": "#C24E00", "fsq": OKABE_ITO[2], "identity": INK,
 }  # fmt: skip

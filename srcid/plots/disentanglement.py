@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from srcid.evaluation.intervals import t_interval
 from srcid.plots.estimators import estimator_legend, nats_ticks, squash
 from srcid.plots.style import (
     GENERAL,
@@ -115,8 +116,6 @@ def settings_figure(
         quantities: title of each panel by key; keys that begin with ``mi`` get an axis of nats, ``leak`` is in points
             and ``score`` in percent.
     """
-    from scipy import stats
-
     settings = list(dict.fromkeys(record[setting] for record in records))
     quantities = {key: title for key, title in quantities.items() if any(_finite(r.get(key)) for r in records)}
     if len(settings) < 2 or not quantities:
@@ -150,17 +149,14 @@ def settings_figure(
                 hovertemplate=name + ": %{customdata[0]:.2f}<br>%{customdata[1]}<extra></extra>", **where,
             )  # fmt: skip
             mean = float(np.mean(values))
-            half = (
-                stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-                if len(values) > 1
-                else 0
-            )
-            fig.add_scatter(x=scale([mean - half, mean + half]), y=[place - 0.16] * 2, mode="lines", hoverinfo="skip",
+            low, high = t_interval(values) if len(values) > 1 else (mean, mean)
+            fig.add_scatter(x=scale([low, high]), y=[place - 0.16] * 2, mode="lines", hoverinfo="skip",
                             line=dict(color=color, width=3), showlegend=False, **where)  # fmt: skip
             fig.add_scatter(
                 x=scale([mean]), y=[place - 0.16], mode="markers", showlegend=False,
                 marker=dict(size=10, color=color, symbol=SYMBOLS[place % len(SYMBOLS)]),
-                hovertemplate=f"{name}: mean {mean:.2f} ± {half:.2f} of {len(values)} runs<extra></extra>", **where,
+                hovertemplate=f"{name}: mean {mean:.2f} ± {(high - low) / 2:.2f} of {len(values)} runs<extra></extra>",
+                **where,
             )  # fmt: skip
         _fit_axis(fig, every, key.startswith("mi"), where)
         fig.update_xaxes(title_text=_UNITS.get(key.split("/")[0], ""), **where)
