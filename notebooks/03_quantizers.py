@@ -193,7 +193,8 @@ gaps.assign(seeds=pairs["seeds"].map(len), without_partner=pairs["missing"])
 # %% tags=[]
 scores = evaluation.score_matrix(found.directions, both, metrics)
 tasks = list(dict.fromkeys(found.directions["task"]))
-claims, missing = evaluation.paper_claims(evaluation.methods_of(scores), tasks, reference, margin)
+usual = found.params.loc[found.params["method"] == reference, "codebook_size"].max()
+claims, missing = evaluation.paper_claims(evaluation.methods_of(scores), tasks, reference, margin, int(usual))
 claims += [evaluation.Claim(f"{a} is better than {b}, {t} {d}", a, b, t, d) for a, b, t, d in questions]
 verdicts = evaluation.judge(scores, claims)
 print("\n".join(f"{v.claim.source}: {v.sentence}" for v in verdicts))
@@ -268,8 +269,13 @@ ablation
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid quantizer=rvq2 codebook_size=100 seed=0..4
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid quantizer=rvq3 codebook_size=67 seed=0..4
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid quantizer=rvq4 codebook_size=50 seed=0..4
-#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+srcid codebook_size=100 seed=0..4
-#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+srcid codebook_size=50,400,800,1600 seed=0..2
+#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid,demo+srcid \
+#         codebook_size=50,100,400,800,1600 seed=0..4
+#
+# And the controls: one layer without CLUB, three layers. Then the page:
+#
+#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid club_off=[1] seed=0..4
+#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+k3 seed=0..4
 #     python -m srcid run 03_quantizers folder=runs export=docs/results
 #
 # Whoever compares finds the best of several by luck alone if it is chosen by what it is judged by. Nothing is chosen

@@ -151,20 +151,26 @@ def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def paper_claims(
-    methods: Iterable[str], tasks: Iterable[str] = (), reference: str = "dcid vq", margin: float = 1.0
+    methods: Iterable[str],
+    tasks: Iterable[str] = (),
+    reference: str = "dcid vq",
+    margin: float = 1.0,
+    codebook_size: int = 0,
 ) -> tuple[list[Claim], list[str]]:
     """Return the paper's claims that these methods can be asked about, and what is missing for the others.
 
     Table I: finer quantisation helps m → m and not m → n. Table II: SRCID is better than DCID across modalities, with
     one stage or two (as many codes as SRCID has), and its second layer is what makes it so, for localisation above
-    all. Fig. 3: CLUB helps in both layers, and the middle of the codebook sizes is best. The identity is a control of
-    ours: the finest quantisation there could be.
+    all. Fig. 3: CLUB helps in both layers, and the middle of the codebook sizes is best. Controls of ours: the
+    identity, the finest quantisation there could be; one layer and two without CLUB; a third layer; and methods with
+    equal numbers of code vectors.
 
     Args:
         methods: labels, those of ``only1`` included (``srcid vq (only1)``).
         tasks: tasks that were scored.
         reference: the plain quantiser.
         margin: points; a smaller gain counts as none.
+        codebook_size: L of runs whose label does not say it; 0: unknown.
     """
     methods, tasks = list(methods), list(tasks)
     table_1, table_2, figure_3 = "paper, Table I", "paper, Table II", "paper, Fig. 3"
@@ -179,6 +185,12 @@ def paper_claims(
         else:
             claims.append(Claim(text, method, other, source=source, margin=margin, **rest))
 
+    def sizes(method: str) -> dict[int, str]:
+        """L, and the label, of runs of this method that differ in L alone."""
+        named = {label.removeprefix(f"{method}, L="): label for label in methods}
+        found = {int(size): label for size, label in named.items() if size.isdigit()}
+        return found | ({codebook_size: method} if codebook_size and method in methods else {})
+
     kind = reference.partition(" ")[0]
     direct = [name.removeprefix(f"{kind} ") for name in methods if name.startswith(f"{kind} fsq, ")]
     for name in ("rvq2", "rvq3", "rvq4", "fsq", *direct):  # the paper does not say whether its FSQ has a projection
@@ -188,6 +200,10 @@ def paper_claims(
     ask("control", "not quantising at all helps m → m", control, reference, direction=WITHIN)
     ask("control", f"not quantising at all {no_gain.format(ACROSS)}", control, reference, gain=False)
     two = "srcid vq"
+    without, two_without = f"{reference}, club_off=[1]", f"{two}, club_off=[1,2]"
+    ask("control", "CLUB helps DCID m → n", reference, without)
+    ask("control", "without CLUB, SRCID is better than DCID m → n", two_without, without)
+    ask("control", "a third layer adds m → n", "K3 vq", two)
     ask(table_2, "SRCID is better than DCID m → n", two, reference)
     ask(table_2, "a semantic residual is better than a numerical one m → n", two, f"{kind} rvq2")
     ask(table_2, "SRCID is better than CMCM m → n", two, "cmcm vq")
@@ -202,11 +218,14 @@ def paper_claims(
     for off, where in (("[1]", "layer 1"), ("[2]", "layer 2"), ("[1,2]", "both layers")):
         ask(figure_3, f"CLUB in {where} helps m → n", two, f"{two}, club_off={off}")
     ask(figure_3, "CLUB matters more in layer 1 than in layer 2", f"{two}, club_off=[2]", f"{two}, club_off=[1]")
-    for name in methods:
-        if name.startswith(f"{two}, L=") and name.partition("L=")[2].isdigit():
-            size = name.partition("L=")[2]
+    one_layer, two_layers = sizes(reference), sizes(two)
+    for size, name in two_layers.items():
+        if name != two:
             ask(figure_3, f"L = {size} is worse than the preset's size m → n", two, name)
-    for name in methods:  # equal numbers of code vectors
+        if partner := one_layer.get(2 * size):
+            text = f"SRCID with L = {size} is better than DCID with L = {2 * size} m → n"
+            ask("equal vectors", text, name, partner)
+    for name in methods:
         if name.startswith(f"{kind} rvq") and ", L=" in name:
             ask("equal vectors", f"{name} helps m → m", name, reference, direction=WITHIN)
             ask("equal vectors", f"{name} {no_gain.format(ACROSS)}", name, reference, gain=False)
