@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from srcid.files import whole_file
 
 FORMAT = "srcid-checkpoint"
 VERSION = 1
@@ -37,12 +38,10 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"step-{step:09d}.safetensors"
-    partial = folder / f"{name}.partial"
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, partial)
-    with partial.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    partial.replace(folder / name)
+    with whole_file(folder / name) as draft:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, draft)
+        with draft.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     pointer = {
         "format": FORMAT,
         "version": VERSION,
@@ -51,8 +50,9 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
         "sha256": digest,
         "state": state,
     }
-    write_json(folder / _POINTER, pointer)
-    for old in folder.glob("step-*"):
+    with whole_file(folder / _POINTER) as draft:
+        draft.write_text(json.dumps(pointer, indent=1))
+    for old in (*folder.glob("step-*"), *folder.glob(".step-*")):  # drafts of a killed process too
         if old.name != name:
             old.unlink()
 
@@ -89,16 +89,6 @@ def load(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
         return step, load_file(path), state
     except SafetensorError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as json so that readers see the old file or the new one, never a part."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        json.dump(value, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def flatten_optimizer(prefix: str, state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from srcid.files import whole_file
+
 PLOTLY = "application/vnd.plotly.v1+json"
 LARGEST = 1_000_000  # bytes of a committed notebook
 _VIEWS = "application/vnd.jupyter.widget-view+json"
@@ -105,9 +107,8 @@ def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = 
     body, _ = exporter.from_notebook_node(whole, resources=resources)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(body, encoding="utf-8")
-    draft.replace(path)
+    with whole_file(path) as draft:
+        draft.write_text(body, encoding="utf-8")
     return path
 
 

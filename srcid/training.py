@@ -24,6 +24,7 @@ from torch import Tensor
 
 from srcid import checkpoint
 from srcid.features import FeatureStore
+from srcid.files import whole_file
 from srcid.model.network import SRCID
 from srcid.params import Params
 from srcid.trainer import Metrics, Trainer, TrainingError, pick_device, strip
@@ -163,9 +164,8 @@ def _keep_until(log: Path, step: int) -> list[Metrics]:
             line = json.loads(text)
             if line["step"] <= step:
                 kept.append(line)
-    partial = log.with_name(log.name + ".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    partial.replace(log)
+    with whole_file(log) as draft:
+        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
     return kept
 
 

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import importlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from srcid.diagnostics.mapcache import MapCache
+from srcid.files import whole_file
 
 # the results that can be kept, by name, and where they live
 _TYPES = {
@@ -67,9 +67,8 @@ class Keep:
             self.computed += 1
         with contextlib.suppress(OSError):  # a folder that may not be written to costs time, not the result
             self.folder.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{path.name}.{os.getpid()}")
-            draft.write_text(json.dumps(to_json(found)), encoding="utf-8")
-            draft.replace(path)
+            with whole_file(path) as draft:
+                draft.write_text(json.dumps(to_json(found)), encoding="utf-8")
         return found
 
 

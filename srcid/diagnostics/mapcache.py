@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from srcid.files import whole_file
 
 
 class MapCache:
@@ -49,7 +49,5 @@ class MapCache:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=self.folder, suffix=".partial")
-        with os.fdopen(handle, "wb") as file:
+        with whole_file(self.folder / f"{key}.npz") as draft, draft.open("wb") as file:
             np.savez(file, **arrays)
-        os.replace(partial, self.folder / f"{key}.npz")

@@ -30,6 +30,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from srcid.files import whole_file
+
 FORMAT, VERSION = "srcid-run", 1
 STATES = ("created", "running", "finished", "failed", "interrupted")
 
@@ -229,9 +231,8 @@ class Run:
         ``scores.json``, flat names to numbers, is shown by :func:`srcid.runs.table`.
         """
         path = self.folder / name
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
+        with whole_file(path) as draft:
+            draft.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
         return path
 
     def mark(self, status: str, error: str | None = None) -> None:
