@@ -9,6 +9,8 @@ import pytest
 
 from tests.notebook_maker import make_notebook
 
+pytest.register_assert_rewrite("tests.plots.house")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:

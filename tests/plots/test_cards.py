@@ -17,6 +17,7 @@ from srcid.codes import CodeTable
 from srcid.diagnostics import CodeIndex
 from srcid.plots.tiles import envelope, picture_uri
 from tests.helpers import media_store, tiny_store, tiny_table
+from tests.plots.house import caption
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +45,6 @@ def card(index):
     """A code with something to see and hear."""
     cards = [index.look_up(layer, int(code)) for layer in (1, 2) for code in index.used(layer)]
     return next(c for c in cards if all(any(e.media for e in c.exemplars[m]) for m in ("first", "second")))
-
-
-def caption(fig):
-    return next(note.text for note in fig.layout.annotations if note.name == "caption").replace("<br>", " ")
 
 
 def dead(index):

@@ -8,6 +8,7 @@ from srcid import plots
 from srcid.evaluation import paper_scores
 from srcid.evaluation.paper import NOTE, SAME_AS
 from srcid.plots.comparison import method_looks
+from tests.plots.house import caption
 
 METHODS = ["dcid vq", "dcid rvq2", "dcid identity", "srcid vq"]
 
@@ -43,10 +44,6 @@ def ablation(sizes=(50, 200, 800), clubs=((), (1,), (2,), (1, 2))):
         for size, off in keys for d in ("m → n", "m → m")
     ]  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def caption(fig):
-    return next(note.text for note in fig.layout.annotations if note.name == "caption").replace("<br>", " ")
 
 
 def points(fig, name):

@@ -23,6 +23,7 @@ from srcid.diagnostics import (
     places,
     sharing,
 )
+from tests.plots.house import caption
 
 MODALITIES = ("first", "second", "third")
 
@@ -59,10 +60,6 @@ def everything(table):
             shared.notes + meant.notes,
         ),
     }
-
-
-def caption(fig):
-    return next(note.text for note in fig.layout.annotations if note.name == "caption").replace("<br>", " ")
 
 
 def grid(trace):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 
 from srcid import plots
@@ -15,6 +13,7 @@ from srcid.diagnostics.calibration import calibrate, gaussian_pairs
 from srcid.diagnostics.leakage import leakage
 from srcid.plots.estimators import nats_ticks, squash
 from srcid.plots.style import INK
+from tests.plots.house import caption, check_house_style
 
 SMALL = Settings(seeds=2, nulls=2, bootstrap=20, hidden=8, steps=20, check=10, patience=2, batch=32)
 MODALITIES = ("first", "second")
@@ -98,20 +97,9 @@ KINDS = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_figure_has_a_finding_a_caption_and_fits_both_themes(figures, kind):
+def test_every_figure_keeps_the_house_style(figures, kind):
     assert set(figures) == set(KINDS)
-    fig = figures[kind]
-    assert len(fig.layout.title.text) > 15 and any(letter.isdigit() for letter in fig.layout.title.text)
-    assert len(caption(fig)) > 15 and fig.layout.width == 960 and 100 < fig.layout.height < 1600
-    assert fig.layout.template.layout.paper_bgcolor == "rgba(0,0,0,0)"
-    assert {trace.type for trace in fig.data} <= {"scatter", "bar"}
-    assert any(axis.title.text for axis in fig.select_xaxes())
-    assert len(go.Figure(json.loads(fig.to_json())).data) == len(fig.data)
-    assert fig._config["showSendToCloud"] is False
-
-
-def caption(fig):
-    return next(note.text for note in fig.layout.annotations if note.name == "caption")
+    check_house_style(figures[kind])
 
 
 def points(fig):

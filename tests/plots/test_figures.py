@@ -8,8 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-import plotly.io as pio
 import pytest
 
 from srcid import plots
@@ -19,6 +17,7 @@ from srcid.features import LabelInfo, audit
 from srcid.plots.style import INK, OKABE_ITO, ink_on
 from srcid.plots.training import headline, openings, series
 from tests.helpers import tiny_store
+from tests.plots.house import caption, check_house_style
 
 MODALITIES = ("first", "second", "third")
 
@@ -126,10 +125,6 @@ def table_codes(table, layer):
     return {m: table.code(layer, m) for m in table.modalities}
 
 
-def caption(fig):
-    return next(note.text for note in fig.layout.annotations if note.name == "caption")
-
-
 def named(fig, name):
     return [trace for trace in fig.data if trace.name == name]
 
@@ -167,31 +162,9 @@ KINDS = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_figure_has_a_finding_a_caption_and_fits_both_themes(figures, kind):
+def test_every_figure_keeps_the_house_style(figures, kind):
     assert set(figures) == set(KINDS)
-    fig = figures[kind]
-    assert len(fig.layout.title.text) > 15 and any(letter.isdigit() for letter in fig.layout.title.text)
-    assert len(caption(fig)) > 15
-    assert fig.layout.template.layout.paper_bgcolor == fig.layout.template.layout.plot_bgcolor == "rgba(0,0,0,0)"
-    assert fig.layout.width == 960 and 100 < fig.layout.height < 1600
-    assert any(axis.title.text for axis in fig.select_xaxes())
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_figures_can_be_kept_and_take_no_webgl_context(figures, kind):
-    fig = figures[kind]
-    again = go.Figure(json.loads(fig.to_json()))
-    assert len(again.data) == len(fig.data) > 0
-    assert {trace.type for trace in fig.data} <= {"scatter", "bar", "heatmap"}
-    live = go.FigureWidget(fig).get_state(["_widget_data", "_widget_layout"])
-    json.dumps(live, allow_nan=False, default=lambda buffer: f"{len(buffer)} bytes")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_nothing_offers_to_upload_a_figure(figures, kind):
-    assert figures[kind]._config["showSendToCloud"] is False
-    bundle = pio.renderers["plotly_mimetype"].to_mimebundle(figures[kind].to_dict())
-    assert bundle["application/vnd.plotly.v1+json"]["config"]["showSendToCloud"] is False
+    check_house_style(figures[kind])
 
 
 def test_a_modality_keeps_its_colour():

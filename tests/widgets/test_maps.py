@@ -10,7 +10,7 @@ import pytest
 from srcid.diagnostics import Links, Missing, Points, project
 from srcid.plots.style import code_color
 from srcid.widgets import LinkedMaps
-from tests.test_plots_maps import MODALITIES, feature_columns
+from tests.plots.test_maps import MODALITIES, feature_columns
 
 CODES = 9
 

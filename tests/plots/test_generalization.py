@@ -22,6 +22,7 @@ from srcid.plots.media import ClipMedia
 from srcid.plots.style import empty_figure
 from srcid.widgets import RetrievalGallery, sound_rows
 from tests.evaluation.fake import make_table
+from tests.plots.house import caption
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +43,6 @@ def figures(judged):
         "timelines": plots.timeline_figure(timelines(results, table)),
         "gallery": plots.retrieval_gallery(gallery(score), table),
     }
-
-
-def caption(fig):
-    return next(note.text for note in fig.layout.annotations if note.name == "caption").replace("<br>", " ")
 
 
 @pytest.mark.parametrize("name", ["classes", "confusion", "threshold", "timelines", "gallery"])
