@@ -41,6 +41,7 @@ reference: str = "dcid vq"  # method that the others are held against
 localisation: str = "segment_f1"  # its score in figures and claims: precision as in the paper, f1, segment_f1
 margin: float = 1.0  # points; a smaller gain counts as none
 questions: list = []  # claims of your own, each [better, worse, task, direction]
+dissect: str = "dcid rvq2"  # methods whose later stages or layers are looked into, comma between; half a minute a run
 export: str = ""  # folder for a page with these tables and figures; empty: none
 
 # %% tags=[]
@@ -57,7 +58,7 @@ small = dict(epochs=2, probe_epochs=3, probe_seeds=2, checkpoint_every=1000) if 
 clips = dict(train=240, val=60, test=120) if toy and data == "synthetic" else {}
 wanted = dict(data=data, fsdd=fsdd, generator=clips, preset=presets, quantizer=quantizers, seed=seeds)
 wanted |= {name: [value] for name, value in (small | options).items()}
-asked = [folder, quantizers, presets, seeds, data, toy, options, reference, localisation, margin, questions]
+asked = [folder, quantizers, presets, seeds, data, toy, options, reference, localisation, margin, questions, dissect]
 here = runs.current("03_quantizers", params={"asked": asked}, data=folder or data)
 
 # %% [markdown] tags=[]
@@ -150,9 +151,8 @@ here.save_figure(rebuilt, "reconstruction")
 rebuilt
 
 # %% [markdown] tags=[]
-# Whether a finer part of a code can help another modality at all depends on whether the other would choose the same.
-# A residual quantiser's later stages and SRCID's second layer both describe what was left over; the paper says that
-# only the second is shared. Each part by itself, on test clips:
+# A residual quantiser's later stages and SRCID's second layer both describe what the first part left over; the paper
+# says that only the second is shared. How far the modalities choose the same code in each part, on test clips:
 
 # %% tags=[]
 codes = {run: CodeTable.open(found.codes[run]) for run in found.plain["run"].unique()}
@@ -160,6 +160,25 @@ each = [dict(method=found.params.loc[run, "method"], **part) for run in codes fo
 agreement = plots.part_figure(pd.DataFrame(each), found.source)
 here.save_figure(agreement, "agreement")
 agreement
+
+# %% [markdown] tags=[]
+# A part that is not shared can help all the same: probes read vectors, and two modalities that choose different codes
+# with close vectors look alike to them. So probes are fitted to the first part alone (`stage1`, or `only1`), and to the
+# whole code with the vectors of later parts exchanged among their codes (`exchanged`), in all modalities alike: what was
+# shared as codes is shared still, what lay close no longer does.
+
+# %% tags=[]
+names = [name.strip() for name in dissect.split(",") if name.strip()]
+chosen = {run: codes[run] for run in codes if found.params.at[run, "method"] in names}
+parts_table, parts_said = None, ["no run of these methods"]
+if chosen:
+    probed = evaluation.probe_parts(chosen, found.directions, found.params, lambda run: print(run, flush=True))
+    every_part = ("all", "only1", "stage1", "exchanged")
+    parts_table = evaluation.comparison_table(probed, every_part, metrics, only_means=True)
+    part_scores = evaluation.score_matrix(probed, every_part, metrics)
+    parts_said = [v.sentence for v in evaluation.judge(part_scores, evaluation.part_claims(probed, names))]
+    display(parts_table)
+print("\n".join(parts_said))
 
 # %% tags=[]
 costs = plots.cost_figure(quality, origin)
@@ -276,7 +295,7 @@ ablation
 #
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid club_off=[1] seed=0..4
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+k3 seed=0..4
-#     python -m srcid run 03_quantizers folder=runs export=docs/results
+#     python -m srcid run 03_quantizers folder=runs export=docs/results dissect="dcid rvq2,dcid rvq4,srcid vq"
 #
 # Whoever compares finds the best of several by luck alone if it is chosen by what it is judged by. Nothing is chosen
 # here: probes are chosen on validation clips, scores are of test clips, and all methods are shown.
@@ -292,6 +311,8 @@ if export:
     ]
     text += ["## By other scores of localisation", by_score]
     text += ["## At equal numbers of code vectors", equal_table] if equal_table is not None else []
+    text += ["## What later parts of a code add", parts_table] if parts_table is not None else []
+    text += ["\n".join(f"- {line}" for line in parts_said)] if parts_table is not None else []
     text += [f"## The paper ({NOTE})", paper.round(1).astype(object)]
     text += ["## Claims", f"Localisation by {localisation}:"]
     text += ["\n".join(f"- {v.claim.source}: {v.sentence}" for v in verdicts), verdict_table]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -61,10 +62,10 @@ def check(
 
 def different(representations: Sequence[Representation]) -> tuple[list[Representation], list[str]]:
     """Keep the first of those that read the same features, and say which were left out."""
-    kept: dict[tuple, Representation] = {}
+    kept: dict[Representation, Representation] = {}
     notes = []
     for representation in representations:
-        first = kept.setdefault((representation.layers, representation.kind), representation)
+        first = kept.setdefault(replace(representation, name=""), representation)
         if first is not representation:
             notes.append(
                 f"representation '{representation.name}' was left out: it reads the same features as '{first.name}'."

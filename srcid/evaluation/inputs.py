@@ -51,17 +51,23 @@ class Representation:
         name: as tables print it.
         layers: from 1, in the order of concatenation.
         kind: ``quantized`` q_k, or ``general`` z_k, the continuous features before quantisation.
+        later: what is read of the parts of a code that describe what the first left over (later stages, later
+            layers): ``kept``; ``zero``, nothing; or ``exchanged``, their codes with each other's vectors, in all
+            modalities alike, so that codes are shared as before and only say nothing by where their vectors lie.
     """
 
     name: str
     layers: tuple[int, ...]
     kind: Literal["quantized", "general"] = "quantized"
+    later: Literal["kept", "zero", "exchanged"] = "kept"
 
     @classmethod
     def named(cls, name: str | Representation, layers: int) -> Representation:
         """Return what ``name`` means for a model of ``layers`` layers.
 
-        ``all`` is [q_1, ..., q_K], ``only1`` is q_1 (``only2`` q_2, ...), ``continuous`` is [z_1, ..., z_K].
+        ``all`` is [q_1, ..., q_K], ``only1`` is q_1 (``only2`` q_2, ...), ``continuous`` is [z_1, ..., z_K],
+        ``stage1`` is the first stage of q_1, and ``exchanged`` is ``all`` with the vectors of all that comes after
+        this stage exchanged among its codes.
 
         Raises:
             EvaluationError: no such name, or a layer that the model does not have.
@@ -73,8 +79,11 @@ class Representation:
             found = cls(name, every, "general" if name == "continuous" else "quantized")
         elif name.startswith("only") and name[4:].isdecimal():
             found = cls(name, (int(name[4:]),))
+        elif name in ("stage1", "exchanged"):
+            found = cls(name, (1,), later="zero") if name == "stage1" else cls(name, every, later="exchanged")
         else:
-            raise EvaluationError(f"found representation '{name}'; need all, only1 to only{layers}, or continuous")
+            known = f"all, only1 to only{layers}, continuous, stage1 or exchanged"
+            raise EvaluationError(f"found representation '{name}'; need {known}")
         if not found.layers or not set(found.layers) <= set(every):
             raise EvaluationError(f"representation '{found.name}' reads layers {found.layers}; there are {every}")
         return found
@@ -83,9 +92,11 @@ class Representation:
         """Check that the features of ``rows`` can be read.
 
         Raises:
-            EvaluationError: the table keeps no continuous features of some of these clips.
+            EvaluationError: the table keeps no continuous features of some of these clips, or its codes have no
+                parts to tell apart.
         """
         if self.kind == "quantized":
+            self._require_parts(table)
             return
         for layer in self.layers:
             for m in table.modalities:
@@ -100,10 +111,39 @@ class Representation:
                         f"the {len(needed)} clips needed; encode with keep_features={table.clips}"
                     )
 
+    def _require_parts(self, table: Codes) -> None:
+        if self.later == "kept":
+            return
+        stages = np.shape(table.codes(1, table.modalities[0]))[-1]
+        for layer in self.layers:
+            book = table.codebook(layer)
+            if book is None or len(book) != stages:
+                raise EvaluationError("the code of this quantiser has no vector for each of its parts")
+        if stages == 1 and len(self.layers) == 1:
+            raise EvaluationError("the code has a single part: one layer, one stage")
+
+    def codebook(self, table: Codes, layer: int) -> np.ndarray | None:
+        """Return the vectors that stand for the codes of a layer, ``[S, L, D]``; None for quantisers without."""
+        book = table.codebook(layer)
+        if self.later == "kept" or book is None:
+            return book
+        book = np.array(book)
+        codes = np.stack([table.codes(layer, m) for m in table.modalities])
+        for stage in range(1 if layer == 1 else 0, len(book)):
+            used = np.unique(codes[..., stage])
+            used = used[used >= 0]
+            order = np.random.default_rng([layer, stage]).permutation(used)
+            book[stage, used] = book[stage, order] if self.later == "exchanged" else 0
+        return book
+
     def vectors(self, table: Codes, layer: int, modality: str, rows: np.ndarray) -> np.ndarray:
         """Return the features of ``rows`` in one layer, ``[n, T, D]``."""
-        if self.kind == "quantized":
+        if self.kind == "quantized" and self.later == "kept":
             return table.quantized(layer, modality, rows)
+        if self.kind == "quantized":
+            book, codes = self.codebook(table, layer), np.asarray(table.codes(layer, modality)[rows])
+            values = sum(vectors[codes[..., stage]] for stage, vectors in enumerate(book))
+            return np.where(self.present(table, modality)[rows][..., None], values, np.float32(0))
         kept, values = table.general(layer, modality)
         place = np.zeros(table.clips, np.int64)
         place[kept] = np.arange(len(kept))
@@ -268,7 +308,7 @@ def _books(table: Codes, representation: Representation) -> tuple[list[np.ndarra
     """Return vectors of the codes in use, their place among the features, and codes ``[M, N, T, J]``."""
     books, places, columns, start = [], [], [], 0
     for layer in representation.layers:
-        book = np.asarray(table.codebook(layer), np.float32)
+        book = np.asarray(representation.codebook(table, layer), np.float32)
         codes = np.stack([np.asarray(table.codes(layer, m)) for m in table.modalities])
         if book.shape[0] != codes.shape[-1]:  # one vector for each combination of symbols, not a sum over stages
             codes = np.stack([table.code(layer, m) for m in table.modalities])[..., None]

@@ -1,0 +1,78 @@
+"""What the later parts of a code add, and whether they add it as shared codes or by where their vectors lie.
+
+Probes read vectors. Two modalities that choose different codes with close vectors are alike to a probe, two that choose
+the same code always are. To exchange the vectors among the codes of a part takes the first away and leaves the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from srcid.evaluation.claims import Claim
+from srcid.evaluation.comparison import methods_of, score_matrix
+from srcid.evaluation.inputs import Codes
+from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.tables import probe_summary
+from srcid.params import EvaluationParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARTS = ("stage1", "exchanged")
+
+
+def probe_parts(
+    tables: Mapping[str, Codes],
+    directions: pd.DataFrame,
+    params: pd.DataFrame,
+    progress: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Fit probes that read the first part of each run's code alone, or later parts with vectors exchanged.
+
+    Args:
+        tables: code table by run.
+        directions: what the runs scored, of these runs and others (:func:`srcid.runs.collect`); the same tasks are
+            scored again.
+        params: a row a run with its parameters; its own probe settings are used.
+        progress: called with the name of each run before its probes are fitted.
+
+    Returns:
+        the rows of ``directions`` of these runs, and behind them those of the representations :data:`PARTS` that the
+        run's code has (:meth:`srcid.evaluation.Representation.named`).
+    """
+    import pandas as pd
+
+    frames = []
+    for run, table in tables.items():
+        if progress is not None:
+            progress(run)
+        mine = directions[directions["run"] == run]
+        settings = {name: params.at[run, name] for name in EvaluationParams.model_fields}
+        found = probe_summary(fit_probes(table, EvaluationParams(**settings), list(dict.fromkeys(mine["task"])), PARTS))
+        about = {name: mine[name].iloc[0] for name in ("run", "method", "seed", "data")}
+        frames += [mine, found.assign(**about)] if len(found) else [mine]
+    return pd.concat(frames, ignore_index=True)
+
+
+def part_claims(directions: pd.DataFrame, methods: Sequence[str]) -> list[Claim]:
+    """Return what to ask of each method: do later parts help other modalities, and do they without their geometry?
+
+    Args:
+        directions: of :func:`probe_parts`.
+        methods: without representation.
+    """
+    there = methods_of(score_matrix(directions, ("all", "only1", *PARTS)))
+    claims = []
+    for method in methods:
+        first = next((name for name in (f"{method} (stage1)", f"{method} (only1)") if name in there), None)
+        exchanged = f"{method} (exchanged)"
+        if first is None or exchanged not in there:
+            continue
+        asked = {
+            "later parts help m → n": (method, first),
+            "with vectors exchanged, later parts help m → n": (exchanged, first),
+            "later parts help m → n more with their own vectors": (method, exchanged),
+        }
+        claims += [Claim(f"{method}: {text}", *pair, source="parts of a code") for text, pair in asked.items()]
+    return claims
