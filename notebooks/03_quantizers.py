@@ -164,8 +164,8 @@ agreement
 # %% [markdown] tags=[]
 # A part that is not shared can help all the same: probes read vectors, and two modalities that choose different codes
 # with close vectors look alike to them. So probes are fitted to the first part alone (`stage1`, or `only1`), and to the
-# whole code with the vectors of later parts exchanged among their codes (`exchanged`), in all modalities alike: what was
-# shared as codes is shared still, what lay close no longer does.
+# whole code with the vectors of later parts exchanged among their codes (`exchanged`), in all modalities alike: what
+# was shared as codes is shared still, what lay close no longer does.
 
 # %% tags=[]
 names = [name.strip() for name in dissect.split(",") if name.strip()]
