@@ -41,7 +41,7 @@ reference: str = "dcid vq"  # method that the others are held against
 localisation: str = "segment_f1"  # its score in figures and claims: precision as in the paper, f1, segment_f1
 margin: float = 1.0  # points; a smaller gain counts as none
 questions: list = []  # claims of your own, each [better, worse, task, direction]
-dissect: str = "dcid rvq2"  # methods whose later stages or layers are looked into, comma between; half a minute a run
+dissect: list = ["dcid rvq2"]  # methods whose later stages or layers are looked into; half a minute a run
 export: str = ""  # folder for a page with these tables and figures; empty: none
 
 # %% tags=[]
@@ -168,15 +168,14 @@ agreement
 # was shared as codes is shared still, what lay close no longer does.
 
 # %% tags=[]
-names = [name.strip() for name in dissect.split(",") if name.strip()]
-chosen = {run: codes[run] for run in codes if found.params.at[run, "method"] in names}
+chosen = {run: codes[run] for run in codes if found.params.at[run, "method"] in dissect}
 parts_table, parts_said = None, ["no run of these methods"]
 if chosen:
     probed = evaluation.probe_parts(chosen, found.directions, found.params, lambda run: print(run, flush=True))
     every_part = ("all", "only1", "stage1", "exchanged")
     parts_table = evaluation.comparison_table(probed, every_part, metrics, only_means=True)
     part_scores = evaluation.score_matrix(probed, every_part, metrics)
-    parts_said = [v.sentence for v in evaluation.judge(part_scores, evaluation.part_claims(probed, names))]
+    parts_said = [v.sentence for v in evaluation.judge(part_scores, evaluation.part_claims(probed, dissect))]
     display(parts_table)
 print("\n".join(parts_said))
 
@@ -271,6 +270,13 @@ if parts["club_off"].nunique() < 2:
 ablation
 
 # %% [markdown] tags=[]
+# All settings of these runs in figures, localisation by the score named above:
+
+# %% tags=[]
+settings = evaluation.comparison_table(found.directions, metrics=metrics, only_means=True)
+settings
+
+# %% [markdown] tags=[]
 # ## The full comparison
 #
 # On the digits data; two to four minutes a run, two at a time on two cores. Every line can be stopped and started
@@ -291,11 +297,17 @@ ablation
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid,demo+srcid \
 #         codebook_size=50,100,400,800,1600 seed=0..4
 #
-# And the controls: one layer without CLUB, three layers. Then the page:
+# And the controls: one layer without CLUB, three layers, layers that open earlier. Then the page:
 #
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+dcid club_off=[1] seed=0..4
 #     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+k3 seed=0..4
-#     python -m srcid run 03_quantizers folder=runs export=docs/results dissect="dcid rvq2,dcid rvq4,srcid vq"
+#     python -m srcid sweep 02_train data=digits fsdd=PATH preset=demo+srcid,demo+k3 warm_max=0.2 seed=0..4
+#     python -m srcid run 03_quantizers folder=runs export=docs/results \
+#         'dissect=["dcid rvq2", "dcid rvq3", "dcid rvq4", "srcid vq", "srcid vq, warm_max=0.2"]' \
+#         'questions=[["srcid vq, warm_max=0.2", "srcid vq", "average", "m → n"],
+#                     ["srcid vq, warm_max=0.2", "dcid vq", "average", "m → n"],
+#                     ["srcid vq, warm_max=0.2", "dcid rvq2", "average", "m → n"],
+#                     ["K3 vq, warm_max=0.2", "srcid vq, warm_max=0.2", "average", "m → n"]]'
 #
 # Whoever compares finds the best of several by luck alone if it is chosen by what it is judged by. Nothing is chosen
 # here: probes are chosen on validation clips, scores are of test clips, and all methods are shown.
@@ -316,7 +328,8 @@ if export:
     text += [f"## The paper ({NOTE})", paper.round(1).astype(object)]
     text += ["## Claims", f"Localisation by {localisation}:"]
     text += ["\n".join(f"- {v.claim.source}: {v.sentence}" for v in verdicts), verdict_table]
-    text += ["## Figures", *figures.items(), "## Every direction", every]
+    text += ["## Figures", *figures.items()]
+    text += [f"## All settings, localisation by {localisation}", settings, "## Every direction", every]
     pages = markdown_page(runs.home() / export / "quantizers.md", text)
     print(f"{len(pages)} files written: {', '.join(page.name for page in pages)}")
 summary = evaluation.means(matrix).set_index(["method", "task", "direction"])["score"]

@@ -192,7 +192,8 @@ def _layer_look(layer: int) -> dict[str, str]:
 
 
 def _span(values: Sequence[float]) -> str:
-    return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+    low, high = (round(value, 2) + 0.0 for value in (min(values), max(values)))  # no negative zero
+    return f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
 
 
 def confusion_map(

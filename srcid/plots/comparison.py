@@ -75,7 +75,7 @@ def tradeoff_figure(quality: Any, paper: Any = None, same_as: Mapping[str, str] 
     bits = quality["bits", "mean"]
     for name in names:
         row = quality.loc[name]
-        size = 9 + 1.1 * row["bits", "mean"] if np.isfinite(row["bits", "mean"]) else 11
+        size = 8 + 0.5 * row["bits", "mean"] if np.isfinite(row["bits", "mean"]) else 9
         label = f"{name} ({row['bits', 'mean']:.1f} bits)" if np.isfinite(bits[name]) else f"{name} (not discrete)"
         look = looks[name]
         fig.add_scatter(
