@@ -71,11 +71,25 @@ def follows(page, condition, seconds=20):
     page.wait_for_function(f"() => {condition}", timeout=1000 * seconds)
 
 
+def in_view(page):
+    """Scroll to the linked maps, and return their rectangles once they lie still on the screen.
+
+    JupyterLab goes on laying out cells above after a scroll, and so moves what lies below.
+    """
+    height, before = page.viewport_size["height"], None
+    for _ in range(80):
+        page.evaluate(f"() => ({LINKED}).scrollIntoView({{block: 'center'}})")
+        page.wait_for_timeout(250)
+        panels = [where(page, i) for i in range(3)]
+        if panels == before and all(box["y"] >= 0 and box["y"] + box["height"] <= height for box in panels):
+            return panels
+        before = panels
+    raise AssertionError(f"the maps do not come to rest within {height} pixels: {panels}")
+
+
 def interact(lab, page, points):
     """Lasso, click and clear in the linked maps, which have three panels: two of features, one of codes."""
-    page.evaluate(f"() => ({LINKED}).scrollIntoView({{block: 'center'}})")
-    page.wait_for_timeout(500)
-    panels = [where(page, i) for i in range(3)]
+    panels = in_view(page)
     assert all(drawn(page, box) > 200 for box in panels)  # nothing is blank
     first = marked(page)
     assert first[0] > 0 and first[1] == first[0] and first[2] >= 1  # a code is marked to begin with
