@@ -172,10 +172,10 @@ chosen = {run: codes[run] for run in codes if found.params.at[run, "method"] in 
 parts_table, parts_said = None, ["no run of these methods"]
 if chosen:
     probed = evaluation.probe_parts(chosen, found.directions, found.params, lambda run: print(run, flush=True))
-    every_part = ("all", "only1", "stage1", "exchanged")
-    parts_table = evaluation.comparison_table(probed, every_part, metrics, only_means=True)
-    part_scores = evaluation.score_matrix(probed, every_part, metrics)
-    parts_said = [v.sentence for v in evaluation.judge(part_scores, evaluation.part_claims(probed, dissect))]
+    parts_table = evaluation.comparison_table(probed, evaluation.PARTS, metrics, only_means=True)
+    part_scores = evaluation.score_matrix(probed, evaluation.PARTS, metrics)
+    part_claims = evaluation.part_claims(evaluation.methods_of(part_scores), dissect)
+    parts_said = [v.sentence for v in evaluation.judge(part_scores, part_claims)]
     display(parts_table)
 print("\n".join(parts_said))
 

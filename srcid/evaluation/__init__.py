@@ -29,7 +29,7 @@ _HOMES = {
     ),
     "claims": ("Claim", "Verdict", "judge", "paper_claims", "verdict_frame"),
     "paper": ("paper_scores",),
-    "parts": ("part_claims", "probe_parts"),
+    "parts": ("PARTS", "part_claims", "probe_parts"),
     "tables": ("paper_table", "probe_frame", "probe_summary", "retrieval_frame"),
 }  # fmt: skip
 

@@ -6,11 +6,10 @@ the same code always are. To exchange the vectors among the codes of a part take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from srcid.evaluation.claims import Claim
-from srcid.evaluation.comparison import methods_of, score_matrix
 from srcid.evaluation.inputs import Codes
 from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.tables import probe_summary
@@ -19,7 +18,8 @@ from srcid.params import EvaluationParams
 if TYPE_CHECKING:
     import pandas as pd
 
-PARTS = ("stage1", "exchanged")
+_ANEW = ("stage1", "exchanged")  # what runs do not score by themselves
+PARTS = ("all", "only1", *_ANEW)
 
 
 def probe_parts(
@@ -38,8 +38,8 @@ def probe_parts(
         progress: called with the name of each run before its probes are fitted.
 
     Returns:
-        the rows of ``directions`` of these runs, and behind them those of the representations :data:`PARTS` that the
-        run's code has (:meth:`srcid.evaluation.Representation.named`).
+        the rows of ``directions`` of these runs, and behind them those of the representations ``stage1`` and
+        ``exchanged`` that the run's code has (:meth:`srcid.evaluation.Representation.named`).
     """
     import pandas as pd
 
@@ -49,30 +49,30 @@ def probe_parts(
             progress(run)
         mine = directions[directions["run"] == run]
         settings = {name: params.at[run, name] for name in EvaluationParams.model_fields}
-        found = probe_summary(fit_probes(table, EvaluationParams(**settings), list(dict.fromkeys(mine["task"])), PARTS))
+        found = probe_summary(fit_probes(table, EvaluationParams(**settings), list(dict.fromkeys(mine["task"])), _ANEW))
         about = {name: mine[name].iloc[0] for name in ("run", "method", "seed", "data")}
         frames += [mine, found.assign(**about)] if len(found) else [mine]
     return pd.concat(frames, ignore_index=True)
 
 
-def part_claims(directions: pd.DataFrame, methods: Sequence[str]) -> list[Claim]:
+def part_claims(methods: Iterable[str], asked: Iterable[str]) -> list[Claim]:
     """Return what to ask of each method: do later parts help other modalities, and do they without their geometry?
 
     Args:
-        directions: of :func:`probe_parts`.
-        methods: without representation.
+        methods: labels, those of representations included (``srcid vq (only1)``).
+        asked: labels of the methods to ask about, without representation.
     """
-    there = methods_of(score_matrix(directions, ("all", "only1", *PARTS)))
+    there = set(methods)
     claims = []
-    for method in methods:
+    for method in asked:
         first = next((name for name in (f"{method} (stage1)", f"{method} (only1)") if name in there), None)
         exchanged = f"{method} (exchanged)"
         if first is None or exchanged not in there:
             continue
-        asked = {
+        questions = {
             "later parts help m → n": (method, first),
             "with vectors exchanged, later parts help m → n": (exchanged, first),
             "later parts help m → n more with their own vectors": (method, exchanged),
         }
-        claims += [Claim(f"{method}: {text}", *pair, source="parts of a code") for text, pair in asked.items()]
+        claims += [Claim(f"{method}: {text}", *pair, source="parts of a code") for text, pair in questions.items()]
     return claims

@@ -4,7 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srcid.evaluation import Representation, fit_probes, part_claims, probe_parts, probe_summary, read_inputs
+from srcid.evaluation import (
+    PARTS,
+    Representation,
+    fit_probes,
+    methods_of,
+    part_claims,
+    probe_parts,
+    probe_summary,
+    read_inputs,
+    score_matrix,
+)
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 
@@ -108,7 +118,8 @@ def test_runs_are_probed_again_with_their_own_settings(code_tables):
     assert names == {"vq": plain | {"exchanged"}, "rvq": plain | {"exchanged", "stage1"}, "identity": plain}
     again = found[found["representation"] == "all"].reset_index(drop=True)
     pd.testing.assert_frame_equal(again, directions[directions["representation"] == "all"].reset_index(drop=True))
-    claims = part_claims(found, [f"srcid {kind}" for kind in kinds])
+    methods = methods_of(score_matrix(found, PARTS))
+    claims = part_claims(methods, [f"srcid {kind}" for kind in kinds])
     assert [(c.method, c.reference) for c in claims] == [
         ("srcid vq", "srcid vq (only1)"),
         ("srcid vq (exchanged)", "srcid vq (only1)"),

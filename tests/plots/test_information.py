@@ -100,6 +100,7 @@ KINDS = (
 def test_every_figure_keeps_the_house_style(figures, kind):
     assert set(figures) == set(KINDS)
     check_house_style(figures[kind])
+    assert {trace.type for trace in figures[kind].data} <= {"scatter", "bar"}
 
 
 def points(fig):
