@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from srcid.diagnostics.conditional import Read
+from srcid.information.conditional import Read
 
 
 def all_pairs(known, y):

@@ -17,7 +17,9 @@ from collections.abc import Callable
 
 import torch
 
-from srcid.model import Club, CrossModalCPC, VectorQuantizer, code_matching_loss
+from srcid.model.alignment import CrossModalCPC, code_matching_loss
+from srcid.model.mutual_information import Club
+from srcid.model.quantize import VectorQuantizer
 
 NAMES = ("first", "second", "third")
 CLIPS, STEPS, DIM, CODES, INNER_STEPS = 80, 10, 256, 400, 5

@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from srcid.evaluation import fit_tasks, localisation_loss, task_tables, with_background
-from srcid.evaluation.tasks import TASKS
+from srcid.evaluation.metrics import with_background
+from srcid.evaluation.suite import fit_tasks, task_tables
+from srcid.evaluation.tasks import TASKS, localisation_loss
 from srcid.model.network import SRCID
 from srcid.params import EvaluationParams, resolve
 

@@ -6,7 +6,7 @@ Usage and agreement are timed after import, on one process. Every map is made in
 from its start to its end with imports, neighbour search and just-in-time compilation inside, and judged
 here by the same measures for all:
 
-    ours     srcid.diagnostics.project: exact neighbours found once, umap-learn and openTSNE fed with them
+    ours     srcid.maps.projection.project: exact neighbours found once, umap-learn and openTSNE fed with them
     plain    umap.UMAP as it comes, with a seed; sklearn.manifold.TSNE as it comes
     both     ours, t-SNE and UMAP in one process, which share the neighbours
 
@@ -58,7 +58,8 @@ def time_usage(clips):
     import scipy.spatial.distance
     import scipy.special  # noqa: F401
 
-    from srcid.diagnostics import code_agreement, code_usage, sharing
+    from srcid.codebook.agreement import code_agreement
+    from srcid.codebook.usage import code_usage, sharing
 
     with tempfile.TemporaryDirectory() as folder:
         table = make_table(Path(folder), clips)
@@ -92,7 +93,8 @@ def make_map(how, features, folder):
 
         maps = {"tsne": TSNE(random_state=0).fit_transform(features)}
     else:
-        from srcid.diagnostics import neighbour_graph, project
+        from srcid.maps.graph import neighbour_graph
+        from srcid.maps.projection import project
 
         methods = ("tsne", "umap") if how == "ours both" else (how.split()[1],)
         graph = neighbour_graph(features) if how == "ours both" else None
@@ -156,7 +158,7 @@ def main():
         runs["both"] = ("ours both",)
     if not runs:
         return
-    from srcid.diagnostics import neighbour_graph, quality_of
+    from srcid.maps.graph import neighbour_graph, quality_of
 
     with tempfile.TemporaryDirectory() as folder:
         features = make_points(args.points, args.width)

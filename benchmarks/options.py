@@ -69,10 +69,11 @@ def one(store_path: str, name: str, changes: dict, seed: int, base: dict, folder
     import torch
 
     from srcid.codes import encode
-    from srcid.evaluation import fit_probes, probe_summary
+    from srcid.evaluation.probes import fit_probes
+    from srcid.evaluation.tables import probe_summary
     from srcid.features import FeatureStore
     from srcid.params import resolve
-    from srcid.training import load, train
+    from srcid.training.loop import load, train
 
     torch.set_num_threads(1)
     params = resolve("demo", **{**base, **changes}, seed=seed, threads=1, device="cpu")

@@ -19,7 +19,7 @@ import torch
 from grid import count
 
 from srcid.params import resolve
-from srcid.training import Trainer
+from srcid.training.loop import Trainer
 
 SHAPES = {"audio": (128,), "video": (7, 7, 512), "text": (768,)}
 

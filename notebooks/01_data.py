@@ -34,9 +34,12 @@ generator: dict = {}  # options of the data set by name, such as noise or steps
 import pandas as pd
 from IPython.display import Audio, display
 
-from srcid import plots, runs
+from srcid import runs
 from srcid.features import audit, open_data
-from srcid.widgets import ClipBrowser, has_front_end
+from srcid.features.browser import ClipBrowser
+from srcid.features.clip_media import clip_media
+from srcid.features.figures import clip_view, label_timelines, store_overview
+from srcid.widget import has_front_end
 
 chosen = {**generator, "fsdd": fsdd} if fsdd else generator
 store = open_data(data, runs.stores(), chosen)
@@ -88,7 +91,7 @@ for key, value in store.provenance.items():
 
 # %% tags=[]
 found = audit(store)
-overview = plots.store_overview(found)
+overview = store_overview(found)
 run.save_figure(overview, "counts")
 overview
 
@@ -104,13 +107,13 @@ for split, count in found.clips.items():
 
 # %% tags=[]
 assert 0 <= row < store.clips, f"found row={row}, need 0 to {store.clips - 1}"
-timelines = plots.label_timelines(store, row)
+timelines = label_timelines(store, row)
 run.save_figure(timelines, "labels")
 timelines
 
 # %% tags=[]
-media = plots.clip_media(store, row)
-view = plots.clip_view(store, row, media)
+media = clip_media(store, row)
+view = clip_view(store, row, media)
 run.save_figure(view, "clip")
 view
 

@@ -37,14 +37,19 @@ options: dict = {}  # any other field of srcid.params.Params by name
 import pandas as pd
 from IPython.display import display
 
-from srcid import plots, runs
+from srcid import runs
+from srcid.codebook.agreement import code_agreement
+from srcid.codebook.figures.strips import code_strip
+from srcid.codebook.figures.usage import usage_overview
+from srcid.codebook.usage import code_usage, sharing
 from srcid.codes import encode
-from srcid.diagnostics import code_agreement, code_usage, sharing
-from srcid.evaluation import fit_probes, paper_table, probe_summary
+from srcid.evaluation.figures.scores import score_figure
+from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.tables import paper_table, probe_summary
 from srcid.features import open_data
 from srcid.params import resolve
-from srcid.training import cost, load, train
-from srcid.widgets import LiveTraining
+from srcid.training.live import LiveTraining
+from srcid.training.loop import cost, load, train
 
 params = resolve(preset, seed=seed, **options)
 store = open_data(data, runs.stores(), {**generator, "fsdd": fsdd} if fsdd else generator)
@@ -127,7 +132,7 @@ print(f"{table.stages} symbols a step, from alphabets of {table.sizes}")
 # The same colour is the same code. Where two modalities agree, their cells are outlined.
 
 # %% tags=[]
-strip = plots.code_strip(table, row if row >= 0 else int(store.splits["test"][0]))
+strip = code_strip(table, row if row >= 0 else int(store.splits["test"][0]))
 run.save_figure(strip, "code_strip")
 strip
 
@@ -140,7 +145,7 @@ strip
 # %% tags=[]
 layers = range(1, table.layers + 1) if table.stages else ()
 uses = [code_usage(table, layer) for layer in layers]
-usage = plots.usage_overview(uses, [sharing(table, layer) for layer in layers])
+usage = usage_overview(uses, [sharing(table, layer) for layer in layers])
 run.save_figure(usage, "usage")
 usage
 
@@ -169,7 +174,7 @@ pd.DataFrame(
 # %% tags=[]
 probes = fit_probes(table, params, progress=lambda stack: print(stack, flush=True))
 summary = probe_summary(probes)
-scores = plots.score_figure(summary, table.modalities, probes.notes)
+scores = score_figure(summary, table.modalities, probes.notes)
 run.save_figure(scores, "scores")
 scores
 

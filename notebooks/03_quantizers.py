@@ -48,11 +48,17 @@ export: str = ""  # folder for a page with these tables and figures; empty: none
 import pandas as pd
 from IPython.display import display
 
-from srcid import evaluation, plots, runs
+from srcid import runs
+from srcid.codebook.agreement import part_agreement
+from srcid.codebook.figures.agreement import part_figure
 from srcid.codes import CodeTable
-from srcid.diagnostics import part_agreement
-from srcid.evaluation.paper import NOTE, SAME_AS
-from srcid.report import markdown_page
+from srcid.evaluation.claims import Claim, judge, paper_claims, verdict_frame
+from srcid.evaluation.comparison import ablation, comparison_table, means, methods_of, paired, quality, score_matrix
+from srcid.evaluation.figures.ablation import ablation_figure
+from srcid.evaluation.figures.comparison import cost_figure, forest_figure, reconstruction_figure, tradeoff_figure
+from srcid.evaluation.paper import NOTE, SAME_AS, paper_scores
+from srcid.evaluation.parts import PARTS, part_claims, probe_parts
+from srcid.runs.report import markdown_page
 
 small = dict(epochs=2, probe_epochs=3, probe_seeds=2, checkpoint_every=1000) if toy else {}
 clips = dict(train=240, val=60, test=120) if toy and data == "synthetic" else {}
@@ -95,7 +101,7 @@ if len(found.versions) > 1:
 
 # %% tags=[]
 both = ("all", "only1")
-table = evaluation.comparison_table(found.plain, both, only_means=True)
+table = comparison_table(found.plain, both, only_means=True)
 table
 
 # %% [markdown] tags=[]
@@ -105,7 +111,7 @@ table
 
 # %% tags=[]
 others = {name: dict(localisation=name) for name in ("precision", "f1", "segment_f1")}
-tables = {name: evaluation.comparison_table(found.plain, both, metrics, True) for name, metrics in others.items()}
+tables = {name: comparison_table(found.plain, both, metrics, True) for name, metrics in others.items()}
 by_score = pd.concat({name: each[["localisation", "average"]] for name, each in tables.items()}, axis=1)
 by_score
 
@@ -114,7 +120,7 @@ by_score
 # run, the mean of the runs' intervals.
 
 # %% tags=[]
-every = evaluation.comparison_table(found.plain, both, clips=True).T
+every = comparison_table(found.plain, both, clips=True).T
 every
 
 # %% [markdown] tags=[]
@@ -123,7 +129,7 @@ every
 # Other data (AVE, AVVP, UCF and VGG clips) and another average of scores: compare the order of rows, never the numbers.
 
 # %% tags=["nbval-check-output"]
-paper = evaluation.paper_scores()
+paper = paper_scores()
 print(f"The paper: {NOTE}.")
 print(paper[["average"]].round(2).astype(object).fillna("").to_string())
 
@@ -135,9 +141,9 @@ print(paper[["average"]].round(2).astype(object).fillna("").to_string())
 # %% tags=[]
 metrics = dict(localisation=localisation)
 origin = f"Localisation by {localisation}. {found.source}"
-matrix = evaluation.score_matrix(found.plain, both, metrics)
-quality = evaluation.quality(evaluation.score_matrix(found.plain, metrics=metrics), found.costs)
-tradeoff = plots.tradeoff_figure(quality, paper, SAME_AS, NOTE, origin)
+matrix = score_matrix(found.plain, both, metrics)
+quality = quality(score_matrix(found.plain, metrics=metrics), found.costs)
+tradeoff = tradeoff_figure(quality, paper, SAME_AS, NOTE, origin)
 here.save_figure(tradeoff, "tradeoff")
 tradeoff
 
@@ -146,7 +152,7 @@ tradeoff
 # the error of reconstruction:
 
 # %% tags=[]
-rebuilt = plots.reconstruction_figure(quality, origin)
+rebuilt = reconstruction_figure(quality, origin)
 here.save_figure(rebuilt, "reconstruction")
 rebuilt
 
@@ -157,7 +163,7 @@ rebuilt
 # %% tags=[]
 codes = {run: CodeTable.open(found.codes[run]) for run in found.plain["run"].unique()}
 each = [dict(method=found.params.loc[run, "method"], **part) for run in codes for part in part_agreement(codes[run])]
-agreement = plots.part_figure(pd.DataFrame(each), found.source)
+agreement = part_figure(pd.DataFrame(each), found.source)
 here.save_figure(agreement, "agreement")
 agreement
 
@@ -171,16 +177,16 @@ agreement
 chosen = {run: codes[run] for run in codes if found.params.at[run, "method"] in dissect}
 parts_table, parts_said = None, ["no run of these methods"]
 if chosen:
-    probed = evaluation.probe_parts(chosen, found.directions, found.params, lambda run: print(run, flush=True))
-    parts_table = evaluation.comparison_table(probed, evaluation.PARTS, metrics, only_means=True)
-    part_scores = evaluation.score_matrix(probed, evaluation.PARTS, metrics)
-    part_claims = evaluation.part_claims(evaluation.methods_of(part_scores), dissect)
-    parts_said = [v.sentence for v in evaluation.judge(part_scores, part_claims)]
+    probed = probe_parts(chosen, found.directions, found.params, lambda run: print(run, flush=True))
+    parts_table = comparison_table(probed, PARTS, metrics, only_means=True)
+    part_scores = score_matrix(probed, PARTS, metrics)
+    part_claims = part_claims(methods_of(part_scores), dissect)
+    parts_said = [v.sentence for v in judge(part_scores, part_claims)]
     display(parts_table)
 print("\n".join(parts_said))
 
 # %% tags=[]
-costs = plots.cost_figure(quality, origin)
+costs = cost_figure(quality, origin)
 here.save_figure(costs, "costs")
 costs
 
@@ -192,8 +198,8 @@ costs
 # undecided, whatever their size.
 
 # %% tags=[]
-pairs = evaluation.paired(matrix, reference)
-forest = plots.forest_figure(pairs, margin, origin)
+pairs = paired(matrix, reference)
+forest = forest_figure(pairs, margin, origin)
 here.save_figure(forest, "differences")
 forest
 
@@ -209,21 +215,21 @@ gaps.assign(seeds=pairs["seeds"].map(len), without_partner=pairs["missing"])
 # points or more can be excluded: not to have seen a difference is no evidence that there is none.
 
 # %% tags=[]
-scores = evaluation.score_matrix(found.directions, both, metrics)
+scores = score_matrix(found.directions, both, metrics)
 tasks = list(dict.fromkeys(found.directions["task"]))
 usual = found.params.loc[found.params["method"] == reference, "codebook_size"].max()
-claims, missing = evaluation.paper_claims(evaluation.methods_of(scores), tasks, reference, margin, int(usual))
-claims += [evaluation.Claim(f"{a} is better than {b}, {t} {d}", a, b, t, d) for a, b, t, d in questions]
-verdicts = evaluation.judge(scores, claims)
+claims, missing = paper_claims(methods_of(scores), tasks, reference, margin, int(usual))
+claims += [Claim(f"{a} is better than {b}, {t} {d}", a, b, t, d) for a, b, t, d in questions]
+verdicts = judge(scores, claims)
 print("\n".join(f"{v.claim.source}: {v.sentence}" for v in verdicts))
 
 # %% [markdown] tags=[]
 # Does the answer hang on how localisation is scored?
 
 # %% tags=[]
-by_metric = {name: evaluation.score_matrix(found.directions, both, other) for name, other in others.items()}
-answers = {name: [v.verdict for v in evaluation.judge(each, claims)] for name, each in by_metric.items()}
-verdict_table = evaluation.verdict_frame(verdicts).round(2).drop(columns="verdict")
+by_metric = {name: score_matrix(found.directions, both, other) for name, other in others.items()}
+answers = {name: [v.verdict for v in judge(each, claims)] for name, each in by_metric.items()}
+verdict_table = verdict_frame(verdicts).round(2).drop(columns="verdict")
 verdict_table = verdict_table.assign(**answers).set_index("claim")
 verdict_table
 
@@ -245,7 +251,7 @@ equal = alike.index[(alike / plain.iloc[0] - 1).abs() < 0.02]
 equal_table = None
 if found.params.loc[equal, "method"].nunique() > 1:
     same_number = found.directions[found.directions["run"].isin(equal)]
-    equal_table = evaluation.comparison_table(same_number, metrics=metrics, only_means=True)
+    equal_table = comparison_table(same_number, metrics=metrics, only_means=True)
     display(equal_table)
 else:
     print("No such runs here; for L = 200: python -m srcid sweep 02_train preset=demo+dcid")
@@ -258,8 +264,8 @@ else:
 # The paper's Fig. 3 finds a best size in the middle, and CLUB useful in both layers, more so in the first.
 
 # %% tags=[]
-parts = evaluation.ablation(evaluation.score_matrix(found.directions, metrics=metrics), found.params)
-ablation = plots.ablation_figure(parts, origin)
+parts = ablation(score_matrix(found.directions, metrics=metrics), found.params)
+ablation = ablation_figure(parts, origin)
 here.save_figure(ablation, "ablation")
 if parts["codebook_size"].nunique() < 2:
     print(
@@ -273,7 +279,7 @@ ablation
 # All settings of these runs in figures, localisation by the score named above:
 
 # %% tags=[]
-settings = evaluation.comparison_table(found.directions, metrics=metrics, only_means=True)
+settings = comparison_table(found.directions, metrics=metrics, only_means=True)
 settings
 
 # %% [markdown] tags=[]
@@ -332,6 +338,6 @@ if export:
     text += [f"## All settings, localisation by {localisation}", settings, "## Every direction", every]
     pages = markdown_page(runs.home() / export / "quantizers.md", text)
     print(f"{len(pages)} files written: {', '.join(page.name for page in pages)}")
-summary = evaluation.means(matrix).set_index(["method", "task", "direction"])["score"]
+summary = means(matrix).set_index(["method", "task", "direction"])["score"]
 here.write("scores.json", {"/".join(key): round(float(v), 3) for key, v in summary.items() if key[1] == "average"})
 here.finish()

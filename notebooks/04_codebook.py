@@ -37,21 +37,19 @@ from itertools import combinations
 import pandas as pd
 from IPython.display import display
 
-from srcid import plots, runs
+from srcid import runs
+from srcid.codebook.agreement import code_agreement, confusion
+from srcid.codebook.browser.clips import ClipCodes
+from srcid.codebook.browser.explorer import CodeExplorer
+from srcid.codebook.browser.usage import UsageBrowser
+from srcid.codebook.figures.agreement import agreement_figure, confusion_map
+from srcid.codebook.figures.meaning import addition_figure, association_map
+from srcid.codebook.figures.usage import rank_frequency, sharing_map, usage_growth, usage_summary
+from srcid.codebook.meaning import association
+from srcid.codebook.novelty import addition
+from srcid.codebook.usage import code_usage, growth, sharing
 from srcid.codes import CodeTable
-from srcid.diagnostics import (
-    addition,
-    association,
-    code_agreement,
-    code_usage,
-    confusion,
-    for_each,
-    growth,
-    label_names,
-    places,
-    sharing,
-)
-from srcid.widgets import ClipCodes, CodeExplorer, UsageBrowser
+from srcid.symbols import for_each, label_names, places
 
 source = runs.ready(run)
 table = CodeTable.open(source.codes)
@@ -76,7 +74,7 @@ print(f"labels: {', '.join(label_names(table)) or 'none'}")
 
 # %% tags=[]
 usage = for_each(code_usage, table, [dict(**place, clips=counted) for place in places(table)])
-summary = plots.usage_summary(*usage)
+summary = usage_summary(*usage)
 here.save_figure(summary, "usage")
 summary
 
@@ -92,7 +90,7 @@ print("\n".join(usage.notes) or "nothing was left out")
 
 # %% tags=[]
 use = for_each(code_usage, table, layers)
-ranks = plots.rank_frequency(*use)
+ranks = rank_frequency(*use)
 here.save_figure(ranks, "rank_frequency")
 ranks
 
@@ -104,7 +102,7 @@ ranks
 
 # %% tags=[]
 grown = for_each(growth, source.metrics, [{}, dict(split="val")])
-curves = plots.usage_growth(grown.results, table.modalities, grown.notes)
+curves = usage_growth(grown.results, table.modalities, grown.notes)
 here.save_figure(curves, "growth")
 curves
 
@@ -116,7 +114,7 @@ curves
 
 # %% tags=[]
 shared = for_each(sharing, table, layers)
-gap = plots.sharing_map(*shared)
+gap = sharing_map(*shared)
 here.save_figure(gap, "sharing")
 gap
 
@@ -135,7 +133,7 @@ pd.DataFrame([entry for found in shared.results for entry in found.rows()]).roun
 
 # %% tags=[]
 agreed = for_each(code_agreement, table, layers)
-agreement = plots.agreement_figure(agreed.results, table.modalities, agreed.notes)
+agreement = agreement_figure(agreed.results, table.modalities, agreed.notes)
 here.save_figure(agreement, "agreement")
 agreement
 
@@ -151,7 +149,7 @@ pairs.round(3)
 # %% tags=[]
 cases = [dict(first=a, second=b, **where) for where in layers for a, b in combinations(table.modalities, 2)]
 met = for_each(confusion, table, cases)
-squares = plots.confusion_map(met.results, table.modalities, met.notes or agreed.notes)
+squares = confusion_map(met.results, table.modalities, met.notes or agreed.notes)
 here.save_figure(squares, "confusion")
 squares
 
@@ -164,7 +162,7 @@ squares
 
 # %% tags=[]
 meant = for_each(association, table, [dict(label=label or None, **where) for where in layers])
-meaning = plots.association_map(meant.results, table.modalities, meant.notes)
+meaning = association_map(meant.results, table.modalities, meant.notes)
 here.save_figure(meaning, "meaning")
 meaning
 
@@ -193,7 +191,7 @@ asked = [
     for m in (None, *table.modalities)
 ]
 added = for_each(addition, table, asked)
-additions = plots.addition_figure(added.results, table.modalities, added.notes)
+additions = addition_figure(added.results, table.modalities, added.notes)
 here.save_figure(additions, "addition")
 additions
 

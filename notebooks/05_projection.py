@@ -36,10 +36,13 @@ seed: int = 0  # seed of sampling and maps
 import pandas as pd
 from IPython.display import display
 
-from srcid import plots, runs
+from srcid import runs
+from srcid.codebook.browser.explorer import CodeExplorer
 from srcid.codes import CodeTable
-from srcid.diagnostics import Atlas, quality_table
-from srcid.widgets import CodeExplorer, LinkedMaps
+from srcid.maps.atlas import Atlas, quality_table
+from srcid.maps.browser import LinkedMaps
+from srcid.maps.figures.panels import map_figure
+from srcid.style import CONFIG
 
 source = runs.ready(run)
 table = CodeTable.open(source.codes)
@@ -63,7 +66,7 @@ print(f"labels: {', '.join(table.labels) or 'none'}")
 
 # %% tags=[]
 books = [atlas.codebook(k, **settings["tsne"]) for k in layers]
-codebooks = plots.map_figure([(book, c) for book in books for c in ("modality", "label")], table.modalities, columns=2)
+codebooks = map_figure([(book, c) for book in books for c in ("modality", "label")], table.modalities, columns=2)
 here.save_figure(codebooks, "codebooks")
 codebooks
 
@@ -76,7 +79,7 @@ codebooks
 # %% tags=[]
 general = {k: atlas.features(k, **settings["tsne"]) for k in layers}
 panels = [(general[k], c) for k in layers for c in ("modality", color, "agreement")]
-figures = [plots.map_figure(panels[i : i + 3], table.modalities) for i in range(0, len(panels), 3)]
+figures = [map_figure(panels[i : i + 3], table.modalities) for i in range(0, len(panels), 3)]
 for k, figure in zip(layers, figures, strict=True):
     here.save_figure(figure, f"general_{k}")
     display(figure)
@@ -100,7 +103,7 @@ for m in shown[:1]:
 
 # %% tags=[]
 methods = [atlas.features(1, method=method, **own) for method, own in settings.items()]
-compared = plots.map_figure([(m, color) for m in methods], table.modalities)
+compared = map_figure([(m, color) for m in methods], table.modalities)
 here.save_figure(compared, "methods")
 compared
 
@@ -112,7 +115,7 @@ compared
 
 # %% tags=[]
 specific = [atlas.features(1, "specific", [m], **settings["tsne"]) for m in table.modalities]
-private = plots.map_figure([(m, color) for m in specific], table.modalities)
+private = map_figure([(m, color) for m in specific], table.modalities)
 here.save_figure(private, "specific")
 private
 
@@ -145,7 +148,7 @@ display(linked, explorer)
 
 # %% tags=[]
 deep = atlas.features(1, method="umap", dimensions=3, **settings["umap"])
-turned = plots.map_figure([(deep, "modality"), (deep, color)], table.modalities)
+turned = map_figure([(deep, "modality"), (deep, color)], table.modalities)
 here.save_figure(turned, "deep")
 turned
 
@@ -170,7 +173,7 @@ exports.mkdir(exist_ok=True)
 maps = [m for m in wanted if hasattr(m, "coordinates")]
 for m in maps:
     m.to_parquet(exports / f"{m.name}.parquet")
-still.write_html(exports / "linked.html", include_plotlyjs=True, config=plots.CONFIG)
+still.write_html(exports / "linked.html", include_plotlyjs=True, config=CONFIG)
 print(f"{len(maps)} maps in {len(list(exports.glob('*.parquet')))} parquet files, and linked.html")
 for m in shown[:1]:
     read = pd.read_parquet(exports / f"{m.name}.parquet")

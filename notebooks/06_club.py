@@ -48,13 +48,24 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import display
 
-from srcid import plots, report, runs
+from srcid import runs
+from srcid.codebook.figures.meaning import addition_figure
+from srcid.codebook.novelty import addition
 from srcid.codes import CodeTable
-from srcid.diagnostics import Keep, Settings, addition, calibrate, calibrate_factors, for_each, measure, rank_relation
-from srcid.diagnostics import disentanglement as ask
-from srcid.diagnostics.ablation import ablation_records
 from srcid.features import FeatureStore, SyntheticParams, latent_information
-from srcid.widgets import InformationBrowser
+from srcid.information import disentanglement as ask
+from srcid.information.ablation import ablation_records
+from srcid.information.bracket import Settings
+from srcid.information.browser import InformationBrowser
+from srcid.information.calibration import calibrate, calibrate_factors
+from srcid.information.disentanglement import measure
+from srcid.information.figures.brackets import bracket_figure, estimate_card, training_information
+from srcid.information.figures.calibration import calibration_figure
+from srcid.information.figures.disentanglement import leak_figure, relation_figure, settings_figure
+from srcid.information.keep import Keep
+from srcid.information.ranks import rank_relation
+from srcid.runs import report
+from srcid.symbols import for_each
 
 source = runs.ready(run)
 table = CodeTable.open(source.codes)
@@ -79,7 +90,7 @@ for name, info in infos.items():
 
 # %% tags=[]
 metrics = [json.loads(line) for line in source.metrics.read_text().splitlines()]
-training = plots.training_information(metrics, table.modalities, table.layers, caption=f"Run {source.name}.")
+training = training_information(metrics, table.modalities, table.layers, caption=f"Run {source.name}.")
 here.save_figure(training, "training")
 training
 
@@ -107,7 +118,7 @@ strengths = (0.0, 1.0, 4.0, 10.0)
 calibration = keep(calibrate, dims=dims, strengths=strengths, **size)
 calibration += keep(calibrate, dims=dims[:1] + dims[2:3], strengths=(1.0, 4.0), shapes=("cubic",), **size)
 calibration += keep(calibrate, dims=(8, 64), strengths=(0.0, 1.0, 2.0), shapes=("clusters",), **size)
-known = plots.calibration_figure(calibration)
+known = calibration_figure(calibration)
 here.save_figure(known, "calibration")
 known
 
@@ -117,7 +128,7 @@ variables = {side for pair in codes for side in (pair.x, pair.y)} if table.stage
 in_use = max((len(set(ask.values_of(table, variable, every).flat)) for variable in variables), default=8)
 whole = dict(dims=tuple(sorted({8, 64, in_use})), clips=len(every.rows), settings=once)
 of_codes = keep(calibrate, strengths=(0.0, 1.0, 2.0, 4.0), shapes=("channel",), **whole)
-known_codes = plots.calibration_figure(of_codes)
+known_codes = calibration_figure(of_codes)
 here.save_figure(known_codes, "calibration_codes")
 known_codes
 
@@ -160,7 +171,7 @@ factors = {name: ask.values_of(table, ask.Variable("label", label=name), chosen)
 inputs = {m: store.features[m][chosen.rows][:, chosen.steps] for m in dict.fromkeys(m for m, _ in truths)}
 if truths:
     found = calibrate_factors(inputs, factors, truths, settings=once)
-    seen = plots.calibration_figure(found, caption="Truth: exact posterior of the generator.")
+    seen = calibration_figure(found, caption="Truth: exact posterior of the generator.")
     here.save_figure(seen, "factors_known")
     display(seen)
 
@@ -175,7 +186,7 @@ if truths:
 options = dict(calibration=calibration, keep=keep, source=source.name)
 progress = dict(progress=lambda line: print(line, flush=True))
 apart = measure(table, ask.within(table, general), chosen, settings, **options, **progress)
-halves = plots.bracket_figure(apart, table.modalities)
+halves = bracket_figure(apart, table.modalities)
 here.save_figure(halves, "within")
 halves
 
@@ -189,7 +200,7 @@ print("\n".join(apart.sentences()))
 
 # %% tags=[]
 shared = measure(table, ask.across(table), chosen, settings, **options, **progress)
-between = plots.bracket_figure(shared, table.modalities)
+between = bracket_figure(shared, table.modalities)
 here.save_figure(between, "across")
 between
 
@@ -203,7 +214,7 @@ between
 # %% tags=[]
 cheap = {**options, "calibration": of_codes}
 numbers = measure(table, codes, every, settings, **cheap)
-residual = plots.bracket_figure(numbers, table.modalities)
+residual = bracket_figure(numbers, table.modalities)
 here.save_figure(residual, "codes")
 residual
 
@@ -233,7 +244,7 @@ nats.pivot(index="variable", columns="factor", values="at least").clip(lower=0).
 
 # %% tags=[]
 leaks, notes = ask.leaks(table, chosen, settings, keep)
-leaking = plots.leak_figure(leaks, table.modalities, notes)
+leaking = leak_figure(leaks, table.modalities, notes)
 here.save_figure(leaking, "leakage")
 leaking
 
@@ -247,7 +258,7 @@ leaking
 whose = {n: info.visible_in if len(info.visible_in) == 1 else (None, *info.visible_in) for n, info in infos.items()}
 asks = [dict(label=n, layer=k, modality=m) for k in range(2, table.layers + 1) for n in whose for m in whose[n]]
 added = for_each(addition, table, asks)
-gain = plots.addition_figure(added.results, table.modalities, added.notes)
+gain = addition_figure(added.results, table.modalities, added.notes)
 here.save_figure(gain, "added")
 gain
 
@@ -264,7 +275,7 @@ InformationBrowser(*measured_here, modalities=table.modalities) if measured_here
 # %% tags=[]
 if apart.brackets:
     pair, bracket = next(iter(apart.brackets.items()))
-    card = plots.estimate_card(pair, bracket, bracket.upper.name)
+    card = estimate_card(pair, bracket, bracket.upper.name)
     here.save_figure(card, "card")
     display(card)
 
@@ -305,7 +316,7 @@ tasks = list(dict.fromkeys(key for record in records for key in record if key.st
 titles |= {key: f"{key.removeprefix('score/')} m → n" for key in tasks}
 table_of_runs = pd.DataFrame(records)
 origin = f"Localisation by {localisation}. Data {several['data'].iloc[0]}." if records else ""
-contrast = plots.settings_figure(records, titles, caption=origin)
+contrast = settings_figure(records, titles, caption=origin)
 here.save_figure(contrast, "ablation")
 contrast
 
@@ -324,7 +335,7 @@ for x, y in places:
         inside[x, y] = rank_relation(usable[x], usable[y], usable["setting"])
     except (ValueError, KeyError) as error:
         relations.setdefault((x, y), str(error))
-scatter = plots.relation_figure(records, places, relations, titles, caption=origin)
+scatter = relation_figure(records, places, relations, titles, caption=origin)
 here.save_figure(scatter, "relation")
 scatter
 

@@ -40,14 +40,27 @@ from functools import partial
 import pandas as pd
 from IPython.display import HTML, display
 
-from srcid import evaluation, plots, runs
+from srcid import runs
 from srcid.codes import CodeTable, encode_once
+from srcid.evaluation.browser import RetrievalGallery, sound_rows
+from srcid.evaluation.comparison import ablation, score_matrix
+from srcid.evaluation.details import class_confusion, class_scores, threshold_calibration, timelines
+from srcid.evaluation.figures.ablation import ablation_figure
+from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure, threshold_figure
+from srcid.evaluation.figures.gallery import gallery_media, retrieval_gallery
+from srcid.evaluation.figures.scores import score_figure
+from srcid.evaluation.figures.timelines import timeline_figure
+from srcid.evaluation.joined import Part
+from srcid.evaluation.layouts import table_three, table_two
+from srcid.evaluation.retrieval import code_retrieval, gallery
+from srcid.evaluation.suite import fit_tasks, read_stores, task_tables
+from srcid.evaluation.tables import probe_summary
 from srcid.evaluation.tasks import TASKS
 from srcid.features import FeatureStore, StoreError
 from srcid.params import EvaluationParams
-from srcid.report import markdown_page
-from srcid.training import load
-from srcid.widgets import RetrievalGallery, sound_rows
+from srcid.runs.report import markdown_page
+from srcid.style import figure_or_reason
+from srcid.training.loop import load
 
 found = runs.collect(folder) if folder else runs.collect([runs.ready(run)])
 wanted = [label.strip() for label in methods.split(";") if label.strip()] or list(dict.fromkeys(found.params["method"]))
@@ -84,9 +97,9 @@ def encoded(store, name):
 word = about["data"].iloc[0].split()[0]
 tables, captions, notes = {}, {}, []
 for name in about.index:
-    others, lost = evaluation.read_stores(stores, partial(encoded, name=name))
-    captions[name] = others.pop("retrieval", [evaluation.Part(own[name], name=word)])
-    tables[name] = evaluation.task_tables(own[name], word, others)
+    others, lost = read_stores(stores, partial(encoded, name=name))
+    captions[name] = others.pop("retrieval", [Part(own[name], name=word)])
+    tables[name] = task_tables(own[name], word, others)
     notes += [note for note in (*lost, *tables[name].notes) if note not in notes]
 
 # %% tags=["nbval-check-output"]
@@ -109,8 +122,8 @@ for name, label in about["method"].items():
     settings = {field: own[name].params[field] for field in EvaluationParams.model_fields}
     print(f"{label}, seed {about.loc[name, 'seed']}", flush=True)
     missing = tables[name].only(*(task for task in TASKS if task not in done))
-    fitted[name] = evaluation.fit_tasks(missing, EvaluationParams(**settings))
-new = evaluation.probe_summary(fitted)
+    fitted[name] = fit_tasks(missing, EvaluationParams(**settings))
+new = probe_summary(fitted)
 new = new.assign(method=new["run"].map(about["method"]), seed=new["run"].map(about["seed"]))
 before = found.directions[found.directions["task"].isin(done) & found.directions["run"].isin(about.index)]
 directions = pd.concat([before.drop(columns="data"), new], ignore_index=True)
@@ -122,7 +135,7 @@ print("\n".join(dict.fromkeys(note for results in fitted.values() for note in re
 
 # %% tags=[]
 representations = [name for name in ("all", "only1") if name in set(directions["representation"])] or ["all"]
-two = evaluation.table_two(directions, data, representations, pair=tuple(pair.split(",")))
+two = table_two(directions, data, representations, pair=tuple(pair.split(",")))
 display(two)
 print(two.attrs["note"])
 
@@ -142,7 +155,7 @@ print(chance.round(2).to_string())
 # %% tags=[]
 mine = directions[directions["run"] == shown]
 mine = mine[mine["representation"].isin(representations)]
-scores = plots.score_figure(mine, own[shown].modalities)
+scores = score_figure(mine, own[shown].modalities)
 here.save_figure(scores, "scores")
 print(f"{shown}: {about.loc[shown, 'method']}, seed {about.loc[shown, 'seed']}")
 scores
@@ -163,8 +176,8 @@ for task, row in means.iterrows():
 table = tables[shown].tables["localisation"]
 settings = {field: own[shown].params[field] for field in EvaluationParams.model_fields}
 single = EvaluationParams(**settings | {"probe_seeds": 1})
-close = evaluation.fit_tasks(tables[shown].only("classification", "localisation"), single, ("all",))
-classes = plots.figure_or_reason(lambda: plots.class_scores_figure(evaluation.class_scores(close, table)))
+close = fit_tasks(tables[shown].only("classification", "localisation"), single, ("all",))
+classes = figure_or_reason(lambda: class_scores_figure(class_scores(close, table)))
 here.save_figure(classes, "classes")
 classes
 
@@ -173,7 +186,7 @@ classes
 
 # %% tags=[]
 whole = tables[shown].tables["classification"]
-confused = plots.figure_or_reason(lambda: plots.confusion_figure(evaluation.class_confusion(close, whole)))
+confused = figure_or_reason(lambda: confusion_figure(class_confusion(close, whole)))
 here.save_figure(confused, "confusion")
 confused
 
@@ -184,7 +197,7 @@ confused
 # is why F1 stands beside it. Probabilities that mean what they say lie on the dotted line.
 
 # %% tags=[]
-threshold = plots.figure_or_reason(lambda: plots.threshold_figure(evaluation.threshold_calibration(close, table)))
+threshold = figure_or_reason(lambda: threshold_figure(threshold_calibration(close, table)))
 here.save_figure(threshold, "threshold")
 threshold
 
@@ -205,7 +218,7 @@ ways.groupby(["method", "where"], sort=False)[[name for name in names if name in
 # an event, no probe can find it.
 
 # %% tags=[]
-lines = plots.figure_or_reason(lambda: plots.timeline_figure(evaluation.timelines(close, table, clips)))
+lines = figure_or_reason(lambda: timeline_figure(timelines(close, table, clips)))
 here.save_figure(lines, "timelines")
 lines
 
@@ -219,12 +232,12 @@ lines
 # %% tags=[]
 retrieval = {}
 for name in about.index:
-    retrieval[name] = [evaluation.code_retrieval(p.table, representations, data=p.name) for p in captions[name]]
+    retrieval[name] = [code_retrieval(p.table, representations, data=p.name) for p in captions[name]]
 print("\n".join(dict.fromkeys(note for results in retrieval.values() for r in results for note in r.notes)))
 by_method = {}
 for name, label in about["method"].items():
     by_method[label] = by_method.get(label, []) + retrieval[name]
-three = evaluation.table_three(by_method)
+three = table_three(by_method)
 display(three.T)
 print(three.attrs["note"])
 
@@ -252,10 +265,10 @@ except StoreError as error:
 ways = [tuple(way) for way in asks] or [tuple(pair.split(","))[::-1]]
 galleries = {}
 for query, target in ways:
-    found_by = [evaluation.gallery(score) for score in answers.select(query=query, target=target, representation="all")]
+    found_by = [gallery(score) for score in answers.select(query=query, target=target, representation="all")]
     for chosen in found_by:
-        media = plots.gallery_media(chosen, store)
-        galleries[f"gallery-{query}-{target}"] = plots.retrieval_gallery(chosen, seen, media)
+        media = gallery_media(chosen, store)
+        galleries[f"gallery-{query}-{target}"] = retrieval_gallery(chosen, seen, media)
         galleries[f"gallery-{query}-{target}"].show()
         display(*map(HTML, sound_rows(chosen, media)))
 for name, figure in galleries.items():
@@ -271,10 +284,10 @@ if len(answers.scores):
 # The paper's Fig. 3 over these four tasks, where the runs differ in codebook size or in the layers that CLUB acts on.
 
 # %% tags=[]
-matrix = evaluation.score_matrix(directions) if len(directions) else {}  # without labels nothing is scored
-ablation = plots.figure_or_reason(lambda: plots.ablation_figure(evaluation.ablation(matrix, about)))
-here.save_figure(ablation, "ablation")
-ablation
+matrix = score_matrix(directions) if len(directions) else {}  # without labels nothing is scored
+ablations = figure_or_reason(lambda: ablation_figure(ablation(matrix, about)))
+here.save_figure(ablations, "ablation")
+ablations
 
 # %% [markdown] tags=[]
 # ## A page of it

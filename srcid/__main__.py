@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lab(options: argparse.Namespace) -> int:
-    from srcid.report import html_report
+    from srcid.runs.report import html_report
 
     begun = time.monotonic()
     checked = runs.check_job(MAIN_JOB, _values(options.values))
@@ -175,7 +175,7 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from srcid.report import html_report
+    from srcid.runs.report import html_report
 
     notebooks = [_executed(source) for source in options.sources]
     print(_short(html_report(notebooks, options.to, title=options.title)))
@@ -183,7 +183,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _figure(options: argparse.Namespace) -> int:
-    from srcid.report import draw
+    from srcid.runs.report import draw
 
     print(_short(draw(runs.Run.open(options.run).load_figure(options.name), options.file)))
     return 0
@@ -205,7 +205,7 @@ def _executed(source: str) -> Path:
 def _freeze(options: argparse.Namespace) -> int:
     from jupytext.cli import jupytext
 
-    from srcid.report import freeze
+    from srcid.runs.report import freeze
 
     paths = [runs.find_notebook(notebook) for notebook in options.notebooks]
     for path in paths:

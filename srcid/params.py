@@ -27,10 +27,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from srcid.problems import ProblemsError
+
 LIBRARY_QUANTIZERS = ("vq-rotation", "rvq-library", "lfq", "simvq", "rfsq")
 
 
-class ParameterError(ValueError):
+class ParameterError(ProblemsError):
     """Parameters that cannot be used; the message lists every problem at once."""
 
 
@@ -363,7 +365,7 @@ def resolve(preset: str = "demo", **overrides: Any) -> Params:
     except ValidationError as error:
         problems.extend(describe(error, list(Params.model_fields)))
     if problems:
-        raise ParameterError("parameters cannot be used:\n" + "\n".join(f"  - {p}" for p in problems))
+        raise ParameterError("invalid parameters:", problems)
     return params
 
 

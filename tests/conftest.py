@@ -9,7 +9,7 @@ import pytest
 
 from tests.notebook_maker import make_notebook
 
-pytest.register_assert_rewrite("tests.plots.house")
+pytest.register_assert_rewrite("tests.house")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from srcid.codes import CodeTableError, encode, encode_once, weights_checksum
-from srcid.evaluation import Part, fit_probes, read_stores, task_tables, unpaired
+from srcid.evaluation.joined import Part, unpaired
+from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.suite import read_stores, task_tables
 from srcid.features import FeatureStore
 from srcid.model.network import SRCID
 from tests.helpers import tiny_params, tiny_store

@@ -15,7 +15,7 @@ def refusal(**changes):
     with pytest.raises(ParameterError) as caught:
         resolve(**changes)
     heading, *problems = str(caught.value).split("\n  - ")
-    assert heading == "parameters cannot be used:"
+    assert heading == "invalid parameters:"
     return problems
 
 

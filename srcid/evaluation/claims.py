@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srcid.evaluation.comparison import ACROSS, AVERAGE, LEAST, WITHIN, check_names, holm, seed_differences, t_test
-from srcid.evaluation.intervals import t_interval
+from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, check_names, seed_differences
+from srcid.statistics import LEAST, holm, t_interval, t_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +26,8 @@ SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 class Claim:
     """That ``method`` scores higher than ``reference``, or (``gain=False``) does not score ``margin`` points higher.
 
-    ``task`` and ``direction`` name a column of :func:`srcid.evaluation.score_matrix`; ``source`` says whose claim it
-    is. Claims of one source are corrected for each other.
+    ``task`` and ``direction`` name a column of :func:`~srcid.evaluation.comparison.score_matrix`; ``source`` says
+    whose claim it is. Claims of one source are corrected for each other.
     """
 
     text: str
@@ -86,7 +86,7 @@ class Verdict:
 
 
 def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) -> tuple[Verdict, ...]:
-    """Put claims to the test on a :func:`srcid.evaluation.score_matrix`; those of one source are corrected together.
+    """Put claims to the test on a score matrix; those of one source are corrected together.
 
     Raises:
         ComparisonError: methods or columns that the matrix does not have, all at once.
@@ -111,7 +111,7 @@ def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) ->
         verdict = UNDECIDED
         if np.isfinite(fair) and fair < 1 - level:
             verdict = SUPPORTED if side[0] <= side[1] else CONTRADICTED
-        low, high = t_interval(gaps, level) if len(gaps) else (np.nan, np.nan)
+        low, high = t_interval(gaps, level).ends if len(gaps) else (np.nan, np.nan)
         mean = float(gaps.mean()) if len(gaps) else float("nan")
         numbers = mean, low, high, float(p[place]), float(fair), int(number[place])
         verdicts.append(Verdict(claim, *numbers, seeds, missing, verdict, _why(gaps), level))

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srcid.evaluation.intervals import t_interval
 from srcid.evaluation.metrics import EvaluationError
 from srcid.params import suggest
+from srcid.statistics import holm, t_interval, t_test
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ACROSS, WITHIN, AVERAGE = "m → n", "m → m", "average"
-LEAST = 3  # pairs of seeds that a test needs: the spread of two is one number, and says too little
 _NEEDED = ("run", "method", "seed", "task", "representation", "train", "test", "score")
 
 
@@ -45,7 +44,7 @@ def score_matrix(
     Args:
         directions: frame with at least the columns run, method, seed, task, representation, train, test, score; a
             column ``data`` must say the same everywhere.
-        representations: those to show, by :func:`srcid.evaluation.fit_probes`'s names.
+        representations: those to show, by :func:`srcid.evaluation.probes.fit_probes`'s names.
         metrics: a score other than the task's own, by task: ``{"localisation": "f1"}``.
         column: what to read instead of the score, such as ``clip_low``, ``clip_high`` or ``chance``. These belong to
             the task's own score: with another one in ``metrics`` they are NaN.
@@ -109,7 +108,7 @@ def means(matrix: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         part = matrix.xs(method, level="method")
         for task, direction in matrix.columns:
             values = part[task, direction].dropna().to_numpy()
-            low, high = t_interval(values, level)
+            low, high = t_interval(values, level).ends
             score = float(values.mean()) if len(values) else np.nan
             rows.append((method, task, direction, score, low, high, len(values)))
     return pd.DataFrame(rows, columns=["method", "task", "direction", "score", "low", "high", "seeds"])
@@ -178,7 +177,7 @@ def paired(
 
     Columns: method, reference, task, direction, difference (mean over the seeds that both have), low, high
     (t-interval), p (two-sided t-test), p_holm (p after Holm's correction for all rows of this frame), seeds (the
-    pairs), missing (seeds that one of the two lacks; left out). Below :data:`LEAST` pairs, and where all pairs differ
+    pairs), missing (seeds that one of the two lacks; left out). Below ``LEAST`` pairs, and where all pairs differ
     by the same amount, p is NaN.
 
     Args:
@@ -197,7 +196,7 @@ def paired(
     for method in methods_of(matrix):
         for key in columns if method != reference else ():
             seeds, missing, gaps = seed_differences(matrix, method, reference, key)
-            low, high = t_interval(gaps, level)
+            low, high = t_interval(gaps, level).ends
             gap = float(gaps.mean()) if len(gaps) else np.nan
             rows.append((method, reference, *key, gap, low, high, t_test(gaps, 0.0, "two-sided"), seeds, missing))
     names = ["method", "reference", "task", "direction", "difference", "low", "high", "p", "seeds", "missing"]
@@ -215,35 +214,6 @@ def seed_differences(
     missing = tuple(sorted(int(seed) for seed in set(first.index) ^ set(second.index)))
     gaps = first.loc[both].to_numpy(float) - second.loc[both].to_numpy(float)
     return tuple(int(seed) for seed in both), missing, gaps
-
-
-def t_test(values: np.ndarray, null: float, alternative: str) -> float:
-    """Return the p value of Student's test that the mean of ``values`` is ``null``.
-
-    NaN below :data:`LEAST` values, and where they do not spread: there is no test without an estimate of the spread.
-
-    Args:
-        alternative: ``two-sided``, ``greater`` or ``less``.
-    """
-    from scipy import stats
-
-    values = np.asarray(values, float)
-    if len(values) < LEAST or values.std() <= 1e-9 * max(1.0, np.abs(values).max()):  # rounding is no spread
-        return float("nan")
-    return float(stats.ttest_1samp(values, null, alternative=alternative).pvalue)
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Return p values ``[n]`` corrected for their number by Holm's step-down procedure (1979); NaN stays NaN.
-
-    Rejecting where the corrected value is below alpha keeps the chance of any false rejection at alpha.
-    """
-    p = np.asarray(p, float)
-    corrected, known = np.full_like(p, np.nan), np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(factors * p[order])) if len(order) else []
-    return corrected
 
 
 def quality(matrix: pd.DataFrame, costs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
@@ -281,7 +251,7 @@ def quality(matrix: pd.DataFrame, costs: pd.DataFrame, level: float = 0.95) -> p
     for method in methods_of(matrix):
         part = found.xs(method, level="method")
         cells = {name: part[name].dropna().to_numpy(float) for name in found}
-        ends = {name: t_interval(values, level) for name, values in cells.items()}
+        ends = {name: t_interval(values, level).ends for name, values in cells.items()}
         rows[method] = {(name, "mean"): values.mean() if len(values) else np.nan for name, values in cells.items()}
         rows[method] |= {(name, end): ends[name][i] for name in cells for i, end in enumerate(("low", "high"))}
         if len(times := cells["ms_per_step"]):
@@ -319,7 +289,7 @@ def ablation(matrix: pd.DataFrame, params: pd.DataFrame, level: float = 0.95) ->
             if (AVERAGE, direction) in part:
                 values = part[AVERAGE, direction].dropna().to_numpy()
                 score = values.mean() if len(values) else np.nan
-                rows.append((*key, direction, score, *t_interval(values, level), len(values)))
+                rows.append((*key, direction, score, *t_interval(values, level).ends, len(values)))
     names = ["family", "codebook_size", "club_off", "direction", "score", "low", "high", "seeds"]
     return pd.DataFrame(rows, columns=names)
 
@@ -343,7 +313,7 @@ def check_names(matrix: pd.DataFrame, methods: Sequence[str], columns: Sequence[
         if tuple(key) not in matrix.columns
     ]
     if problems:
-        raise ComparisonError("these scores cannot be compared so:" + "".join(f"\n  - {p}" for p in problems))
+        raise ComparisonError("these scores cannot be compared so:", problems)
 
 
 def _checked(directions, representations, metrics, column):
@@ -360,7 +330,7 @@ def _checked(directions, representations, metrics, column):
             found = ", ".join(f"{name} ({count} runs)" for name, count in counts.items())
             problems.append(f"found several data sets, {found}; need one: keep the rows of one value of 'data'")
     if problems:
-        raise ComparisonError("these scores cannot be compared:" + "".join(f"\n  - {p}" for p in problems))
+        raise ComparisonError("these scores cannot be compared:", problems)
     # the representations of a method follow it, in the order asked for
     place = {name: index for index, name in enumerate(representations)}
     order = {name: index for index, name in enumerate(dict.fromkeys(rows["method"]))}

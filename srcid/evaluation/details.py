@@ -1,6 +1,6 @@
 """What lies behind a score: classes, their confusion, the threshold, single clips. Arrays in, labelled results out.
 
-All of it is read off the predictions that :func:`srcid.evaluation.fit_probes` keeps: those of the first probe seed.
+All of it is read off the predictions that ``probes.fit_probes`` keeps: those of the first probe seed.
 Directions are taken together, ``across`` modalities or ``within`` one; intervals are of a bootstrap over clips.
 """
 
@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from srcid.evaluation.inputs import Codes
-from srcid.evaluation.intervals import bootstrap_weights
 from srcid.evaluation.metrics import EvaluationError, with_background
 from srcid.evaluation.probes import ProbeResults, ProbeScore
+from srcid.statistics import bootstrap_weights
 
 Where = Literal["across", "within"]
 BACKGROUND = "background"

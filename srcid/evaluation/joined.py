@@ -2,7 +2,7 @@
 
 A :class:`JoinedCodes` holds the clips of several tables one after the other and has the modalities of all. A clip
 lacks the modalities that its own table lacks, and probes leave such clips out of that modality only. So the same
-:func:`srcid.evaluation.fit_probes` does three things: a table on its own, a probe carried to another data set
+:func:`srcid.evaluation.probes.fit_probes` does three things: a table on its own, a probe carried to another data set
 (:func:`cross_dataset`), and data sets that share no clip and no modality (:func:`unpaired`). Nothing is encoded anew.
 """
 

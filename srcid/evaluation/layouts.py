@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, comparison_table
-from srcid.evaluation.intervals import percentile_interval, t_interval
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.paper import paper_scores
 from srcid.evaluation.tables import resampled_recall
+from srcid.statistics import percentile_interval, t_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def table_two(
 
     Args:
         directions: long frame of scores with the columns run, method and seed beside those of
-            :func:`srcid.evaluation.probe_summary`.
+            :func:`srcid.evaluation.tables.probe_summary`.
         data: name of the data of each task, see :class:`srcid.evaluation.suite.TaskTables`.
         pair: the modalities that stand for the paper's V and A: their two directions are shown beside the mean over
             all. Where they are not there, only means are shown and the paper's directions as their mean.
@@ -61,7 +61,7 @@ def table_two(
     The frame is empty, and its note says so, where there is no score at all (a store without labels).
 
     Raises:
-        ComparisonError: as :func:`srcid.evaluation.comparison_table`.
+        ComparisonError: as :func:`srcid.evaluation.comparison.comparison_table`.
     """
     import pandas as pd
 
@@ -169,9 +169,9 @@ def _text(found: Sequence[tuple[float, np.ndarray]], level: float) -> str:
     values = np.array([mean for mean, _ in found])
     text = f"{values.mean():.1f}"
     if len(values) > 1:
-        low, high = t_interval(values, level)
+        low, high = t_interval(values, level).ends
         text += f" ± {(high - low) / 2:.1f}"
-    low, high = percentile_interval(np.mean([draws for _, draws in found], axis=0), level)
+    low, high = percentile_interval(np.mean([draws for _, draws in found], axis=0), level).ends
     return f"{text} [{low:.1f}, {high:.1f}]"
 
 

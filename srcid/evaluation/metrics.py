@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from srcid.problems import ProblemsError
 
-class EvaluationError(ValueError):
+
+class EvaluationError(ProblemsError):
     """Labels, splits or features that cannot be scored; the message says what was found and needed."""
 
 

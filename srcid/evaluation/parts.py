@@ -39,7 +39,7 @@ def probe_parts(
 
     Returns:
         the rows of ``directions`` of these runs, and behind them those of the representations ``stage1`` and
-        ``exchanged`` that the run's code has (:meth:`srcid.evaluation.Representation.named`).
+        ``exchanged`` that the run's code has (:meth:`srcid.evaluation.inputs.Representation.named`).
     """
     import pandas as pd
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from srcid.evaluation.checks import check, different, lacking, usable_rows
 from srcid.evaluation.inputs import Codes, Inputs, Representation, read_inputs
 from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.prerequisites import check, different, lacking, usable_rows
 from srcid.evaluation.tasks import PAIRED, TASKS, Task, Weights
 from srcid.params import EvaluationParams
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from srcid.evaluation.intervals import bootstrap_weights, percentile_interval, t_interval
+from srcid.statistics import bootstrap_weights, percentile_interval, t_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,7 +139,7 @@ def retrieval_frame(runs: RetrievalResults | Mapping[str, RetrievalResults], lev
                 **{
                     name: value
                     for k, recall in s.recall.items()
-                    for low, high in [percentile_interval(resampled_recall(s, k), level)]
+                    for low, high in [percentile_interval(resampled_recall(s, k), level).ends]
                     for name, value in {
                         f"R@{k}": recall, f"R@{k} low": low, f"R@{k} high": high, f"chance R@{k}": s.chance[k]
                     }.items()
@@ -178,7 +178,7 @@ class _Cell:
         return cls(np.mean([c.seeds for c in found], axis=0), np.mean([c.replicates for c in found], axis=0))
 
     def describe(self, level: float) -> dict[str, float]:
-        seeds, clips = t_interval(self.seeds, level), percentile_interval(self.replicates, level)
+        seeds, clips = t_interval(self.seeds, level).ends, percentile_interval(self.replicates, level).ends
         return {
             "score": float(self.seeds.mean()), "seed_low": seeds[0], "seed_high": seeds[1],
             "clip_low": clips[0], "clip_high": clips[1],

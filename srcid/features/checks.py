@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from srcid.problems import ProblemsError
+
 CHUNK_BYTES = 32 * 2**20
 """Bytes of one modality that are looked at or copied at a time, so that memory stays bounded."""
 
@@ -35,12 +37,8 @@ RESERVED = frozenset((
 """Names that no modality can have: those of ``torch.nn.ModuleDict``, in which the network keeps its parts."""
 
 
-class StoreError(ValueError):
+class StoreError(ProblemsError):
     """Data that cannot become a store, or a folder that cannot be read as one; lists every problem found."""
-
-    def __init__(self, heading: str, problems: Sequence[str]):
-        self.problems = tuple(problems)
-        super().__init__("\n".join([heading, *(f"  - {problem}" for problem in problems)]))
 
 
 @dataclass(frozen=True)

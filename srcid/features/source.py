@@ -124,8 +124,7 @@ def check_data(
         try:
             attempt()
         except (StoreError, ParameterError) as error:
-            heading, *found = str(error).split("\n  - ")
-            problems += [f"{heading} {problem}" for problem in found] or [heading]
+            problems += [f"{error.heading} {problem}" for problem in error.problems] or [error.heading]
     return problems
 
 
@@ -136,7 +135,7 @@ def _make_params(name: str, options: Mapping[str, Any]) -> Section:
     except ValidationError as error:
         problems = describe(error, list(kind.model_fields))
         heading = f"the options of data '{name}' cannot be used:"
-        raise ParameterError("\n".join([heading, *(f"  - {problem}" for problem in problems)])) from None
+        raise ParameterError(heading, problems) from None
 
 
 def _open_path(path: Path, root: Path, options: dict[str, Any], verify: bool = True) -> FeatureStore:

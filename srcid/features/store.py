@@ -17,7 +17,7 @@ made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ class FeatureStore:
         dtypes: Mapping[str, np.dtype] | None = None,
         media_root: str | Path | None = None,
         evaluation_only: bool = False,
-    ) -> StoreWriter:
+    ) -> StoreWriter[FeatureStore]:
         """Return a writer for data that do not fit in memory, or whose number is not known yet::
 
             with FeatureStore.writer(path, {"audio": (128,), "video": (7, 7, 512)}, steps=10) as writer:
@@ -157,7 +157,8 @@ class FeatureStore:
         Raises:
             StoreError: bad names or shapes, or the target exists; nothing has been written then.
         """
-        return StoreWriter(Path(path), shapes, steps, dtypes, media_root, evaluation_only)
+        opened = partial(FeatureStore.open, verify=False)
+        return StoreWriter(Path(path), shapes, steps, dtypes, media_root, evaluation_only, opened)
 
     @classmethod
     def open(cls, path: str | Path, verify: bool = True) -> FeatureStore:

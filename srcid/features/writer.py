@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -27,11 +27,10 @@ from srcid.features.checks import (
 )
 from srcid.features.manifest import FORMAT, VERSION, checksum, flush, sha256
 
-if TYPE_CHECKING:
-    from srcid.features.store import FeatureStore
+Store = TypeVar("Store")
 
 
-class StoreWriter:
+class StoreWriter(Generic[Store]):
     """Writes a store piece by piece with bounded memory; see :meth:`FeatureStore.writer`."""
 
     def __init__(
@@ -42,6 +41,7 @@ class StoreWriter:
         dtypes: Mapping[str, np.dtype] | None,
         media_root: str | Path | None,
         evaluation_only: bool,
+        opened: Callable[[Path], Store],
     ):
         problems = check_target(path) + check_names(list(shapes), evaluation_only)
         for name, shape in shapes.items():
@@ -55,7 +55,7 @@ class StoreWriter:
         self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
         self._counts = dict.fromkeys(shapes, 0)
         self._files: dict[str, Any] = {}
-        self._published = False
+        self._published, self._opened = False, opened
 
     def __enter__(self) -> StoreWriter:
         (self._partial / "features").mkdir(parents=True)
@@ -96,7 +96,7 @@ class StoreWriter:
             self.write(name, array)
         self.clips = next(iter(self._counts.values()))
 
-    def finish(self, **annotations: Any) -> FeatureStore:
+    def finish(self, **annotations: Any) -> Store:
         """Check and write labels, classes, splits, ids, masks, media, visible_in and provenance (the
         arguments of :meth:`FeatureStore.create`), and put the store in its place.
 
@@ -123,16 +123,14 @@ class StoreWriter:
         self._files[name].write(stored(array).astype(self._dtypes[name], copy=False).data)
         self._counts[name] += len(array)
 
-    def publish(self, annotations: Annotations) -> FeatureStore:
+    def publish(self, annotations: Annotations) -> Store:
         """Write annotations that have been checked, and put the store in its place."""
         for name, file in self._files.items():
             self._header(name)
             file.close()
-        store = publish(
-            self._partial, self.path, list(self._shapes), annotations, self._media_root, self._evaluation_only
-        )
+        publish(self._partial, self.path, list(self._shapes), annotations, self._media_root, self._evaluation_only)
         self._published = True
-        return store
+        return self._opened(self.path)
 
 
 def publish(
@@ -142,15 +140,13 @@ def publish(
     annotations: Annotations,
     media_root: str | Path | None = None,
     evaluation_only: bool = False,
-) -> FeatureStore:
+) -> None:
     """Give the folder ``partial``, which holds ``features/<modality>.npy``, all else that makes it a store, and
     rename it to ``path``. May be repeated after it was cut off.
 
     Raises:
         StoreError: something lies at ``path``.
     """
-    from srcid.features.store import FeatureStore
-
     for name, array in _named_arrays(annotations):
         (partial / name).parent.mkdir(exist_ok=True)
         np.save(partial / name, array, allow_pickle=False)
@@ -193,7 +189,6 @@ def publish(
     except OSError as error:
         raise StoreError(f"cannot make a feature store at {path}:", [f"the folder is taken ({error})"]) from None
     flush(path.parent)
-    return FeatureStore.open(path, verify=False)
 
 
 def _named_arrays(annotations: Annotations) -> Iterator[tuple[str, np.ndarray]]:

@@ -39,7 +39,7 @@ def make_quantizer(params: QuantizerParams, dim: int) -> Quantizer:
         levels = params.fsq_levels or fsq_levels(params.codebook_size)
         return FiniteScalarQuantizer(dim, levels, params.fsq_projection)
     if params.quantizer in LIBRARY_QUANTIZERS:
-        from srcid.model.library_quantizer import KINDS  # an optional dependency
+        from srcid.model.library_quantizer import KINDS
 
         return KINDS[params.quantizer](params, dim)
     options = dict(

@@ -1,17 +1,6 @@
 """Runs: a folder for each, its parameters checked before it starts, executed headless through papermill."""
 
-from srcid.runs.folders import (
-    Run,
-    RunError,
-    code_version,
-    current,
-    elsewhere,
-    headless,
-    home,
-    identity,
-    root,
-    stores,
-)
+from srcid.runs.folders import Run, RunError, code_version, current, elsewhere, headless, home, identity, root, stores
 from srcid.runs.grid import expand
 from srcid.runs.launch import Progress, RunFailed, execute
 from srcid.runs.notebooks import check_job, check_parameters, find_notebook

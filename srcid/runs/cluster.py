@@ -74,7 +74,7 @@ def check_workers(backend: Any, lifeline: str) -> None:
         if not sees:
             wrong.append(f"{worker} does not see {lifeline}; it must see the same folder of runs")
     if wrong:
-        raise RunError("workers of the cluster cannot do the work:" + "".join(f"\n  - {w}" for w in wrong))
+        raise RunError("workers of the cluster cannot do the work:", wrong)
 
 
 def _look(lifeline: str) -> tuple[str, bool]:

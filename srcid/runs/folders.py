@@ -31,12 +31,13 @@ from pathlib import Path
 from typing import Any
 
 from srcid.files import whole_file
+from srcid.problems import ProblemsError
 
 FORMAT, VERSION = "srcid-run", 1
 STATES = ("created", "running", "finished", "failed", "interrupted")
 
 
-class RunError(ValueError):
+class RunError(ProblemsError):
     """A run folder or a notebook that cannot be used as asked; the message says what to do."""
 
 

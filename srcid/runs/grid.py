@@ -42,7 +42,7 @@ def expand(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     if staged and "stages" in values:
         problems.append(f"found stages beside quantizer={staged[0]}; leave stages out, or the number")
     if problems:
-        raise ParameterError("the grid cannot be read:" + "".join(f"\n  - {problem}" for problem in problems))
+        raise ParameterError("the grid cannot be read:", problems)
     return [{k: v for cell in cells for k, v in cell.items()} for cells in itertools.product(*axes)]
 
 

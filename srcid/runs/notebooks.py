@@ -113,11 +113,10 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
                 params = resolve(preset, **options, **flat)
                 own |= {"options": {n: plain(getattr(params, n)) for n in options}} if options else {}
             except ParameterError as error:
-                problems += str(error).split("\n  - ")[1:]
+                problems += error.problems
         checked.append(Checked(own, {name: default for name, (_, default) in names.items()}, params, source))
     if problems:
-        lines = "".join(f"\n  - {problem}" for problem in dict.fromkeys(problems))
-        raise ParameterError("parameters cannot be used:" + lines)
+        raise ParameterError("invalid parameters:", list(dict.fromkeys(problems)))
     return checked
 
 

@@ -97,7 +97,7 @@ def table(notebook: str | None = None, where: Mapping[str, Any] | None = None) -
         warnings.warn(f"runs/{name} left out: {reason}", RunWarning, stacklevel=2)
     if unknown := [name for cell in wanted[:1] for name in cell if name not in known and known]:
         problems = [f"no run has a parameter '{name}'{suggest(name, sorted(known))}" for name in unknown]
-        raise ParameterError("runs cannot be chosen:" + "".join(f"\n  - {problem}" for problem in problems))
+        raise ParameterError("runs cannot be chosen:", problems)
     same: dict[str, list[Mapping[str, Any]]] = {}
     for about, params, _ in rows:
         same.setdefault(about["notebook"], []).append(params)

@@ -146,15 +146,14 @@ def _checked(notebook: str | Path, grid: list[dict[str, Any]]) -> tuple[list[_Ce
         try:
             cell = _Cell(values, request(notebook, values))
         except ParameterError as error:
-            problems += str(error).split("\n  - ")[1:]
+            problems += error.problems or (error.heading,)
             continue
         first = cells.setdefault(cell.request.identity, cell)
         if first is not cell:
             twice = "is there twice" if first.values == values else f"is the same run as {_words(first.values)}"
             merged.append(f"merged: {_words(values)} {twice}")
     if problems:
-        lines = "".join(f"\n  - {problem}" for problem in dict.fromkeys(problems))
-        raise ParameterError("the sweep cannot start, parameters cannot be used:" + lines)
+        raise ParameterError("the sweep cannot start, invalid parameters:", list(dict.fromkeys(problems)))
     return list(cells.values()), merged
 
 

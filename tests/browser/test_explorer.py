@@ -5,7 +5,7 @@ from __future__ import annotations
 import nbformat
 import pytest
 
-from srcid.diagnostics import CodeIndex
+from srcid.codebook.exemplars import CodeIndex
 from tests.browser.steps import CELLS, assert_well, in_both_themes, run_all, wait_for_the_end
 from tests.helpers import media_store, tiny_table
 
@@ -13,7 +13,8 @@ pytestmark = pytest.mark.browser
 
 SOURCE = """\
 from srcid.codes import CodeTable
-from srcid.widgets import ClipCodes, CodeExplorer
+from srcid.codebook.browser.clips import ClipCodes
+from srcid.codebook.browser.explorer import CodeExplorer
 
 table = CodeTable.open({first!r})
 explorer = CodeExplorer(table, layer={layer}, code={code})

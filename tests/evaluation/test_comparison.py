@@ -5,21 +5,18 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from srcid.evaluation import (
-    Claim,
+from srcid.evaluation.claims import Claim, judge, paper_claims, verdict_frame
+from srcid.evaluation.comparison import (
     ComparisonError,
     ablation,
     comparison_table,
-    holm,
-    judge,
     means,
     paired,
-    paper_claims,
-    paper_scores,
     quality,
     score_matrix,
-    verdict_frame,
 )
+from srcid.evaluation.paper import paper_scores
+from srcid.statistics import holm
 
 TASKS = (("classification", "accuracy", 0, 10.0), ("localisation", "precision", 10, 40.0))
 CELL = ("average", "m → n")

@@ -3,16 +3,9 @@
 import numpy as np
 import pytest
 
-from srcid.evaluation import (
-    EvaluationError,
-    class_confusion,
-    class_scores,
-    fit_probes,
-    per_class_scores,
-    threshold_calibration,
-    timelines,
-    with_background,
-)
+from srcid.evaluation.details import class_confusion, class_scores, threshold_calibration, timelines
+from srcid.evaluation.metrics import EvaluationError, per_class_scores, with_background
+from srcid.evaluation.probes import fit_probes
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 

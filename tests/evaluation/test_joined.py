@@ -5,21 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from srcid.evaluation import (
-    EvaluationError,
-    JoinedCodes,
-    Part,
-    cross_dataset,
-    fit_probes,
-    fit_tasks,
-    micro_scores,
-    never_paired,
-    one_then_more,
-    probe_summary,
-    task_tables,
-    unpaired,
-    with_background,
-)
+from srcid.evaluation.joined import JoinedCodes, Part, cross_dataset, never_paired, one_then_more, unpaired
+from srcid.evaluation.metrics import EvaluationError, micro_scores, with_background
+from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.suite import fit_tasks, task_tables
+from srcid.evaluation.tables import probe_summary
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 

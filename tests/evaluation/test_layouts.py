@@ -4,17 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srcid.evaluation import (
-    EvaluationError,
-    code_retrieval,
-    fit_tasks,
-    paper_scores,
-    probe_summary,
-    table_three,
-    table_two,
-    task_tables,
-)
-from srcid.evaluation.layouts import OTHER_DATA, same_data
+from srcid.evaluation.layouts import OTHER_DATA, same_data, table_three, table_two
+from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.paper import paper_scores
+from srcid.evaluation.retrieval import code_retrieval
+from srcid.evaluation.suite import fit_tasks, task_tables
+from srcid.evaluation.tables import probe_summary
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 

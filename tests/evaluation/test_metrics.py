@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from srcid.evaluation import (
+from srcid.evaluation.metrics import (
     EvaluationError,
     clip_accuracy,
     clip_class,

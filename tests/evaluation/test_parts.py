@@ -4,17 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srcid.evaluation import (
-    PARTS,
-    Representation,
-    fit_probes,
-    methods_of,
-    part_claims,
-    probe_parts,
-    probe_summary,
-    read_inputs,
-    score_matrix,
-)
+from srcid.evaluation.comparison import methods_of, score_matrix
+from srcid.evaluation.inputs import Representation, read_inputs
+from srcid.evaluation.parts import PARTS, part_claims, probe_parts
+from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.tables import probe_summary
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 

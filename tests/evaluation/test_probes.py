@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from srcid.evaluation import (
-    EvaluationError,
-    Representation,
-    fit_probes,
-    micro_scores,
-    read_inputs,
-    with_background,
-)
-from srcid.evaluation.inputs import GatheredInputs, LookupInputs
+from srcid.evaluation.inputs import GatheredInputs, LookupInputs, Representation, read_inputs
+from srcid.evaluation.metrics import EvaluationError, micro_scores, with_background
+from srcid.evaluation.probes import fit_probes
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import FakeTable, make_table
 

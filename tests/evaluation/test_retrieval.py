@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from srcid.evaluation import EvaluationError, code_retrieval, gallery, percentile_interval, retrieval_frame, retrieve
-from srcid.evaluation.tables import resampled_recall
+from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.retrieval import code_retrieval, gallery, retrieve
+from srcid.evaluation.tables import resampled_recall, retrieval_frame
+from srcid.statistics import percentile_interval
 from tests.evaluation.fake import make_table
 
 
@@ -135,7 +137,7 @@ def test_intervals_are_over_items():
     said = np.where(owner < 20, owner, (owner + 1) % 20)
     _, back = retrieve(items, items[said], owner, cutoffs=(1,))
     assert back.recall[1] == 50
-    low, high = percentile_interval(resampled_recall(back, 1))
+    low, high = percentile_interval(resampled_recall(back, 1)).ends
     assert high - low == pytest.approx(2 * 196 * np.sqrt(0.25 / 40), rel=0.1)
     table, item = captions_table()
     frame = retrieval_frame(code_retrieval(table, ("only1",), groups=item))

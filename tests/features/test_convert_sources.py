@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from srcid.features.published import Events, Found, Sentences, SourceError, avvp_events, event_seconds
+from srcid.features.published.archives import Archives, check_hdf5, read_archive
 from srcid.features.published.avvp import CLASSES, SHARED
 from srcid.features.published.lists import ave_annotations, clotho_captions, order
-from srcid.features.published.sources import Archives, check_hdf5, read_archive
 from tests.features.published_files import archive, hdf5, listing, sentences
 
 

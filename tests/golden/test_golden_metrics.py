@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from srcid.evaluation import (
-    clip_accuracy,
-    clip_class,
-    epoch_scores,
-    localisation_loss,
-    micro_scores,
-    retrieve,
-)
 from srcid.evaluation.inputs import GatheredInputs
-from srcid.evaluation.tasks import Classification, Localisation
+from srcid.evaluation.metrics import clip_accuracy, clip_class, epoch_scores, micro_scores
+from srcid.evaluation.retrieval import retrieve
+from srcid.evaluation.tasks import Classification, Localisation, localisation_loss
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@
 and writes their features.
 """
 
+from srcid.features.published.archives import Found, Sentences, SourceError
+from srcid.features.published.conversion_audit import ConversionAudit
 from srcid.features.published.convert import DTYPES, LAYOUTS, Converted, convert
 from srcid.features.published.lists import Events, avvp_events, event_seconds
 from srcid.features.published.plan import Plan
-from srcid.features.published.report import ConversionAudit
-from srcid.features.published.sources import Found, Sentences, SourceError
 from srcid.features.published.unpickle import PickleRefused, load_arrays
 
 __all__ = [

@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from srcid.features.published.archives import Found, SourceError, check_hdf5
 from srcid.features.published.avvp import SHARED
 from srcid.features.published.lists import AveClip, ave_annotations, order
 from srcid.features.published.plan import STEPS, Plan, sentences, shorten, whole
-from srcid.features.published.sources import Found, SourceError, check_hdf5
 from srcid.features.published.splits import Options
 
 
@@ -32,7 +32,7 @@ def plan(found: Found, options: Options, shared: bool = False) -> Plan:
                 problems.append(f"{split}_order.h5: row {row} is in {splits[row]} too")
             splits[row] = split
     if problems:
-        raise SourceError("\n  - ".join(["these files do not fit each other:", *problems]))
+        raise SourceError("these files do not fit each other:", problems)
     _repeated(clips, splits, notes)
     chosen = list(range(rows))
     if shared:

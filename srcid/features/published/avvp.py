@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
+from srcid.features.published.archives import Found, SourceError
 from srcid.features.published.lists import Events, avvp_events, event_seconds
 from srcid.features.published.plan import STEPS, Plan, archived, shorten
-from srcid.features.published.sources import Found, SourceError
 from srcid.features.published.splits import Options
 
 CLASSES = (

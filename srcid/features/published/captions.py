@@ -1,7 +1,7 @@
 """MSCOCO and Clotho: pictures or recordings with several captions each.
 
 A row of the store is a pair of an item and one of its captions. The item's features are repeated, and the integer
-label ``item`` says which rows are one item; ``srcid.evaluation.code_retrieval(table, item=table.labels["item"],
+label ``item`` says which rows are one item; ``code_retrieval(table, item=table.labels["item"],
 captions="text")`` reads an item once and counts it as found when one of its captions is.
 """
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from srcid.features.published.archives import Found, SourceError
 from srcid.features.published.lists import clotho_captions, coco_captions
 from srcid.features.published.plan import Plan, archived, sentences
-from srcid.features.published.sources import Found, SourceError
 from srcid.features.published.splits import Options
 
 KINDS = {

@@ -26,10 +26,10 @@ import numpy as np
 
 from srcid.features.checks import StoreError, annotate, check_target
 from srcid.features.published import ave, avvp, captions, ucf, vggsound
+from srcid.features.published.archives import Found, SourceError
+from srcid.features.published.conversion_audit import ConversionAudit, conversion_audit
 from srcid.features.published.partial import Partial
 from srcid.features.published.plan import STEPS, Plan, Stream
-from srcid.features.published.report import ConversionAudit, conversion_audit
-from srcid.features.published.sources import Found, SourceError
 from srcid.features.published.splits import Options
 from srcid.features.store import FeatureStore
 
@@ -83,7 +83,7 @@ def convert(
         source: folder that holds the published files, in any arrangement.
         clip_list: list of clips to take instead of the one found by its name.
         text: word vectors of the classes' sentences or of captions, ``.npz`` or ``.npy``
-            (:class:`~srcid.features.published.sources.Sentences`).
+            (:class:`~srcid.features.published.archives.Sentences`).
         dtype: ``float32``, or ``float16`` for half the room.
         jobs: processes; 0 takes one for each processor, 8 at most.
         allow_missing: make the store without the clips that are missing or cannot be used.
@@ -112,7 +112,7 @@ def convert(
         found = Found.below(source)
         plan = LAYOUTS[layout](found, Options(*(Path(p) if p else None for p in (clip_list, text))))
     except SourceError as error:
-        raise StoreError(heading, str(error).split("\n  - ")) from None
+        raise StoreError(heading, [error.heading, *error.problems]) from None
     rows = np.flatnonzero(~np.logical_or.reduce([*plan.missing().values()]))
 
     def audited(records: Mapping[int, Any], refused: Mapping[int, str], complete: bool) -> ConversionAudit:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcid.features.published.sources import SourceError, check_hdf5
+from srcid.features.published.archives import SourceError, check_hdf5
 
 MAX_LIST_BYTES = 512 * 2**20
 

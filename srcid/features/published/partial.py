@@ -118,11 +118,9 @@ class Partial:
 
     def publish(self, annotations: Annotations, evaluation_only: bool) -> FeatureStore:
         """Make the store of the arrays, and remove what is left."""
-        store = publish(
-            self.folder / "store", self.path, list(self.shapes), annotations, evaluation_only=evaluation_only
-        )
+        publish(self.folder / "store", self.path, list(self.shapes), annotations, evaluation_only=evaluation_only)
         shutil.rmtree(self.folder)
-        return store
+        return FeatureStore.open(self.path, verify=False)
 
     def _release(self) -> None:
         Path(self._lock.lock_file).unlink(missing_ok=True)

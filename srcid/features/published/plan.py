@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from srcid.features.published.sources import Archives, Found, Hdf5, Sentences, Source, SourceError
+from srcid.features.published.archives import Archives, Found, Hdf5, Sentences, Source, SourceError
 
 STEPS = 10
 """Steps of every published data set: seconds of a clip, words of a sentence."""

@@ -16,7 +16,7 @@ class Options:
 
     Attributes:
         list: the list to take instead of the one that is found by its name.
-        text: ``.npz`` or ``.npy`` with word vectors, see :class:`~srcid.features.published.sources.Sentences`.
+        text: ``.npz`` or ``.npy`` with word vectors, see :class:`~srcid.features.published.archives.Sentences`.
     """
 
     list: Path | None = None

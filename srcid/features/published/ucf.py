@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
+from srcid.features.published.archives import Found, SourceError
 from srcid.features.published.lists import lines, table
 from srcid.features.published.plan import Plan, archived, check_known, one_hot, unique
-from srcid.features.published.sources import Found, SourceError
 from srcid.features.published.splits import Options, hashed_split, named_split, ucf_split
 
 SIDES = {

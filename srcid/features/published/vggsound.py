@@ -6,9 +6,9 @@ from functools import partial
 
 import numpy as np
 
+from srcid.features.published.archives import Archives, Found, SourceError
 from srcid.features.published.lists import lines, table
 from srcid.features.published.plan import STEPS, Plan, Stream, archived, check_known, one_hot, sentences, unique
-from srcid.features.published.sources import Archives, Found, SourceError
 from srcid.features.published.splits import Options, named_split
 
 LISTS = {

@@ -1,0 +1,247 @@
+"""One code at a time: choose it by slider, name or click; see, hear and read what it stands for."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from srcid.widget import Guard, redraw, settle
+
+_FOUND = 8  # codes offered as the answer to a search, as neighbours and as companions
+
+
+class CodeExplorer:
+    """What is behind one code: its exemplars, neighbours, classes, places in clips and companions.
+
+    All controls can be reached by keyboard. A code is chosen by its number (slider), by stepping through the
+    codes from the most to the least used, by a search for a number or a class, by the buttons of neighbours and
+    companions or a click on their bars, or from outside by :meth:`select`.
+
+    Args:
+        table: a CodeTable. Without codes (identity quantiser) the view is one sentence that says so.
+        layer: layer to begin with, from 1.
+        code: code to begin with, -1 for the most used one of the layer.
+        index: a :class:`srcid.codebook.exemplars.CodeIndex` of the table; None makes one of all clips.
+        on_code: called with layer and code after every change, for views that follow.
+
+    Raises:
+        DiagnosticsError: no such layer or code.
+
+    Attributes:
+        widget: the view, for display.
+        card: the :class:`srcid.codebook.cards.CodeCard` that is shown; None where there are no codes.
+        notes: sentences on what cannot be shown of this code, and why.
+    """
+
+    def __init__(self, table: Any, layer: int = 1, code: int = -1, index: Any = None,
+                 on_code: Callable[[int, int], None] | None = None) -> None:  # fmt: skip
+        import ipywidgets
+
+        from srcid.codebook.exemplars import CodeIndex
+        from srcid.symbols import DiagnosticsError
+
+        self.table, self.on_code, self.card = table, on_code, None
+        self._moving = False
+        try:
+            self.index = index or CodeIndex(table)
+        except DiagnosticsError as problem:
+            self.index, self.notes = None, (str(problem),)
+            self.widget = ipywidgets.HTML(html.escape(str(problem)))
+            return
+        self._build()
+        self._rehearse()
+        self.select(layer, code)
+        settle()
+
+    @property
+    def layer(self) -> int:
+        """Layer of the code that is shown; 0 where there are no codes."""
+        return self.card.layer if self.card else 0
+
+    @property
+    def code(self) -> int:
+        """The code that is shown; -1 where there are no codes."""
+        return self.card.code if self.card else -1
+
+    def select(self, layer: int, code: int = -1) -> None:
+        """Show a code, -1 for the most used one of the layer; does nothing where there are no codes.
+
+        Raises:
+            DiagnosticsError: no such layer or code.
+        """
+        if self.index is None:
+            return
+        if code < 0:
+            code = int(next(iter(self.index.used(layer)), 0))
+        card = self.index.look_up(layer, code, k=_FOUND)  # raises before anything has changed
+        self._moving = True  # the controls follow; they must not call back
+        try:
+            self.layers.value = layer
+            self.slider.max = self.index.sizes[layer] - 1
+            self.slider.value = code
+        finally:
+            self._moving = False
+        self._show(card)
+        if self.on_code:
+            self.on_code(layer, code)
+
+    def figure(self) -> Any:
+        """Return the static twin: the code's card as one figure, exemplars included."""
+        from srcid.codebook.figures.cards import code_card
+        from srcid.style import empty_figure
+
+        return code_card(self.card, self.table, self._media) if self.card else empty_figure(self.notes[0])
+
+    def players(self) -> tuple[Any, ...]:
+        """Return, for each modality that can be heard, a player of its exemplars' sounds, one after the other."""
+        from IPython.display import Audio
+
+        sounds = [self._media.sequence(m) for m in self.table.modalities] if self.card else []
+        return tuple(Audio(sound[0], rate=sound[1]) for sound in sounds if sound)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
+
+    def _build(self) -> None:
+        import ipywidgets as w
+        import plotly.graph_objects as go
+
+        self.layers = w.Dropdown(options=self.index.layers, description="layer", layout=dict(width="160px"))
+        self.slider = w.IntSlider(0, 0, 1, description="code", continuous_update=False, layout=dict(width="460px"))
+        self.previous = w.Button(description="more used", icon="arrow-left", tooltip="the next more often used code")
+        self.next = w.Button(description="less used", icon="arrow-right", tooltip="the next less often used code")
+        self.search = w.Combobox(
+            description="find", placeholder="a code's number, or a class", continuous_update=False,
+            options=[f"{label}: {name}" for label, name in self.index.classes], layout=dict(width="300px"),
+        )  # fmt: skip
+        self.guard = Guard()
+        self.found = JumpRow(self._jump)
+        self.headline, self.tiles, self.hints = w.HTML(), w.HTML(layout=dict(margin="6px 0 10px")), w.HTML()
+        self.neighbours = JumpRow(self._jump)
+        self.companions = {layer: JumpRow(self._jump) for layer in self.index.layers if len(self.index.layers) > 1}
+        self.profile = go.FigureWidget()
+        self.layers.observe(lambda _: self._moved(lambda: self.select(self.layers.value)), "value")
+        self.slider.observe(lambda _: self._moved(lambda: self.select(self.layer, self.slider.value)), "value")
+        self.search.observe(lambda _: self._moved(self._search), "value")
+        self.previous.on_click(lambda _: self.guard(lambda: self._step(-1)))
+        self.next.on_click(lambda _: self.guard(lambda: self._step(1)))
+        line = dict(align_items="center", flex_flow="row wrap")
+        self.widget = w.VBox([
+            w.HBox([self.layers, self.slider, self.previous, self.next], layout=line),
+            w.HBox([self.search, self.found.widget], layout=line),
+            self.guard.message, self.headline, self.tiles, self.neighbours.widget,
+            *(row.widget for row in self.companions.values()), self.profile, self.hints,
+        ])  # fmt: skip
+
+    def _moved(self, action: Callable[[], None]) -> None:
+        if not self._moving:
+            self.guard(action)
+
+    def _jump(self, layer: int, code: int) -> None:
+        self.guard(lambda: self.select(layer, code))
+
+    def _step(self, by: int) -> None:
+        """Go to the next code in the order of use; from a code that is never used, to the least used one."""
+        order = self.index.used(self.layer)
+        (place,) = np.nonzero(order == self.code)
+        at = int(place[0]) + by if len(place) else len(order) - 1
+        self.select(self.layer, int(order[min(max(at, 0), len(order) - 1)]))
+
+    def _search(self) -> None:
+        self.found.show("", [])
+        if not self.search.value.strip():
+            return
+        matches = self.index.search(self.layer, self.search.value, k=_FOUND)
+        if matches[0].name:
+            offers = [
+                (self.layer, m.code, f"{m.code} · {m.purity:.0%}",
+                 f"{m.purity:.0%} of the steps with code {m.code} are {m.label}: {m.name}; "
+                 f"it is on {m.coverage:.0%} of these")
+                for m in matches
+            ]  # fmt: skip
+            self.found.show(matches[0].name, offers)
+        self.select(self.layer, matches[0].code)
+
+    def _show(self, card: Any) -> None:
+        from srcid.codebook.figures.cards import code_profile
+        from srcid.codebook.figures.tiles import exemplar_tiles
+        from srcid.features.clip_media import card_media
+        from srcid.style import code_color
+
+        self.card, self._media = card, card_media(card, self.table)
+        self.notes = tuple(dict.fromkeys([*card.notes, *self._media.problems]))
+        self.headline.value = (
+            "<div style='font-size:15px;line-height:1.4;color:inherit'><span style='display:inline-block;"
+            f"width:.9em;height:.9em;border-radius:2px;background:{code_color(card.code, card.layer)}'></span> "
+            f"{html.escape(str(card))}</div>"
+        )
+        self.tiles.value = exemplar_tiles(card, self.table, self._media)
+        self.neighbours.show("nearest codes", [
+            (card.layer, n.code, f"{n.code} · {n.distance:.3g}",
+             f"code {n.code}, distance {n.distance:.3g}, " + (f"{n.count:,} steps" if n.count else "never used"))
+            for n in card.neighbours
+        ])  # fmt: skip
+        for layer, row in self.companions.items():
+            row.show(f"layer {layer} there", [
+                (layer, c.code, f"{c.code} · {c.share:.0%}",
+                 f"layer {layer} says {c.code} at {c.share:.0%} of these places, {c.lift:.1f} times its usual share")
+                for c in card.together.get(layer, ())
+            ])  # fmt: skip
+        redraw(self.profile, code_profile(card, self.table))
+        for trace in self.profile.data:
+            if trace.customdata is not None:
+                trace.on_click(self._clicked)
+        text = "<br>".join(html.escape(note) for note in self.notes)
+        self.hints.value = f"<div style='line-height:1.4;opacity:.8;color:inherit'>{text}</div>" if text else ""
+
+    def _clicked(self, trace: Any, points: Any, state: Any) -> None:
+        for place in points.point_inds:
+            self._jump(*(int(value) for value in trace.customdata[place]))
+
+    def _rehearse(self) -> None:
+        """Show what kinds of media there are once, unseen: imports take seconds, which no click should wait for."""
+        from srcid.codebook.figures.tiles import exemplar_tiles
+        from srcid.features.clip_media import card_media
+
+        first = next((layer, int(code)) for layer in self.index.layers for code in [*self.index.used(layer)[:1], 0])
+        card = self.index.look_up(*first, k=1)
+        kinds = {}
+        for m, (exemplar, *_) in ((m, found) for m, found in card.exemplars.items() if found):
+            references = self.table.media[m] if m in (self.table.media or {}) else np.zeros((0, 0), str)
+            kept = np.argwhere(references != "")
+            if len(kept):
+                clip, step = (int(i) for i in kept[0])
+                kinds[m] = (replace(exemplar, clip=clip, step=step, media=str(references[clip, step])),)
+        if kinds:
+            sample = replace(card, exemplars=kinds)
+            exemplar_tiles(sample, self.table, card_media(sample, self.table))
+
+
+class JumpRow:
+    """A line of buttons, each of which goes to a code; the same buttons are used again and again."""
+
+    def __init__(self, jump: Callable[[int, int], None], most: int = _FOUND) -> None:
+        import ipywidgets
+
+        self._jump, self._targets = jump, []
+        self.title = ipywidgets.HTML(layout=dict(width="104px"))
+        self.buttons = [ipywidgets.Button(layout=dict(width="auto", display="none")) for _ in range(most)]
+        for place, button in enumerate(self.buttons):
+            button.on_click(lambda _, place=place: self._jump(*self._targets[place]))
+        self.widget = ipywidgets.HBox(
+            [self.title, *self.buttons], layout=dict(align_items="center", flex_flow="row wrap", display="none")
+        )
+
+    def show(self, title: str, offers: Sequence[tuple[int, int, str, str]]) -> None:
+        """Offer ``[(layer, code, text, tooltip), ...]``; the line is hidden if there are none."""
+        self.title.value = html.escape(title)
+        self._targets = [(layer, code) for layer, code, _, _ in offers]
+        for place, button in enumerate(self.buttons):
+            if place < len(offers):
+                button.description, button.tooltip = offers[place][2:]
+            button.layout.display = "" if place < len(offers) else "none"
+        self.widget.layout.display = "" if offers else "none"

@@ -1,0 +1,189 @@
+"""All codes at once: who uses them and what they go with; a click or a slider chooses one, other views follow."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import Any
+
+from srcid.widget import Guard, redraw
+
+_SHOWN = 10  # rows of the table
+_SORTS = ("surest", "purity", "lift", "p", "steps", "code", "class")  # what Association.ranked knows
+
+
+class UsageBrowser:
+    """The codes of a layer as a map: modalities that use them above, classes that they go with below.
+
+    Layer, stage, modality and label are chosen above the map, a code by a click on its column or with the slider.
+    All controls can be reached by keyboard. Below the map, a table of codes that can be sorted.
+
+    Args:
+        table: a CodeTable. Without codes (identity quantiser) the view is one sentence that says so.
+        clips: name of a split, rows, or None for all clips.
+        on_code: called with layer and code when one is chosen here, for views that follow.
+        most: largest number of codes in the map, the most used ones.
+
+    Attributes:
+        widget: the view, for display.
+        codes: the codes in the map, in its order.
+        code: the chosen code, -1 for none.
+    """
+
+    def __init__(self, table: Any, clips: Any = None, on_code: Callable[[int, int], None] | None = None,
+                 most: int = 300) -> None:  # fmt: skip
+        import ipywidgets
+        import plotly.graph_objects as go
+
+        from srcid.symbols import label_names
+
+        self.table, self.clips, self.on_code, self.most = table, clips, on_code, most
+        self.codes: list[int] = []
+        self.code = -1
+        self._moving = False
+        self._results: dict[tuple, Any] = {}
+        narrow, labels = dict(width="auto", margin="2px 14px 2px 2px"), label_names(table)
+
+        def choice(description: str, options: list) -> Any:
+            # nothing to choose: the control stays visible and says what there is
+            look = dict(layout=narrow, style=dict(description_width="initial"), disabled=len(options) < 2)
+            return ipywidgets.Dropdown(options=options, description=description, **look)
+
+        stages = [("all as one", 0), *((str(s), s) for s in range(1, table.stages + 1) if table.stages > 1)]
+        modalities = [
+            *([("all together", "")] if len(table.modalities) > 1 else []),
+            *((m, m) for m in table.modalities),
+        ]
+        self.layer = choice("layer", [(str(k), k) for k in range(1, table.layers + 1)])
+        self.stage = choice("stage", stages)
+        self.modality = choice("modality", modalities)
+        self.label = choice("label", [(name, name) for name in labels] or [("none", "")])
+        if "event" in labels:
+            self.label.value = "event"
+        self.slider = ipywidgets.IntSlider(
+            description="place", min=1, max=1, continuous_update=False, layout=dict(width="480px")
+        )
+        self.sort = choice("table by", list(_SORTS))
+        self.guard, self.said, self.list = Guard(), ipywidgets.HTML(), ipywidgets.HTML()
+        self.view = go.FigureWidget()
+        self.widget = ipywidgets.VBox([
+            ipywidgets.HBox([self.layer, self.stage, self.modality, self.label]),
+            ipywidgets.HBox([self.slider, self.said]), self.guard.message, self.view, ipywidgets.HBox([self.sort]),
+            self.list,
+        ])  # fmt: skip
+        self.guard(self._show)
+        for control in (self.layer, self.stage, self.modality, self.label):
+            control.observe(lambda _: self.guard(self._show), "value")
+        self.slider.observe(lambda _: self._moving or self.guard(self._slide), "value")
+        self.sort.observe(lambda _: self.guard(self._tell), "value")
+
+    def figure(self) -> Any:
+        """Return the map as it stands as a static figure."""
+        from srcid.codebook.figures.meaning import code_map, mark_code
+
+        shared, found, notes = self._read()
+        figure = code_map(shared, found, self.table.modalities, notes, self.most)
+        mark_code(figure, self.code)
+        return figure
+
+    def mark(self, layer: int, code: int) -> None:
+        """Mark a code that was chosen elsewhere, without telling anybody; another layer is turned to first."""
+        if self.codes and not self.stage.value:
+            self.layer.value = layer
+            self._mark(code)
+
+    def select(self, code: int) -> None:
+        """Choose a code of the map, as a click on its column does."""
+        self._mark(code)
+        if self.on_code is None:
+            return
+        if not self.stage.value:
+            self.on_code(self.layer.value, code)
+        else:
+            raise ValueError("this is a symbol of one stage; for the code behind it choose all stages as one")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
+
+    def _read(self) -> tuple[Any, Any, tuple[str, ...]]:
+        """Sharing and association of what is chosen (None where there is none), and why."""
+        from srcid.codebook.meaning import association
+        from srcid.codebook.usage import sharing
+        from srcid.symbols import for_each
+
+        where = dict(layer=self.layer.value, stage=self.stage.value or None, clips=self.clips)
+        cases = (
+            ("sharing", sharing, dict(bootstrap=0, **where)),
+            (
+                "association",
+                association,
+                dict(label=self.label.value or None, modality=self.modality.value or None, **where),
+            ),
+        )
+        every, notes = [], {}
+        for name, compute, case in cases:
+            key = (name, *(value for word, value in case.items() if word != "clips"))
+            if key not in self._results:
+                self._results[key] = for_each(compute, self.table, [case])
+            results, said = self._results[key]
+            every.append(results[0] if results else None)
+            notes |= dict.fromkeys(said)
+        return *every, tuple(notes)
+
+    def _show(self) -> None:
+        figure = self.figure()
+        redraw(self.view, figure)
+        self.codes = list((figure.layout.meta or {}).get("codes", []))
+        for trace in self.view.data:  # new traces, new callbacks
+            trace.on_click(self._clicked)
+        self._moving = True
+        self.slider.disabled = not self.codes
+        self.slider.max = max(1, len(self.codes))
+        self._moving = False
+        self._mark(self.code)
+        self._tell()
+
+    def _clicked(self, trace: Any, points: Any, state: Any) -> None:
+        if points.xs:  # every trace hears of every click
+            self.guard(lambda: self.select(self.codes[round(points.xs[0]) - 1]))
+
+    def _slide(self) -> None:
+        self.select(self.codes[self.slider.value - 1])
+
+    def _mark(self, code: int) -> None:
+        from srcid.codebook.figures.meaning import mark_code
+
+        self.code = code if code in self.codes else -1
+        mark_code(self.view, self.code)
+        if self.code < 0:
+            self.said.value = "" if code < 0 else f"code {code} is not in the map"
+            return
+        self._moving = True
+        self.slider.value = self.codes.index(code) + 1
+        self._moving = False
+        self.said.value = f"<b>code {code}</b>{self._sentence(code)}"
+
+    def _sentence(self, code: int) -> str:
+        _, found, _ = self._read()
+        if found is None or code not in found.codes:
+            return ""
+        r = found.of(code)
+        text = f": {r['class']} in {r['purity']:.0%} [{r['low']:.0%}, {r['high']:.0%}] of its {r['steps']:,} steps"
+        return html.escape(text)
+
+    def _tell(self) -> None:
+        """Fill the table."""
+        _, found, _ = self._read()
+        if found is None:
+            self.list.value = ""
+            return
+        cells = [
+            (r["code"], r["class"], f"{r['purity']:.0%} [{r['low']:.0%}, {r['high']:.0%}]", f"{r['lift']:.2f}",
+             "< 0.001" if r["p"] < 1e-3 else f"{r['p']:.3f}", f"{r['steps']:,}", f"{r['clips']:,}")
+            for r in found.ranked(_SHOWN, self.sort.value)
+        ]  # fmt: skip
+        heads = ("code", "class", "purity, 95 % interval", "lift", "p, corrected", "steps", "clips")
+        lines = ["".join(f"<th style='text-align:right;padding:0 10px'>{head}</th>" for head in heads)]
+        lines += ["".join(f"<td style='text-align:right;padding:0 10px'>{html.escape(str(c))}</td>" for c in row)
+                  for row in cells]  # fmt: skip
+        self.list.value = "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"

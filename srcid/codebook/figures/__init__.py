@@ -1,0 +1,1 @@
+"""Codes drawn: a result in, a plotly figure (or HTML tiles) out."""

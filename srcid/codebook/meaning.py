@@ -1,0 +1,199 @@
+"""What codes mean: which classes they go with.
+
+A clip is the unit of evidence. Its steps resemble each other, and tests that count them as independent find
+meaning in noise: the p-values here come from sums over clips, and the intervals count clips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from srcid.statistics import mutual_information, wilson
+from srcid.symbols import POOLED, DiagnosticsError, StepLabel, chosen, label_for, symbols_of
+
+
+@dataclass(frozen=True)
+class Association:
+    """Which classes go with which codes, over the codes in use.
+
+    Attributes:
+        modality: the modality whose codes were counted, or "joint" for all together.
+        codes: the codes in use; the rows of the arrays below.
+        classes: the columns.
+        counts: ``[codes, classes]``, clip-steps at which code and class meet; a step may have many classes.
+        total, clips: ``[codes]``, clip-steps and clips in which the code occurs.
+        prior: ``[classes]``, share of all clip-steps that hold the class.
+        lift: ``[codes, classes]``, P(class | code) / P(class).
+        p_value: ``[codes, classes]``, one-sided: is the class more frequent with the code than with any code?
+            Binomial test that counts clips: each clip with the code adds the share of those steps that hold
+            the class, against the mean of that share over all clips and codes. Shares between 0 and 1 vary
+            less than a binomial's, so the test errs on the safe side (Hoeffding 1956). Corrected for all codes
+            and classes by Benjamini and Hochberg; 1 where too few clips have the code to say.
+        best: ``[codes]``, the class that is most frequent with the code (index into ``classes``).
+        purity, low, high: ``[codes]``, its share and a 95 % Wilson interval that counts clips, not steps.
+        weighted_purity: mean purity over all clip-steps; ``majority`` is what one single code would have.
+        nmi, ami: mutual information of code and label, normalised, and adjusted for chance.
+    """
+
+    layer: int
+    modality: str
+    label: str
+    codes: np.ndarray
+    classes: tuple[str, ...]
+    counts: np.ndarray
+    total: np.ndarray
+    clips: np.ndarray
+    prior: np.ndarray
+    lift: np.ndarray
+    p_value: np.ndarray
+    best: np.ndarray
+    purity: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    weighted_purity: float
+    majority: float
+    nmi: float
+    ami: float
+    notes: tuple[str, ...]
+    params: dict[str, Any]
+
+    def top(self, k: int = 10, cls: str | None = None, alpha: float = 0.05) -> list[dict[str, Any]]:
+        """The ``k`` strongest pairs of code and class (of one class, if ``cls``) with p up to ``alpha``.
+
+        Strength is the lift, shrunk towards 1 by one clip of prior evidence, lest rare codes win by luck.
+        """
+        if cls is not None and cls not in self.classes:
+            raise DiagnosticsError(f"found no class '{cls}', only {', '.join(self.classes)}")
+        weight = (self.clips / (self.clips + 1.0))[:, None]
+        strength = np.where(self.p_value <= alpha, self.lift * weight + (1 - weight), -np.inf)
+        if cls is not None:
+            strength[:, np.arange(len(self.classes)) != self.classes.index(cls)] = -np.inf
+        order = np.argsort(-strength, axis=None, kind="stable")[: min(k, int(np.isfinite(strength).sum()))]
+        return [self._record(i, j) for i, j in zip(*np.unravel_index(order, strength.shape), strict=True)]
+
+    def ranked(self, k: int = 10, by: str = "surest") -> list[dict[str, Any]]:
+        """The first ``k`` codes, each with the class it goes with most.
+
+        Args:
+            by: "surest" (lower end of the purity's interval), "purity", "lift", "steps" (the largest first), "p",
+                "code" or "class" (the smallest first).
+        """
+        codes = np.arange(len(self.codes))
+        orders = {
+            "surest": -self.low, "purity": -self.purity, "lift": -self.lift[codes, self.best], "steps": -self.total,
+            "p": self.p_value[codes, self.best], "code": self.codes, "class": self.best,
+        }  # fmt: skip
+        if by not in orders:
+            raise DiagnosticsError(f"found no order by '{by}', only by {', '.join(orders)}")
+        return [self._record(i, self.best[i]) for i in np.argsort(orders[by], kind="stable")[:k]]
+
+    def of(self, code: int) -> dict[str, Any]:
+        """The record of one code and the class it goes with most."""
+        (where,) = np.nonzero(self.codes == code)
+        if not len(where):
+            raise DiagnosticsError(f"code {code} of layer {self.layer} is not used by {self.modality}")
+        return self._record(where[0], self.best[where[0]])
+
+    def _record(self, i: int, j: int) -> dict[str, Any]:
+        return {
+            "code": int(self.codes[i]),
+            "class": self.classes[j],
+            "share": float(self.counts[i, j] / self.total[i]),
+            "lift": float(self.lift[i, j]),
+            "p": float(self.p_value[i, j]),
+            "purity": float(self.purity[i]),
+            "low": float(self.low[i]),
+            "high": float(self.high[i]),
+            "steps": int(self.total[i]),
+            "clips": int(self.clips[i]),
+        }
+
+
+def association(source: Any, label: str | StepLabel | None = None, layer: int = 1,
+                modality: str | None = None, stage: int | None = None, clips: Any = None,
+                least_clips: int = 5) -> Association:  # fmt: skip
+    """Count codes against the classes of a label.
+
+    Args:
+        source: CodeTable or ``{modality: int [N, T]}``; the latter needs ``label`` as a StepLabel.
+        label: name of a label, a StepLabel, or None for "event" (or else the first label).
+        modality: one modality, or None for all together.
+        least_clips: codes in fewer clips get the p-value 1.
+
+    Raises:
+        DiagnosticsError: no such label, layer, or modality; no step that has both a code and a label.
+    """
+    from scipy import sparse, special, stats
+
+    codes = chosen(symbols_of(source, layer, stage, clips), modality)
+    seen = label_for(codes, source, label, clips)
+    members = seen.members()
+    labelled = seen.symbols.ravel() >= 0
+    pairs, sums = [], []
+    for values in codes.values.values():
+        flat = values.ravel()
+        step = np.flatnonzero((flat >= 0) & labelled)
+        # one row for each clip and code that occurs in it: its steps, and how many of them hold each class
+        key = (step // codes.steps) * np.int64(codes.size) + flat[step]
+        found, place = np.unique(key, return_inverse=True)
+        gather = sparse.csr_matrix((np.ones(len(step)), (place, step)), shape=(len(found), flat.size))
+        pairs.append(found)
+        sums.append(sparse.hstack([gather @ members, gather.sum(axis=1)], format="csr"))
+    found, place = np.unique(np.concatenate(pairs), return_inverse=True)
+    if not len(found):
+        raise DiagnosticsError(f"no step has both a code of layer {layer} and the label '{seen.name}'")
+    merge = _sums(place, len(found))
+    by_clip = (merge @ sparse.vstack(sums)).tocsc()
+    hits, steps = by_clip[:, :-1], by_clip[:, -1].toarray().ravel()
+    used, row = np.unique(found % codes.size, return_inverse=True)
+    to_code = _sums(row, len(used))
+
+    counts = (to_code @ hits).toarray()
+    total, in_clips = np.bincount(row, steps), np.bincount(row)
+    prior = counts.sum(axis=0) / total.sum()
+    share = counts / total[:, None]
+    lift = np.divide(share, prior, out=np.ones_like(share), where=prior > 0)
+    by_share = hits.multiply(1 / steps[:, None]).tocsr()
+    expected, agreeing = by_share.mean(axis=0), (to_code @ by_share).toarray()
+    # upper tail of the binomial distribution, continued to counts that are no whole numbers
+    tail = special.betainc(np.maximum(agreeing, 1e-12), in_clips[:, None] - agreeing + 1, expected)
+    p_value = np.where(agreeing > 0, tail, 1.0)
+    tested = (in_clips >= max(least_clips, 2))[:, None] & (prior > 0) & (prior < 1)
+    p_value[~tested] = 1.0
+    if tested.any():
+        p_value[tested] = stats.false_discovery_control(p_value[tested])
+
+    best = counts.argmax(axis=1)
+    purity = share[np.arange(len(used)), best]
+    low, high = wilson(purity, in_clips)
+    table = _table([v.ravel() for v in codes.values.values()], seen.symbols.ravel(), codes.size, len(seen.names))
+    found_mi = mutual_information(table)
+    notes = (seen.note,) if seen.note else ()
+    if not tested.any():
+        notes += (f"no code of layer {layer} occurs in {least_clips} clips or more, so no p-value is given",)
+    return Association(
+        layer=layer, modality=modality or POOLED, label=seen.name, codes=used, classes=seen.classes,
+        counts=counts.astype(np.int64), total=total.astype(np.int64), clips=in_clips, prior=prior, lift=lift,
+        p_value=p_value, best=best, purity=purity, low=low, high=high,
+        weighted_purity=float(purity @ total / total.sum()), majority=float(prior.max()),
+        nmi=found_mi["nmi"], ami=found_mi["ami"], notes=notes,
+        params=dict(stage=stage, least_clips=least_clips, clips=codes.clips),
+    )  # fmt: skip
+
+
+def _sums(group: np.ndarray, groups: int) -> Any:
+    """Sparse matrix that adds up the rows of each group."""
+    from scipy import sparse
+
+    return sparse.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), shape=(groups, len(group)))
+
+
+def _table(codes: list[np.ndarray], label: np.ndarray, size: int, symbols: int) -> np.ndarray:
+    table = np.zeros(size * symbols, dtype=np.int64)
+    for values in codes:
+        valid = (values >= 0) & (label >= 0)
+        table += np.bincount(values[valid] * np.int64(symbols) + label[valid], minlength=size * symbols)
+    return table.reshape(size, symbols)

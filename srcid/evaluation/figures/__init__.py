@@ -1,0 +1,1 @@
+"""Scores and comparisons drawn: a result in, a plotly figure out."""

@@ -1,0 +1,176 @@
+"""Zero-shot retrieval to look at: queries, and the clips of another modality that lie nearest to each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from srcid.features.clip_media import ClipMedia, clip_media
+from srcid.style import INK, blanks, code_color, empty_figure, fade, finish, heat_scale, modality_colors
+
+_ROW, _GAP = 74, 34  # pixels of a row, and between rows for the titles
+_POINTS = 240  # of a drawn sound
+
+
+def gallery_media(gallery: Any, store: Any) -> dict[int, ClipMedia]:
+    """Read what there is to see, hear and read in the clips of a gallery, by row; nothing without a store."""
+    if store is None or not store.media:
+        return {}
+    return {int(clip): clip_media(store, int(clip)) for clip in np.unique([*gallery.queries, *gallery.hits.ravel()])}
+
+
+def retrieval_gallery(gallery: Any, table: Any, media: Mapping[int, ClipMedia] | None = None) -> go.Figure:
+    """Draw queries in the first column and what was found for each in the others, best first; right ones are framed.
+
+    A clip is shown by its pictures, its sound or its words, where ``media`` has them; else by its codes of layer 1.
+
+    Args:
+        gallery: of :func:`srcid.evaluation.retrieval.gallery`.
+        table: the code table that it is of.
+        media: by row of the table, what :func:`srcid.features.clip_media.clip_media` read.
+    """
+    count, top = gallery.hits.shape
+    if not count:
+        return empty_figure("no query was asked: there is nothing to show")
+    media = media or {}
+    colors = modality_colors(table.modalities)
+    total = count * _ROW + (count - 1) * _GAP
+    titles = []
+    for query, hits, right, rank in zip(gallery.queries, gallery.hits, gallery.right, gallery.ranks, strict=True):
+        titles.append(f"<b>{_events(table, query)}</b> (partner at {rank:.0f})")
+        titles += [("✓ " if ok else "") + _events(table, hit) for hit, ok in zip(hits, right, strict=True)]
+    fig = make_subplots(
+        count,
+        1 + top,
+        column_widths=[1.25, *[1] * top],
+        horizontal_spacing=0.016,
+        vertical_spacing=_GAP / total if count > 1 else 0,
+        subplot_titles=titles,
+    )
+    for note in fig.layout.annotations:
+        note.update(font=dict(size=10.5, color=INK), yshift=2)
+    for row in range(count):
+        cells = [(gallery.queries[row], gallery.query, False)]
+        cells += [(hit, gallery.target, ok) for hit, ok in zip(gallery.hits[row], gallery.right[row], strict=True)]
+        for column, (clip, modality, ok) in enumerate(cells, start=1):
+            here = dict(row=row + 1, col=column)
+            _clip(fig, table, int(clip), modality, media.get(int(clip), ClipMedia()), colors[modality], here)
+            frame = dict(showline=True, mirror=True, linewidth=3 if ok else 1, linecolor=INK if ok else fade(INK, 0.35))
+            fig.update_xaxes(showticklabels=False, ticks="", showgrid=False, zeroline=False, **frame, **here)
+            fig.update_yaxes(showticklabels=False, ticks="", showgrid=False, zeroline=False, **frame, **here)
+    found = int(gallery.right.any(1).sum())
+    coded = [m for m in dict.fromkeys((gallery.query, gallery.target)) if not any(_shows(c, m) for c in media.values())]
+    title = (
+        f"{gallery.query.capitalize()} asks, {gallery.target} answers: partner among the first {top} for {found} "
+        f"of these {count}; median rank {gallery.median_rank:.0f} of {gallery.candidates}"
+    )
+    caption = (
+        f"Left: queries, evenly from best to worst rank of the partner (of ties, the expected place). "
+        f"Right: the nearest clips in {gallery.target} by cosine of time-pooled codes ({gallery.representation}), best "
+        "first; thick frame and ✓: the partner. Titles: true events, which nothing here was told. Others may show the "
+        "same events and still count as wrong."
+        + (f" There are no media of {' and '.join(coded)}: colours are their codes of layer 1." if coded else "")
+    )
+    return finish(fig, title, caption, height=total, top=64, bottom=20, left=20)
+
+
+def _events(table: Any, clip: int) -> str:
+    """Names of the events of a clip, in order of time."""
+    label = table.labels.get("event")
+    if label is None:
+        return f"clip {clip}"
+    steps = np.asarray(label[clip], bool)
+    order = sorted(np.flatnonzero(steps.any(0)), key=lambda c: int(steps[:, c].argmax()))
+    text = ", ".join(str(table.label_info["event"].classes[c]) for c in order) or "no event"
+    return text if len(text) <= 24 else text[:23] + "…"
+
+
+def _shows(media: ClipMedia, modality: str) -> bool:
+    return modality in media.pictures or modality in media.sounds or any(media.words.get(modality, ()))
+
+
+def _clip(fig: go.Figure, table: Any, clip: int, modality: str, media: ClipMedia, color: str, here: dict) -> None:
+    if modality in media.pictures:
+        _pictures(fig, media.pictures[modality], color, here)
+    elif modality in media.sounds:
+        samples, rate = media.sounds[modality]
+        _sound(fig, samples, rate, color, here)
+    elif any(media.words.get(modality, ())):
+        _words(fig, media.words[modality], color, here)
+    else:
+        _codes(fig, table, clip, modality, here)
+
+
+def _pictures(fig: go.Figure, pictures: list[np.ndarray | None], color: str, here: dict) -> None:
+    """Lay the pictures of all steps out in two rows."""
+    shape = next((np.shape(p) for p in pictures if p is not None), (1, 1))
+    frames = [np.full(shape, np.nan) if p is None else np.asarray(p, float) for p in pictures]
+    frames = [np.pad(frame, ((0, 1), (0, 1)), constant_values=np.nan) for frame in frames]
+    half = -(-len(frames) // 2)
+    frames += [np.full_like(frames[0], np.nan)] * (2 * half - len(frames))
+    image = np.concatenate([np.concatenate(frames[:half], 1), np.concatenate(frames[half:], 1)])
+    fig.add_trace(
+        go.Heatmap(z=blanks(image), colorscale=heat_scale(color, signed=False), showscale=False, hoverinfo="skip"),
+        **here,
+    )
+    fig.update_yaxes(autorange="reversed", **here)
+
+
+def _sound(fig: go.Figure, samples: np.ndarray, rate: int, color: str, here: dict) -> None:
+    """Draw the envelope of a sound."""
+    parts = np.array_split(np.asarray(samples, float), min(_POINTS, max(len(samples), 1)))
+    high = np.array([np.abs(part).max() if len(part) else 0.0 for part in parts])
+    x = np.linspace(0, len(samples) / rate, len(high))
+    fig.add_scatter(
+        x=np.round(np.concatenate([x, x[::-1]]), 3),
+        y=np.round(np.concatenate([high, -high[::-1]]), 3),
+        mode="lines",
+        fill="toself",
+        line=dict(color=color, width=0.6),
+        fillcolor=fade(color, 0.6),
+        hoverinfo="skip",
+        showlegend=False,
+        **here,
+    )
+
+
+def _words(fig: go.Figure, words: list[str], color: str, here: dict) -> None:
+    size = -(-len(words) // 4)
+    lines = [" ".join(word for word in words[i : i + size] if word) for i in range(0, len(words), size)]
+    fig.add_scatter(
+        x=[0],
+        y=[0],
+        mode="text",
+        text=["<br>".join(line for line in lines if line)],
+        textfont=dict(size=9.5, color=color),
+        hovertext=" ".join(word for word in words if word),
+        hoverinfo="text",
+        showlegend=False,
+        **here,
+    )
+    fig.update_xaxes(range=[-1, 1], **here)
+    fig.update_yaxes(range=[-1, 1], **here)
+
+
+def _codes(fig: go.Figure, table: Any, clip: int, modality: str, here: dict) -> None:
+    """Show the codes of layer 1, or that there are none."""
+    if not getattr(table, "stages", 1):
+        _words(fig, ["no", "codes"], INK, here)
+        return
+    codes = [(step, int(code)) for step, code in enumerate(table.code(1, modality)[clip]) if code >= 0]
+    fig.add_bar(
+        x=[step for step, _ in codes],
+        y=[1] * len(codes),
+        width=0.9,
+        marker=dict(color=[code_color(code) for _, code in codes], line_width=0),
+        customdata=[code for _, code in codes],
+        hovertemplate="step %{x}: code %{customdata}<extra>" + modality + "</extra>",
+        showlegend=False,
+        **here,
+    )
+    fig.update_yaxes(range=[0, 1], **here)
+    fig.update_xaxes(range=[-0.6, table.steps - 0.4], **here)

@@ -1,0 +1,132 @@
+"""Scores of probes, as dots with intervals: who learned where, and who understands whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, panel_titles
+
+_ROW = 34  # pixels of a direction
+# colour: general features, quantised; grey: before quantisation. Filled: all layers; open: a single one.
+_LOOKS = {
+    "all": dict(symbol="circle", color=GENERAL),
+    "only1": dict(symbol="circle-open", color=GENERAL),
+    "continuous": dict(symbol="diamond-open", color=INK),
+}
+_OTHERS = ("square-open", "triangle-up-open", "cross-open", "star-open")
+_MEANING = {"all": "all layers' codes", "only1": "layer 1's codes", "continuous": "continuous, not quantised"}
+
+
+def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence[str] = ()) -> go.Figure:
+    """Draw the scores of probes by direction: trained on one modality → scored on one.
+
+    Args:
+        summary: frame of :func:`srcid.evaluation.tables.probe_summary`: a row per task, representation and direction
+            with score, intervals and chance in percent.
+        modalities: in the order of the store, which fixes their colours; read from the summary when empty.
+        notes: what the results say of parts that were left out; shown where there are no scores at all.
+    """
+    if not len(summary):
+        return empty_figure(" ".join(["No scores:", *(notes or ["the notes of the results say why."])]))
+    modalities = modalities or tuple(dict.fromkeys(summary["train"]))
+    tasks = list(dict.fromkeys(summary["task"]))
+    directions = list(dict.fromkeys(zip(summary["train"], summary["test"], strict=True)))
+    directions.sort(key=lambda pair: pair[0] == pair[1])
+    across = sum(a != b for a, b in directions)
+    # a free row between cross-modal and same-modality directions
+    rows = {pair: place + (0.6 if pair[0] == pair[1] else 0) for place, pair in enumerate(directions)}
+    metric = {task: summary.loc[summary["task"] == task, "metric"].iloc[0] for task in tasks}
+    fig = make_subplots(
+        1,
+        len(tasks),
+        shared_yaxes=True,
+        horizontal_spacing=0.05,
+        subplot_titles=[f"{task}, {metric[task]}" for task in tasks],
+    )
+    panel_titles(fig)
+    representations = list(dict.fromkeys(summary["representation"]))
+    for column, task in enumerate(tasks, start=1):
+        for place, name in enumerate(representations):
+            part = summary[(summary["task"] == task) & (summary["representation"] == name)]
+            shift = 0.22 * (place - (len(representations) - 1) / 2)
+            y = [rows[pair] + shift for pair in zip(part["train"], part["test"], strict=True)]
+            look = _LOOKS.get(name) or dict(symbol=_OTHERS[place % len(_OTHERS)], color=GENERAL)
+            shown = dict(name=_MEANING.get(name, name), legendgroup=name, row=1, col=column)
+            for low, high, width in (("clip_low", "clip_high", 1), ("seed_low", "seed_high", 3)):
+                fig.add_scatter(
+                    x=_segments(part[low], part[high]),
+                    y=np.repeat(y, 3),
+                    mode="lines",
+                    line=dict(color=look["color"], width=width),
+                    hoverinfo="skip",
+                    showlegend=False,
+                    **shown,
+                )
+            fig.add_scatter(
+                x=part["score"],
+                y=y,
+                mode="markers",
+                marker=dict(size=9, line=dict(width=1.8, color=look["color"]), **look),
+                showlegend=column == 1,
+                customdata=[f"{a} → {b}" for a, b in zip(part["train"], part["test"], strict=True)],
+                hovertemplate="%{customdata}: %{x:.1f} %<extra>" + name + "</extra>",
+                **shown,
+            )
+        chance = summary.loc[summary["task"] == task, "chance"].iloc[0]
+        fig.add_vline(x=chance, line=dict(color=INK, width=1, dash="dot"), row=1, col=column)
+    _add_chance_to_legend(fig)
+    colors = modality_colors(modalities)
+    fig.update_yaxes(
+        tickvals=list(rows.values()),
+        ticktext=[_arrow(pair, colors) for pair in rows],
+        range=[max(rows.values()) + 0.5, -0.5],
+        zeroline=False,
+    )
+    fig.update_xaxes(range=[0, 103], title_text="score, %", zeroline=False)
+    clips = ", ".join(f"{task} {int(summary.loc[summary['task'] == task, 'clips'].max())}" for task in tasks)
+    caption = (
+        f"Mean over {int(summary['seeds'].max())} probe seeds; scored clips: {clips}. Thick line: 95 % "
+        "interval over seeds, thin line over clips. Chance: always answering the most frequent class. Rows "
+        f"above the gap: scored on another modality than trained on ({across} directions)."
+    )
+    finish(fig, _finding(summary, tasks), caption, height=int(_ROW * (len(rows) + 0.6)), top=92, left=130)
+    return legend_line(fig)
+
+
+def _finding(summary: Any, tasks: list[str]) -> str:
+    """Say what the codes of all layers (or whatever stands first) reach, across and within modalities."""
+    first = summary[summary["representation"] == summary["representation"].iloc[0]]
+    parts = []
+    for task in tasks:
+        rows = first[first["task"] == task]
+        across, within = rows.loc[~rows["same"], "score"].mean(), rows.loc[rows["same"], "score"].mean()
+        chance = rows["chance"].iloc[0]
+        parts.append(f"{task} {across:.0f} % across modalities, {within:.0f} % within (chance {chance:.0f} %)")
+    return "; ".join(parts).capitalize()
+
+
+def _segments(low: Any, high: Any) -> list[float | None]:
+    return [x for a, b in zip(low, high, strict=True) for x in (a, b, None)]
+
+
+def _arrow(pair: tuple[str, str], colors: dict[str, str]) -> str:
+    a, b = (f"<span style='color:{colors.get(m, INK)}'>{m}</span>" for m in pair)
+    return f"{a} → {b}"
+
+
+def _add_chance_to_legend(fig: go.Figure) -> None:
+    fig.add_scatter(
+        x=[None],
+        y=[None],
+        mode="lines",
+        name="chance",
+        line=dict(color=INK, width=1, dash="dot"),
+        hoverinfo="skip",
+        row=1,
+        col=1,
+    )

@@ -1,0 +1,1 @@
+"""Estimates of information drawn: a result in, a plotly figure out."""

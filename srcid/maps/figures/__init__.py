@@ -1,0 +1,1 @@
+"""Maps drawn: a projection in, a plotly figure out."""

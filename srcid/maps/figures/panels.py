@@ -1,0 +1,237 @@
+"""Maps of features and codebooks, side by side, each with its quality and the key of its colours."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from srcid.maps.figures.coloring import Coloring, color_by
+from srcid.maps.projection import TITLES
+from srcid.style import FAINT, INK, WIDTH, empty_figure, finish
+
+SVG_LIMIT = 8000  # points of a figure; WebGL above, whose contexts a page has few of
+_GAP, _SIDE = 22, 24  # pixels between panels, and beside them
+_LETTER = 6.1  # pixels of a letter in a key
+DIM = 0.06  # opacity of what is not chosen
+
+Panel = tuple[Any, str]
+
+
+def map_figure(panels: Sequence[Panel], modalities: Sequence[str], title: str = "", columns: int | None = None,
+               key_lines: int = 3, reserve: bool = False) -> go.Figure:  # fmt: skip
+    """Draw maps side by side; trace i is panel i.
+
+    Each panel shows a map coloured by one column, its quality and its key; the caption has methods, parameters,
+    seeds, numbers of points and how they were sampled. Points with ``uses`` (code vectors) grow with the square
+    root of that. Above :data:`SVG_LIMIT` points the figure is drawn by WebGL.
+
+    Args:
+        panels: (:class:`srcid.maps.projection.Projection`, column) pairs. A
+            :class:`srcid.maps.atlas.Missing` leaves a panel that says why there is no map.
+        modalities: all modalities of the table, in its order.
+        columns: panels beside each other; None: up to three.
+        key_lines: most lines of a key.
+        reserve: leave room for that many, as a figure needs that is coloured anew later.
+    """
+    if all(_missing(p) for p, _ in panels):
+        reasons = dict.fromkeys(p.caption() for p, _ in panels)
+        return empty_figure(" ".join(reasons) or "There are no maps to draw.")
+    wide = min(len(panels), 3) if columns is None else columns
+    rows = -(-len(panels) // wide)
+    size = 560 if wide == 1 else (WIDTH - 2 * _SIDE - (wide - 1) * _GAP) // wide
+    heads = _heads(panels)
+    shades = [None if _missing(p) else color_by(p.columns, column, modalities) for p, column in panels]
+    keys = [("" if c is None else c.key(int(size / _LETTER), key_lines)) for c in shades]
+    once = len({id(p) for p, _ in panels}) == 1 and len(panels) > 1  # one map in several colours: said in the title
+    quality = ["" if once else "<br>".join(_quality_lines(p)) for p, _ in panels]
+    above = 30 + 14 * (max(map(_lines, quality)) + max(key_lines if reserve else 1, *map(_lines, keys)))
+    drawn = WIDTH - 2 * _SIDE, rows * (above + size) + (rows - 1) * _GAP
+    webgl = sum(len(p.coordinates) for p, _ in panels if not _missing(p)) > SVG_LIMIT
+    fig = go.Figure()
+    for i, (projection, _) in enumerate(panels):
+        left = (i % wide) * (size + _GAP)
+        top = (i // wide) * (above + size + _GAP) + above
+        x = [left / drawn[0], (left + size) / drawn[0]]
+        y = [max(0.0, 1 - (top + size) / drawn[1]), 1 - top / drawn[1]]
+        _panel(fig, i, projection, shades[i], x, y, size, webgl)
+        told = f"<span style='font-size:13px'>{heads[i]}</span>" + ("<br>" + quality[i] if quality[i] else "")
+        _say(fig, told, f"head {i}", x[0], y[1], "top", above - 2)
+        _say(fig, keys[i], f"key {i}", x[0], y[1], "bottom", 4)
+    if once and not _missing(panels[0][0]):
+        _say(fig, "The map: " + ", ".join(_quality_lines(panels[0][0])), "quality", 0, 1, "bottom", 2)
+    title, top = title or _headline(panels), 62 if once else 44
+    return finish(fig, title, _caption(panels), height=drawn[1], top=top, bottom=16, left=_SIDE)
+
+
+def recolor(fig: go.Figure, panels: Sequence[Panel], modalities: Sequence[str], key_lines: int = 3) -> None:
+    """Colour the panels of a figure of :func:`map_figure` by other columns, keys included."""
+    keys = {note.name: note for note in fig.layout.annotations}
+    for i, (projection, column) in enumerate(panels):
+        if _missing(projection):
+            continue
+        shade = color_by(projection.columns, column, modalities)
+        axis = fig.layout["xaxis" if i == 0 else f"xaxis{i + 1}"]
+        width = (axis.domain[1] - axis.domain[0]) * (WIDTH - 2 * _SIDE)
+        fig.data[i].marker.update(shade.marker())
+        keys[f"key {i}"].text = shade.key(int(width / _LETTER), key_lines)
+
+
+def mark(fig: go.Figure, rows: Sequence[np.ndarray] | None) -> None:
+    """Mark points of every panel and dim the others; None dims nothing."""
+    for i, trace in enumerate(fig.data):
+        if trace.type != "scatter3d" and trace.x is not None and len(trace.x):
+            trace.selectedpoints = None if rows is None else rows[i]
+
+
+def _say(fig: go.Figure, text: str, name: str, x: float, y: float, anchor: str, lift: int) -> None:
+    """Write ``text`` with its left edge at ``x`` and its upper or lower one ``lift`` pixels above ``y``."""
+    fig.add_annotation(
+        text=text,
+        name=name,
+        x=x,
+        y=y,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor=anchor,
+        xshift=-3,
+        yshift=lift,
+        align="left",
+        showarrow=False,
+        font=dict(size=11, color=INK),
+    )
+
+
+def _lines(text: str) -> int:
+    return text.count("<br>") + 1 if text else 0
+
+
+def _missing(projection: Any) -> bool:
+    return not hasattr(projection, "coordinates")
+
+
+def _panel(fig: go.Figure, i: int, projection: Any, shade: Coloring | None, x: list, y: list, size: int,
+           webgl: bool) -> None:  # fmt: skip
+    """Add panel ``i``: its axes and its one trace."""
+    number = "" if i == 0 else str(i + 1)
+    if shade is None:
+        reason = "<br>".join(textwrap.wrap(f"{projection.title}: {projection.reason}", max(20, int(size / 7))))
+        middle = dict(x=sum(x) / 2, y=sum(y) / 2, xanchor="center", yanchor="middle")
+        fig.add_annotation(text=reason, xref="paper", yref="paper", showarrow=False, name=f"reason {i}", **middle)
+    deep = shade is not None and projection.dimensions == 3
+    if deep:
+        axis = dict(title="", showticklabels=False, backgroundcolor="rgba(0,0,0,0)", gridcolor=FAINT, showspikes=False)
+        scene = dict(xaxis=axis, yaxis=axis, zaxis=axis, aspectmode="cube", domain=dict(x=x, y=y))
+        fig.update_layout({f"scene{number}": scene | dict(camera=dict(eye=dict(x=1.3, y=1.3, z=0.9)))})
+        axes = dict(zip("xyz", projection.coordinates.T, strict=True)) | dict(scene=f"scene{number}")
+    else:
+        plain = dict(showticklabels=False, ticks="", zeroline=False, showgrid=False, mirror=True, linecolor=FAINT)
+        spans = [None, None] if shade is None else _square(projection.coordinates)
+        fig.update_layout({
+            f"xaxis{number}": dict(plain, domain=x, anchor=f"y{number}", range=spans[0]),
+            f"yaxis{number}": dict(plain, domain=y, anchor=f"x{number}", range=spans[1]),
+        })  # fmt: skip
+        axes = dict(xaxis=f"x{number}", yaxis=f"y{number}")
+        axes |= dict(x=[], y=[]) if shade is None else dict(zip("xy", projection.coordinates.T, strict=True))
+    kind = go.Scatter3d if deep else go.Scattergl if webgl else go.Scatter
+    trace = kind(mode="markers", showlegend=False, **axes)
+    if shade is not None:
+        marker = shade.marker() | dict(size=_sizes(projection, deep), opacity=0.8, line=dict(width=0))
+        trace.update(text=hover_text(projection.columns), hovertemplate="%{text}<extra></extra>", marker=marker)
+        if not deep:
+            trace.update(selected=dict(marker=dict(opacity=0.95)), unselected=dict(marker=dict(opacity=DIM)))
+    fig.add_trace(trace)
+
+
+def hover_text(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What is said of each point when the mouse is over it, ``[n]``."""
+    lines: list[list[tuple[str, str]]] = []  # of (words before, column)
+    if {"modality", "clip", "step"} <= set(columns):
+        lines.append([("", "modality"), (", clip ", "clip"), (", step ", "step")])
+    if {"code", "layer"} <= set(columns):
+        lines.append([("code ", "code"), (" of layer ", "layer")])
+    if {"uses", "modality"} <= set(columns):
+        lines.append([("used by ", "modality"), (", times: ", "uses")])
+    if "label" in columns:
+        lines.append([("", "label")])
+    text = np.full(len(next(iter(columns.values()), ())), "", dtype=object)
+    for i, line in enumerate(lines):
+        for j, (words, name) in enumerate(line):
+            text = text + ("<br>" if i and not j else "") + words + columns[name].astype(str).astype(object)
+    return text
+
+
+def _square(coordinates: np.ndarray) -> list[list[float]]:
+    """Ranges of equal length for both axes, so that distances compare."""
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    half = 0.53 * float((high - low).max() or 1.0)
+    return [[float(middle - half), float(middle + half)] for middle in (low + high) / 2]
+
+
+def _sizes(projection: Any, deep: bool) -> Any:
+    n, uses = len(projection.coordinates), projection.columns.get("uses")
+    if uses is not None:
+        return np.round(4 + (14 if n <= 500 else 9) * np.sqrt(uses / max(uses.max(), 1)), 1)
+    size = 7 if n <= 300 else 5 if n <= 3000 else 3.5 if n <= 15_000 else 2.5
+    return 0.6 * size if deep else size
+
+
+def _heads(panels: Sequence[Panel]) -> list[str]:
+    """What tells the panels apart: points, method, colour; at least the colour."""
+    about = [
+        (p.title, "" if _missing(p) else TITLES[p.method] + (", 3-D" if p.dimensions == 3 else ""), f"by {column}")
+        for p, column in panels
+    ]
+    differ = [len({told[part] for told in about}) > 1 for part in range(3)]
+    differ[2] |= not any(differ[:2])
+    if len(panels) == 1:
+        differ = [False, True, True]
+    heads = [", ".join(told[part] for part in range(3) if differ[part] and told[part]) for told in about]
+    return [f"{head[:1].upper()}{head[1:]}" if not head.startswith("t-SNE") else head for head in heads]
+
+
+def _quality_lines(projection: Any) -> list[str]:
+    if _missing(projection):
+        return []
+    quality = projection.quality
+    lines = [f"trustworthiness {quality.trustworthiness:.3f}, neighbours kept {quality.percent('preservation')}"]
+    if np.isfinite(quality.mixing_chance):
+        lines.append(
+            f"of another modality {quality.percent('mixing/map')} (chance {100 * quality.mixing_chance:.1f} %)"
+        )
+    return lines
+
+
+def _headline(panels: Sequence[Panel]) -> str:
+    """What all maps show, and how mixed the modalities are in the features themselves."""
+    made = [p for p, _ in panels if not _missing(p)]
+    titles = list(dict.fromkeys(p.title for p, _ in panels))
+    text = "; ".join(titles)
+    text = f"{text[:1].upper()}{text[1:]}"
+    if len(titles) == 1 and made and np.isfinite(made[0].quality.mixing_chance):
+        q = made[0].quality
+        text += (
+            f": {q.percent('mixing/features')} of a point's neighbours are of another modality "
+            f"(chance {100 * q.mixing_chance:.1f} %)"
+        )
+    return text
+
+
+def _caption(panels: Sequence[Panel]) -> str:
+    made = [p for p, _ in panels if not _missing(p)]
+    if not made:
+        return ""
+    recipes = [p.recipe() for p in made]
+    notes = [f"{note[:1].upper()}{note[1:]}." for p in made for note in p.notes]
+    k, sampled = made[0].quality.k, max(p.quality.sampled for p in made)
+    told = ["; ".join(dict.fromkeys(recipes)) + ".", *dict.fromkeys(notes)]
+    told.append(f"Quality: {k} nearest neighbours, trustworthiness from {sampled:,} points")
+    told[-1] += "; ± is a 95 % interval over clips." if any(p.quality.errors for p in made) else "."
+    if any("uses" in p.columns for p in made):
+        told.append("The area of a dot grows with the use of the code.")
+    told.append("Axes have no unit: who is near whom has a meaning, distances between groups have none.")
+    return " ".join(told)

@@ -1,0 +1,28 @@
+"""One way to report problems: all of them at once, each as "found X, need Y, do Z"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+class ProblemsError(ValueError):
+    """What cannot be done, and everything that stands against it.
+
+    A concern (a store, a run, an estimate) has one subclass of its own. Whoever wants the single problems reads
+    ``problems``; nobody parses the message.
+
+    Attributes:
+        heading: what was to be done, as the beginning of a sentence.
+        problems: one sentence each.
+    """
+
+    def __init__(self, heading: str, problems: Sequence[str] | str = ()) -> None:
+        self.heading = heading
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n  - ".join([heading, *self.problems]))
+
+    @classmethod
+    def check(cls, heading: str, problems: Iterable[str]) -> None:
+        """Raise if there are problems."""
+        if found := [problem for problem in problems if problem]:
+            raise cls(heading, found)

@@ -1,0 +1,1 @@
+"""Training a model: one step (``trainer``), the loop and resuming (``loop``), curves and the live view of both."""

@@ -1,0 +1,209 @@
+"""Training: the loop, its log, and resuming where a run was cut off.
+
+A run that is killed at any moment and started again ends with the same weights, bit for bit on CPU, as one left
+in peace: batches depend only on (seed, epoch), and the checkpoint holds every other state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from srcid.features import FeatureStore
+from srcid.files import whole_file
+from srcid.model.network import SRCID
+from srcid.params import Params
+from srcid.training import checkpoint
+from srcid.training.trainer import Metrics, Trainer, TrainingError, pick_device, strip
+
+__all__ = ["Trainer", "TrainingError", "TrainingResult", "cost", "load", "train"]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a call of :func:`train` ended.
+
+    Attributes:
+        status: ``finished``, or ``stopped`` with a checkpoint from which the next call goes on.
+        step: steps done; ``steps``: steps of the whole run.
+        opened: step at which each layer opened (layer 1 at 0), None while closed.
+    """
+
+    status: str
+    step: int
+    steps: int
+    opened: tuple[int | None, ...]
+
+
+def train(
+    store: FeatureStore,
+    params: Params,
+    folder: str | Path,
+    on_metrics: Callable[[Metrics], None] | None = None,
+    stop: threading.Event | None = None,
+) -> TrainingResult:
+    """Train SRCID on ``store`` into the run folder ``folder``, going on where an earlier call was cut off.
+
+    Writes ``metrics.jsonl`` (one json object a line, see :func:`describe` for the names) and ``checkpoint/``.
+
+    Args:
+        on_metrics: called with every line of metrics, and for those replayed from before a resumption.
+        stop: set it to end after the step in progress, with a checkpoint. SIGINT and SIGTERM do the same.
+
+    Raises:
+        TrainingError: nothing was trained, or a value became non-finite; the last good checkpoint is kept.
+    """
+    folder, stop = Path(folder), stop or threading.Event()
+    with _isolated(params), _stop_on_signals(stop):
+        trainer = Trainer(store, params)
+        with _alone_in(folder):
+            if checkpoint.exists(folder / "checkpoint"):
+                trainer.restore(folder / "checkpoint")
+            _loop(trainer, folder, on_metrics or (lambda line: None), stop)
+    status = "finished" if trainer.done else "stopped"
+    return TrainingResult(status, trainer.step, trainer.steps, tuple(trainer.warm.opened))
+
+
+def _loop(trainer: Trainer, folder: Path, tell: Callable[[Metrics], None], stop: threading.Event) -> None:
+    """Step, log and save from the trainer's step to the last, or until told to stop."""
+    params = trainer.params
+    earlier = _keep_until(folder / "metrics.jsonl", trainer.step)
+    for line in earlier:
+        tell(line)
+    before = earlier[-1]["seconds"] if earlier else 0.0
+    began = last = time.perf_counter()
+    clips = 0
+    with (folder / "metrics.jsonl").open("a") as file:
+
+        def write(metrics: Metrics) -> None:
+            line = {"step": trainer.step, "epoch": trainer.step / trainer.per_epoch}
+            line["seconds"] = round(before + time.perf_counter() - began, 3)
+            line |= {k: _number(v) for k, v in metrics.items()}
+            file.write(json.dumps(line) + "\n")
+            tell(line)
+
+        def save() -> None:
+            file.flush()  # the log must not lie behind the checkpoint
+            trainer.save(folder / "checkpoint")
+
+        for features, masks in trainer.batches():
+            if stop.is_set():
+                break
+            metrics = trainer.advance(features, masks)
+            clips += len(next(iter(features.values())))
+            if trainer.step % params.log_every == 0 or trainer.done:
+                now = time.perf_counter()
+                metrics["clips_per_second"] = round(clips / (now - last), 1)
+                last, clips = now, 0
+                write(metrics)
+            if trainer.step % trainer.per_epoch == 0:
+                write(trainer.validate())
+            if trainer.step % params.checkpoint_every == 0 or trainer.done:
+                save()
+        if not trainer.done:
+            save()
+
+
+def load(folder: str | Path, device: str = "cpu") -> SRCID:
+    """Return the network trained in the run folder ``folder``, in eval mode.
+
+    Raises:
+        checkpoint.CheckpointError: there is none, or it is damaged.
+    """
+    _, tensors, state = checkpoint.load(Path(folder) / "checkpoint")
+    params = Params(**state["params"])
+    network = SRCID({m: tuple(shape) for m, shape in state["shapes"].items()}, params)
+    network.to(pick_device(device), torch.float64 if params.precision == "float64" else torch.float32)
+    network.load_state_dict(strip("network.", tensors))
+    return network.eval()
+
+
+def cost(network: SRCID, metrics: Iterable[Metrics]) -> dict[str, float]:
+    """Return what a model costs: its parameters, the median time of a training step in ms, and memory in MB.
+
+    The time is that of the machine as it was, with whatever else it did; compare within one sweep only. Memory is the
+    largest resident size of this process so far, libraries included; it is left out where the system does not tell.
+    """
+    rates = [line["clips_per_second"] for line in metrics if line.get("clips_per_second")]
+    milliseconds = 1000 * network.params.batch_size / statistics.median(rates) if rates else float("nan")
+    spent = {"parameters": sum(p.numel() for p in network.parameters()), "ms_per_step": round(milliseconds, 2)}
+    with contextlib.suppress(ImportError):  # not on Windows
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+        spent["memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
+    return spent
+
+
+def _number(value: Any) -> float | int:
+    """Round to 7 significant digits: what float32 holds."""
+    value = value.item() if isinstance(value, Tensor) else value
+    return value if isinstance(value, int) else float(f"{value:.7g}")
+
+
+def _keep_until(log: Path, step: int) -> list[Metrics]:
+    """Cut ``log`` back to the lines up to ``step`` (a killed run wrote past its checkpoint) and return them."""
+    if not log.exists():
+        return []
+    kept = []
+    for text in log.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # a killed run may leave half a line
+            line = json.loads(text)
+            if line["step"] <= step:
+                kept.append(line)
+    with whole_file(log) as draft:
+        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    return kept
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder, as two processes in one would spoil both; it ends with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "training.lock", timeout=0):
+            yield
+    except Timeout:
+        raise TrainingError(
+            f"another process is training in {folder}; wait for it, stop it, or choose another run name"
+        ) from None
+
+
+@contextlib.contextmanager
+def _isolated(params: Params) -> Iterator[None]:
+    """Leave the caller's random state and thread count as they were."""
+    threads = torch.get_num_threads()
+    if params.threads:
+        torch.set_num_threads(params.threads)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def _stop_on_signals(stop: threading.Event) -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into ``stop`` while training runs in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,319 @@
+"""The state of a training run and one step of it; :mod:`srcid.training.loop` holds the loop around it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srcid.features import FeatureStore, batch_rows
+from srcid.model.network import SRCID, LayerOutput, masked_mse
+from srcid.model.quantize import agreement, perplexity
+from srcid.params import Params
+from srcid.training import checkpoint
+from srcid.training.warmstart import WarmStart
+
+Metrics = dict[str, Any]
+_VALIDATION_CLIPS = 400  # enough for three digits of agreement; keeps validation a small share of an epoch
+
+
+class TrainingError(RuntimeError):
+    """Training cannot start or go on; the message says what was found and what to do."""
+
+
+class Trainer:
+    """All state of a training run, and one step of it.
+
+    Args:
+        store: features with the splits ``train`` and ``val``.
+        params: all options.
+
+    Raises:
+        TrainingError: the store does not fit the parameters, or the device is absent.
+    """
+
+    def __init__(self, store: FeatureStore, params: Params) -> None:
+        self.store, self.params = store, params
+        self._check()
+        self.device = pick_device(params.device)
+        self.dtype = torch.float64 if params.precision == "float64" else torch.float32
+        self.rows = store.splits["train"]
+        self.per_epoch = max(1, len(self.rows) // params.batch_size)
+        self.steps = params.epochs * self.per_epoch
+        torch.manual_seed(params.seed)
+        self.network = SRCID(store.shapes, params).to(self.device, self.dtype).train()
+        self.main = torch.optim.Adam(self.network.main_parameters(), lr=params.lr, fused=True)
+        self.club = torch.optim.Adam(self.network.club_parameters(), lr=params.club_lr, fused=True)
+        self.warm = WarmStart(params, self.steps)
+        self.step = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether the last step has been taken."""
+        return self.step >= self.steps
+
+    def _check(self) -> None:
+        store, p, problems = self.store, self.params, []
+        missing = [s for s in ("train", "val") if s not in store.splits]
+        if missing:
+            problems.append(f"the store has no split {missing}; training needs train and val")
+        elif len(store.splits["train"]) < 2:
+            problems.append("the train split has fewer than 2 clips; contrastive losses need more")
+        if len(store.modalities) < 2:
+            problems.append(f"the store has {len(store.modalities)} modality; training needs 2 or more")
+        if p.cpc_weight > 0 and store.steps <= p.cpc_horizon:
+            problems.append(
+                f"clips have {store.steps} steps, CPC with cpc_horizon={p.cpc_horizon} needs {p.cpc_horizon + 1}; "
+                "lower cpc_horizon or set cpc_weight=0"
+            )
+        grids = [m for m in p.lstm_modalities if m in store.shapes and len(store.shapes[m]) > 1]
+        if grids:
+            problems.append(f"lstm_modalities names {grids}, whose features are grids; an LSTM front end reads vectors")
+        if problems:
+            raise TrainingError("training cannot start:\n" + "\n".join(f"  - {line}" for line in problems))
+
+    def tensors(self, rows: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+        """Return (features, masks) of the clips ``rows`` on the device; masks are None when all steps are valid."""
+        features = {m: torch.from_numpy(x).to(self.device, self.dtype) for m, x in self.store.batch(rows).items()}
+        masks = {m: torch.from_numpy(np.ascontiguousarray(self.store.masks[m][rows])) for m in features}
+        if all(bool(mask.all()) for mask in masks.values()):
+            return features, None
+        return features, {m: mask.to(self.device) for m, mask in masks.items()}
+
+    def batches(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor] | None]]:
+        """Yield the batches from the current step to the last, reading one ahead.
+
+        Each epoch draws a new order from (seed, epoch) and leaves out the last clips that fill no batch, other
+        ones each time.
+        """
+
+        first = self.step  # read now: it moves while we iterate
+
+        def planned() -> Iterator[np.ndarray]:
+            size = min(self.params.batch_size, len(self.rows))
+            for epoch in range(first // self.per_epoch, self.params.epochs):
+                parts = batch_rows(self.rows, size, seed=self.params.seed, drop_last=True, epoch=epoch)
+                yield from parts[first % self.per_epoch if epoch == first // self.per_epoch else 0 :]
+
+        with ThreadPoolExecutor(1) as reader:
+            ahead = None
+            for rows in planned():
+                ready, ahead = ahead, reader.submit(self.tensors, rows)
+                if ready is not None:
+                    yield ready.result()
+            if ahead is not None:
+                yield ahead.result()
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """bfloat16 autocast of the forward pass where asked for; losses stay in float32."""
+        enabled = self.params.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def fit_club(self, outputs: list[LayerOutput]) -> dict[str, Tensor]:
+        """Fit the CLUB networks by maximum likelihood on detached features; return the last log-likelihoods."""
+        pairs = []
+        for layer, output in zip(self.network.layers, outputs, strict=False):
+            if layer.watches_club:
+                masks = output.masks or {}
+                for m, (x, y) in layer.club_pairs(output).items():
+                    pairs.append((f"likelihood/{layer.index}/{m}", layer.club[m], x.detach(), y.detach(), masks.get(m)))
+        likelihoods: dict[str, Tensor] = {}
+        for _ in range(self.params.club_steps if pairs else 0):
+            likelihoods = {name: club.log_likelihood(x, y, mask) for name, club, x, y, mask in pairs}
+            self.club.zero_grad(set_to_none=True)
+            (-sum(likelihoods.values())).backward()
+            self.club.step()
+        return {name: value.detach() for name, value in likelihoods.items()}
+
+    def learning_rate(self) -> float:
+        """Learning rate of the current step."""
+        p = self.params
+        warmed = min(1.0, (self.step + 1) / (p.warmup_steps + 1))
+        if p.schedule == "cosine":
+            warmed *= 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+        return p.lr * warmed
+
+    def advance(self, features: dict[str, Tensor], masks: dict[str, Tensor] | None) -> Metrics:
+        """Take one step; return its metrics as tensors and numbers.
+
+        Raises:
+            TrainingError: a loss or gradient is not finite. Encoders and decoders are those of the step before;
+                codebooks and CLUB networks may have moved: go on from a checkpoint.
+        """
+        with self.autocast():
+            outputs = self.network(features, masks, self.warm.layers_open)
+        likelihoods = self.fit_club(outputs)
+        for p in self.network.club_parameters():
+            p.requires_grad_(False)
+        total, parts = self.network.losses(outputs)
+        if not torch.isfinite(total):
+            raise TrainingError(self._culprit(features, parts))
+        self.main.zero_grad(set_to_none=True)
+        total.backward()
+        for p in self.network.club_parameters():
+            p.requires_grad_(True)
+        norm = self.clip()
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"step {self.step}: the gradient is not finite though the losses are; lower lr ({self.params.lr})"
+            )
+        rate = self.learning_rate()
+        for group in self.main.param_groups:
+            group["lr"] = rate
+        self.main.step()
+        metrics = {"loss/total": total, **parts, **likelihoods, "lr": rate, "grad_norm": norm}
+        metrics["layers_open"] = self.warm.layers_open
+        self._watch(parts, metrics)
+        self.step += 1
+        if self.step % self.params.log_every == 0 or self.done:
+            metrics.update(describe(outputs))
+        return metrics
+
+    def _watch(self, parts: dict[str, Tensor], metrics: Metrics) -> None:
+        layer = self.warm.layers_open
+        if layer == self.params.layers:
+            return
+        estimates = [v for name, v in parts.items() if name.startswith(f"mi/{layer}/")]
+        information = float(torch.stack(estimates).detach().mean()) if estimates else None
+        opened = self.warm.update(self.step, information)
+        if information is not None and not opened:
+            metrics[f"mi_smoothed/{layer}"] = self.warm.smoothed
+            metrics[f"mi_peak/{layer}"] = self.warm.peak
+            metrics[f"threshold/{layer}"] = self.warm.threshold
+
+    def clip(self) -> Tensor:
+        """Clip gradients as asked; return their total norm before."""
+        p = self.params
+        if p.clip == "module":
+            norms = [nn.utils.clip_grad_norm_(m.parameters(), p.clip_norm) for m in self.network.modules_to_clip()]
+            return torch.stack([n.to(self.device) for n in norms]).norm()
+        limit = p.clip_norm if p.clip == "global" else math.inf
+        return nn.utils.clip_grad_norm_(self.network.main_parameters(), limit)
+
+    def _culprit(self, features: dict[str, Tensor], parts: dict[str, Tensor]) -> str:
+        bad = [name for name, value in parts.items() if not torch.isfinite(value)]
+        where = [m for m, x in features.items() if not torch.isfinite(x).all()]
+        source = f"the features of {where} hold NaN or infinite values" if where else "the features are finite"
+        return (
+            f"step {self.step}: the loss is not finite; culprits: {', '.join(bad) or 'their sum'}; {source}. "
+            f"What was saved before stays; try a lower lr (now {self.params.lr}) or clip_norm ({self.params.clip_norm})"
+        )
+
+    @torch.no_grad()
+    def validate(self) -> Metrics:
+        """Return reconstruction, perplexity, agreement over (up to 400 of) the validation clips."""
+        rows = self.store.splits["val"][:_VALIDATION_CLIPS]
+        self.network.eval()
+        sums: dict[str, float] = {}
+        for start in range(0, len(rows), self.params.batch_size):
+            chunk = rows[start : start + self.params.batch_size]
+            features, masks = self.tensors(chunk)
+            with self.autocast():
+                outputs = self.network(features, masks, self.warm.layers_open)
+                found = describe(outputs)
+                for layer, output in zip(self.network.layers, outputs, strict=False):
+                    masks_of = output.masks or {}
+                    for m, target in output.target.items():
+                        error = masked_mse(output.reconstruction[m], target, masks_of.get(m))
+                        found[f"recon/{layer.index}/{m}"] = float(error)
+            for name, value in found.items():
+                sums[f"val/{name}"] = sums.get(f"val/{name}", 0.0) + float(value) * len(chunk) / len(rows)
+        self.network.train()
+        return sums
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint of everything the next step depends on."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= checkpoint.flatten_optimizer("main", self.main.state_dict())
+        tensors |= checkpoint.flatten_optimizer("club", self.club.state_dict())
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        state = {
+            "params": self.params.model_dump(mode="json"),
+            "shapes": {m: list(shape) for m, shape in self.store.shapes.items()},
+            "store": self.store.checksum,
+            "warm": self.warm.state(),
+        }
+        checkpoint.save(folder, self.step, tensors, state)
+
+    def restore(self, folder: Path) -> None:
+        """Continue from the checkpoint in ``folder``.
+
+        Raises:
+            TrainingError: it belongs to other parameters or other data.
+        """
+        step, tensors, state = checkpoint.load(folder)
+        mine = self.params.model_dump(mode="json")
+        differing = sorted(k for k in mine if state["params"].get(k) != mine[k])
+        if differing:
+            raise TrainingError(
+                f"{folder} was trained with other parameters ({', '.join(differing)}); choose another run name"
+            )
+        if state["store"] != self.store.checksum:
+            raise TrainingError(f"{folder} was trained on other data (checksums differ); choose another run name")
+        self.network.load_state_dict(strip("network.", tensors))
+        for name, optimizer in (("main", self.main), ("club", self.club)):
+            optimizer.load_state_dict(checkpoint.restore_optimizer(name, tensors, optimizer.state_dict()))
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        self.warm = WarmStart(self.params, self.steps, **state["warm"])
+        self.step = step
+
+
+def describe(outputs: list[LayerOutput]) -> Metrics:
+    """Return what a batch says about codes and features, named ``quantity/layer/modality``.
+
+    Per modality: ``scale`` (root mean square) of the specific features, ``perplexity`` of the codes (of all stages
+    together) and ``used``, the share of a stage's symbols that occur, averaged over stages. Per pair of modalities:
+    ``agreement``, the share of clip-steps with equal codes.
+    """
+    found: Metrics = {}
+    for k, output in enumerate(outputs, 1):
+        codes, masks, sizes = output.quantized.codes, output.masks or {}, output.quantized.sizes
+        for m, summary in output.summary.items():
+            valid = summary.detach()[masks[m]] if m in masks else summary.detach()
+            found[f"scale/{k}/{m}"] = float(valid.square().mean().sqrt())
+        if not sizes:  # the identity quantiser
+            continue
+        for i, m in enumerate(codes):
+            valid = codes[m].flatten(0, 1)
+            valid = valid[(valid >= 0).all(-1)]
+            together = valid.unique(dim=0, return_inverse=True)[1]
+            found[f"perplexity/{k}/{m}"] = float(perplexity(together, len(valid)))
+            used = [len(valid[:, s].unique()) / size for s, size in enumerate(sizes)]
+            found[f"used/{k}/{m}"] = sum(used) / len(used)
+            for n in list(codes)[i + 1 :]:
+                both = masks[m] & masks[n] if m in masks and n in masks else None
+                found[f"agreement/{k}/{m}-{n}"] = float(agreement(codes[m], codes[n], both))
+    return found
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the torch device ``name`` ('auto' takes a GPU when there is one).
+
+    Raises:
+        TrainingError: the device is unknown or absent.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(f"device='{name}' is unknown; use auto, cpu, cuda or cuda:0") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise TrainingError(f"device='{name}' asks for a GPU and torch sees none; use auto or cpu")
+    return device
+
+
+def strip(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the entries under ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,213 @@
+"""The card of a code: what its exemplars are, and a figure that says all that the live view says."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from srcid.codebook.exemplars import CodeIndex
+from srcid.codebook.figures.cards import code_card, code_profile
+from srcid.codebook.figures.tiles import envelope, exemplar_tiles, picture_uri
+from srcid.codes import CodeTable
+from srcid.features.clip_media import card_media
+from tests.helpers import media_store, tiny_store, tiny_table
+from tests.house import caption
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cards")
+
+
+@pytest.fixture(scope="module")
+def store(folder):
+    return media_store(folder / "store")
+
+
+@pytest.fixture(scope="module")
+def table(store, folder):
+    return tiny_table(store, folder / "codes")
+
+
+@pytest.fixture(scope="module")
+def index(table):
+    return CodeIndex(table)
+
+
+@pytest.fixture(scope="module")
+def card(index):
+    """A code with something to see and hear."""
+    cards = [index.look_up(layer, int(code)) for layer in (1, 2) for code in index.used(layer)]
+    return next(c for c in cards if all(any(e.media for e in c.exemplars[m]) for m in ("first", "second")))
+
+
+def dead(index):
+    return next((k, c) for k in (1, 2) for c in range(index.sizes[k]) if c not in index.used(k))
+
+
+def test_media_are_what_the_store_says_of_each_exemplar(store, table, card):
+    media = card_media(card, table)
+    assert media.problems == ()
+    kinds = set()
+    for m, exemplars in card.exemplars.items():
+        for e, shown in zip(exemplars, media.shown[m], strict=True):
+            kinds.add(shown.kind)
+            assert (shown.kind == "none") == (e.media == "")
+            if shown.kind == "audio":
+                kind = int(np.asarray(store.labels["event"])[e.clip, e.step].argmax())
+                assert len(shown.content) / shown.rate == pytest.approx(0.3 + 0.1 * kind)
+            elif shown.kind == "image":
+                assert shown.content.shape == (12, 16, 3) and e.media.startswith("png:")
+            elif shown.kind == "word":
+                sentence = [reference.partition(":")[2] for reference in store.media[m][e.clip]]
+                assert shown.content == sentence[e.step]
+                before = [""] if e.step == 0 else sentence[max(0, e.step - 3) : e.step]
+                assert shown.before.removeprefix("… ") == " ".join(before)
+                assert shown.before.startswith("… ") == (e.step > 3) and shown.after.endswith(" …") == (e.step < 2)
+    assert kinds >= {"audio", "image"}
+
+
+def test_all_sounds_of_a_code_make_one_sequence(table, card):
+    media = card_media(card, table)
+    sounds = [s.content for s in media.shown["first"] if s.kind == "audio"]
+    sound, rate = media.sequence("first", gap=0.1)
+    assert rate == 8000 and len(sound) == sum(map(len, sounds)) + 800 * (len(sounds) - 1)
+    assert media.sequence("second") is None and media.sequence("third") is None
+
+
+def test_a_store_that_is_gone_takes_only_its_files_along(folder, store, card, table):
+    gone = _moved(table, folder / "moved", folder / "nowhere")
+    media = card_media(card, gone)
+    (problem,) = media.problems
+    assert f"no longer at {folder / 'nowhere'}" in problem and "sounds and images" in problem
+    assert {s.kind for m in ("first", "second") for s in media.shown[m]} == {"none"}
+    words = CodeIndex(table).look_up(1, int(table.code(1, "third")[0, 0]))
+    assert {s.kind for s in card_media(words, gone).shown["third"]} == {"word"}
+    assert "no longer at" in caption(code_card(card, gone))
+
+    tiny_store(folder / "other", seed=5)
+    assert "other data" in card_media(card, _moved(table, folder / "swapped", folder / "other")).problems[0]
+
+
+def _moved(table, copy, store):
+    return _changed(table, copy, store=dict(path=str(store), checksum=table.checksum))
+
+
+def _changed(table, copy, **manifest):
+    """A copy of a table whose manifest says something else."""
+    shutil.copytree(table.path, copy)
+    (copy / "manifest.json").write_text(json.dumps({**table.manifest, **manifest}))
+    return CodeTable.open(copy)
+
+
+def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path):
+    store = media_store(tmp_path / "store")
+    table = tiny_table(store, tmp_path / "codes")
+    (tmp_path / "store-media/1.wav").unlink()
+    index = CodeIndex(table)
+    cards = [index.look_up(1, int(code), k=40) for code in index.used(1)]
+    card = next(c for c in cards if any("1.wav" in e.media for e in c.exemplars["first"]))
+    media = card_media(card, table)
+    lost = [e for e in card.exemplars["first"] if "1.wav" in e.media]
+    assert len(media.problems) == len(lost) and all("1.wav" in p and "step" in p for p in media.problems)
+    kept = [s.kind for e, s in zip(card.exemplars["first"], media.shown["first"], strict=True) if e not in lost]
+    assert "none" not in [k for k, e in zip(kept, card.exemplars["first"], strict=False) if e.media and e not in lost]
+
+
+def test_tiles_show_every_exemplar_in_words_the_page_can_colour(table, card):
+    media = card_media(card, table)
+    page = exemplar_tiles(card, table, media)
+    everything = [s for shown in media.shown.values() for s in shown]
+    assert page.count("<figure") == len(everything) == sum(map(len, card.exemplars.values()))
+    assert page.count("<audio controls") == sum(s.kind == "audio" for s in everything) > 0
+    assert page.count("<img ") == sum(s.kind == "image" for s in everything) > 0
+    assert "color:inherit" in page and "#000" not in page and "black" not in page
+    for e in card.exemplars["first"]:
+        assert f"aria-label='first, clip {e.clip_id}, step {e.step}'" in page or not e.media
+    assert len(page) < 400_000
+
+
+def test_text_of_strangers_stays_text(tmp_path):
+    steps = np.full((40, 6), "word:<script>alert(1)</script>")
+    store = tiny_store(tmp_path / "store", media={"third": steps}, ids=[f"<b>'{i}" for i in range(40)])
+    table = tiny_table(store, tmp_path / "codes")
+    card = CodeIndex(table).look_up(1, int(table.code(1, "third")[0, 0]))
+    page = exemplar_tiles(card, table, card_media(card, table))
+    assert "&lt;script&gt;" in page and "<script" not in page and "<b>'" not in page
+    titles = re.findall(r"title='([^']*)'", page)
+    assert len(titles) == page.count("<figure") and all("&lt;b&gt;&#x27;" in title for title in titles)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((8, 8), (72, 72)), ((12, 16, 3), (64, 48)), ((400, 300), (108, 144))])
+def test_pictures_are_as_large_as_a_tile(shape, size):
+    from PIL import Image
+
+    image = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    picture = Image.open(io.BytesIO(base64.b64decode(picture_uri(image).partition(",")[2])))
+    assert picture.size == size
+    if max(shape) < 72:  # small ones keep their pixels
+        factor = size[1] // shape[0]
+        np.testing.assert_array_equal(np.asarray(picture)[::factor, ::factor], image)
+
+
+def test_the_envelope_follows_the_loudness():
+    sound = np.concatenate([np.full(50, 0.1), np.full(50, -0.4), np.zeros(50)])
+    np.testing.assert_allclose(envelope(sound, 3), [0.25, 1, 0.03])
+    assert envelope(np.ones(2), 5).shape == (5,)
+
+
+def test_the_figure_says_all_that_is_known(table, index, card):
+    fig = code_card(card, table)
+    assert fig.layout.title.text == str(card) and fig.layout.width == 960
+    exemplars = sum(map(len, card.exemplars.values()))
+    scatters = [t for t in fig.data if t.type == "scatter"]
+    below = [t for t in scatters if t.mode == "text" and t.customdata is not None]
+    assert sum(len(t.x) for t in below) == exemplars
+    pictures = [e for e in card.exemplars["second"] if e.media]
+    assert len(fig.layout.images) == len(pictures) > 0
+    bars = {tuple(t.y): t for t in fig.data if t.type == "bar"}
+    near = bars[tuple(str(n.code) for n in card.neighbours)]
+    assert list(near.x) == [n.distance for n in card.neighbours]
+    assert [tuple(c) for c in near.customdata] == [(card.layer, n.code) for n in card.neighbours]
+    other = 3 - card.layer
+    there = bars[tuple(f"layer {other}: {c.code}" for c in card.together[other])]
+    assert list(there.x) == [c.share for c in card.together[other]]
+    named = bars[tuple(f"event: {c.name}" for c in card.labels["event"])]
+    assert list(named.x) == [c.share for c in card.labels["event"]]
+    np.testing.assert_allclose(named.x + np.array(named.error_x.array), [c.high for c in card.labels["event"]])
+    lines = {t.name: t for t in scatters if t.mode == "lines+markers"}
+    for m, counts in card.steps.items():
+        assert (m in lines) == bool(counts.any()) and (m not in lines or list(lines[m].y) == counts.tolist())
+    assert "Wilson" in caption(fig) and "40 clips" in caption(fig)
+    json.dumps(go.FigureWidget(fig).get_state(["_widget_data"]), allow_nan=False, default=lambda b: f"{len(b)} bytes")
+
+
+def test_the_profile_leaves_the_exemplars_to_others(table, card):
+    whole, profile = code_card(card, table), code_profile(card, table)
+    assert not profile.layout.images and not profile.layout.title.text
+    assert profile.layout.height < whole.layout.height - 150
+    assert sum(t.type == "bar" for t in profile.data) == sum(t.type == "bar" for t in whole.data) == 3
+
+
+def test_a_code_that_is_never_used_still_has_neighbours(table, index):
+    card = index.look_up(*dead(index))
+    fig = code_card(card, table)
+    assert "never used in these 40 clips" in fig.layout.title.text
+    assert [len(t.x) for t in fig.data if t.type == "bar"] == [len(card.neighbours)] and len(card.neighbours) > 3
+    assert "never has this code" in exemplar_tiles(card, table, card_media(card, table))
+
+
+def test_one_modality_one_layer_and_no_labels_leave_fewer_panels(table, folder):
+    table = _changed(table, folder / "alone", modalities=["third"], media=["third"], labels={}, layers=1)
+    card = CodeIndex(table).look_up(1, int(table.code(1, "third")[0, 0]))
+    fig = code_card(card, table)
+    assert "no labels" in caption(fig) and sum(t.type == "bar" for t in fig.data) == 1
+    assert card.telling is None and card.together == {} and list(card.counts) == ["third"]
+    assert "third" in exemplar_tiles(card, table, card_media(card, table))

@@ -1,0 +1,292 @@
+"""Use of codes, sharing and agreement: right numbers, honest intervals, clear refusals, and speed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from itertools import combinations
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_mutual_info_score, cohen_kappa_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import expected_mutual_information
+
+from srcid.codebook.agreement import code_agreement, confusion, part_agreement
+from srcid.codebook.usage import code_usage, growth, sharing
+from srcid.statistics import expected_information
+from srcid.symbols import DiagnosticsError, StepLabel, for_each, label_names, label_of, places, symbols_of
+
+
+def sticky(draw, clips, steps, weights):
+    """Codes that stay the same throughout a clip."""
+    return np.repeat(draw.choice(len(weights), (clips, 1), p=weights), steps, axis=1)
+
+
+def test_perplexity_of_even_use_is_the_number_of_codes():
+    found = code_usage({"a": np.arange(8).reshape(2, 4), "b": np.zeros((2, 4), int)})
+    np.testing.assert_allclose(found.perplexity[:2], [8, 1])
+    np.testing.assert_allclose(found.bits[:2], [3, 0], atol=1e-12)
+    assert found.names == ("a", "b", "joint")
+    assert list(found.used) == [8, 1, 8] and list(found.dead) == [0, 7, 0]
+
+
+def test_padded_steps_are_not_counted_and_rare_codes_are():
+    codes = np.zeros((10, 10), int)
+    codes[0, 0], codes[1, :5] = 3, -1
+    found = code_usage({"a": codes}, rare_share=0.1)
+    np.testing.assert_array_equal(found.counts[0], [94, 0, 0, 1])
+    assert found.rare[0] == 1 and found.dead[0] == 2
+    assert code_usage({"a": codes}, rare_share=0.01).rare[0] == 0
+    assert [record["code"] for record in found.top(5)] == [0, 3]
+    np.testing.assert_allclose(found.rank_frequency("a"), [94 / 95, 1 / 95])
+    assert [row["modality"] for row in found.rows()] == ["a", "joint"]
+
+
+@pytest.mark.parametrize("shape", [(60, 5), (250, 4)])
+def test_interval_covers_the_truth_about_as_often_as_it_says(shape):
+    draw = np.random.default_rng(0)
+    weights = draw.dirichlet(np.ones(12))
+    truth = np.exp(-(weights * np.log(weights)).sum())
+    hits = 0
+    for seed in range(60):
+        found = code_usage({"a": sticky(draw, *shape, weights)}, seed=seed)
+        hits += found.low[0] <= truth <= found.high[0]
+    assert hits >= 51  # 57 expected; 51 is two standard deviations and some bias below
+
+
+def test_interval_counts_clips_not_steps():
+    draw = np.random.default_rng(1)
+    loose, fixed = draw.integers(10, size=(50, 20)), sticky(draw, 50, 20, np.full(10, 0.1))
+    widths = [found.high[0] - found.low[0] for found in (code_usage({"a": loose}), code_usage({"a": fixed}))]
+    assert widths[1] > 3 * widths[0]
+
+
+def test_one_clip_has_no_interval():
+    found = code_usage({"a": np.arange(4)[None]})
+    assert np.isnan(found.low).all() and found.perplexity[0] == pytest.approx(4)
+
+
+@pytest.mark.parametrize("quantizer", ["vq", "rvq", "fsq"])
+@pytest.mark.parametrize("layer", [1, 2])
+def test_table_is_read_as_it_is(tables, quantizer, layer):
+    table = tables[quantizer]
+    found = code_usage(table, layer, clips="val")
+    for row, m in enumerate(table.modalities):
+        code = table.code(layer, m)[table.splits["val"]]
+        expected = Counter(code[table.masks[m][table.splits["val"]]].tolist())
+        assert {c: n for c, n in enumerate(found.counts[row]) if n} == expected
+    assert found.size == table.symbols(layer)
+    stages = [code_usage(table, layer, stage) for stage in range(1, table.stages + 1)]
+    assert [s.size for s in stages] == list(table.sizes)
+    assert all(s.bits[-1] <= code_usage(table, layer).bits[-1] + 1e-9 for s in stages)
+
+
+def test_codes_come_in_order_of_how_shared_they_are():
+    first = np.array([[0, 0, 1, 1], [2, 2, 0, 0]])
+    second = np.array([[0, 0, 1, 3], [3, 3, 0, 0]])
+    found = sharing({"a": first, "b": second})
+    assert list(found.codes[:2]) == [0, 1] and set(found.codes[2:]) == {2, 3}
+    assert found.sharedness[0] == pytest.approx(1) and found.sharedness[-1] == pytest.approx(0)
+    np.testing.assert_allclose(found.share.sum(axis=1), 1)
+    assert found.exclusive == {"a": 1, "b": 1} and list(found.users) == [2, 2, 1, 1]
+    assert found.mass == {"a": 0.25, "b": 0.375}
+    assert sharing({"a": first, "b": second}, least=2).exclusive == {"a": 2, "b": 1}
+
+
+def test_codes_that_occur_once_are_exclusive_by_chance():
+    draw = np.random.default_rng(0)
+    codes = {m: draw.zipf(1.4, (80, 6)) % 500 for m in "abc"}
+    found = sharing(codes)
+    assert found.gap > 0.3 and found.chance == pytest.approx(found.gap, abs=0.05)
+    apart = sharing({m: values + 500 * i for i, (m, values) in enumerate(codes.items())})
+    assert apart.gap == 1 and apart.chance < 0.8
+    assert np.isnan(sharing(codes, least=2).chance)
+
+
+def test_the_share_of_steps_on_exclusive_codes_has_an_interval_over_clips():
+    draw = np.random.default_rng(0)
+    own = np.repeat(draw.random((200, 1)) < 0.3, 5, axis=1)  # whole clips on a code of their own
+    found = sharing({"a": np.where(own, 1, 0), "b": np.zeros((200, 5), int)})
+    assert found.mass_low["a"] < found.mass["a"] == own.mean() < found.mass_high["a"]
+    assert found.mass_high["a"] - found.mass_low["a"] == pytest.approx(3.92 * np.sqrt(0.21 / 200), rel=0.25)
+    assert found.mass_low["b"] == found.mass_high["b"] == 0
+    assert [row["exclusive"] for row in found.rows()] == [1, 0] and found.gap == 0.5
+
+
+def test_intervals_of_agreement_cover_the_truth_and_count_clips():
+    def codes(clips, draw):
+        a = sticky(draw, clips, 5, np.full(4, 0.25))
+        return {"a": a, "b": np.where(draw.random((clips, 1)) < 0.6, a, sticky(draw, clips, 5, np.full(4, 0.25)))}
+
+    draw = np.random.default_rng(0)
+    truth = code_agreement(codes(100_000, draw), bootstrap=0).pairs[0]
+    assert np.isnan(truth.ami_low) and np.isnan(truth.distance_high)
+    found = [code_agreement(codes(300, draw), seed=seed).pairs[0] for seed in range(40)]
+    for name, least in (("match", 34), ("ami", 34)):
+        low, high = ("low", "high") if name == "match" else (f"{name}_low", f"{name}_high")
+        hits = sum(getattr(p, low) <= getattr(truth, name) <= getattr(p, high) for p in found)
+        assert hits >= least, (name, hits)
+    assert all(p.nmi_low <= p.nmi <= p.nmi_high and 0 <= p.distance_low <= p.distance_high <= 1 for p in found)
+
+
+def test_for_each_keeps_what_can_be_computed_and_tells_the_rest_once(tables):
+    found = for_each(code_usage, tables["vq"], [dict(layer=layer) for layer in (1, 3, 2, 3)])
+    assert [result.layer for result in found.results] == [1, 2]
+    assert found.notes == ("found 2 layer(s) in this table, not a layer 3",)
+    assert [tuple(place.values()) for place in places(tables["vq"])] == [(1, None), (2, None)]
+    assert [tuple(place.values()) for place in places(tables["rvq"])][:4] == [(1, None), (1, 1), (1, 2), (2, None)]
+
+
+@pytest.mark.parametrize(("n", "rows", "columns"), [(7, 1, 3), (20, 20, 20), (50, 3, 4), (3000, 60, 60), (9000, 2, 90)])
+def test_chance_of_mutual_information_equals_scikit_learn(n, rows, columns):
+    draw = np.random.default_rng(n)
+    a = draw.choice(rows, n, p=draw.dirichlet(np.full(rows, 0.7)))
+    b = draw.choice(columns, n, p=draw.dirichlet(np.full(columns, 0.7)))
+    table = np.zeros((rows, columns), np.int64)
+    np.add.at(table, (a, b), 1)
+    table = table[table.sum(axis=1) > 0][:, table.sum(axis=0) > 0]
+    expected = expected_mutual_information(table, n)
+    assert expected_information(table.sum(axis=1), table.sum(axis=0)) == pytest.approx(expected, abs=1e-7)
+
+
+def test_agreement_equals_scikit_learn_and_plain_counting(tables):
+    table = tables["vq"]
+    event = table.labels["event"].any(axis=-1)
+    found = code_agreement(table, layer=1)
+    assert len(found.pairs) == 9 and not found.notes
+    for pair in found.pairs:
+        a, b = table.code(1, pair.first), table.code(1, pair.second)
+        place = {"all": np.ones_like(event), "event": event, "background": ~event}[pair.where]
+        valid = (a >= 0) & (b >= 0) & place
+        a, b = a[valid], b[valid]
+        assert pair.steps == valid.sum()
+        assert pair.match == pytest.approx((a == b).mean())
+        assert pair.chance == pytest.approx(sum((a == c).mean() * (b == c).mean() for c in range(12)))
+        assert pair.nmi == pytest.approx(normalized_mutual_info_score(a, b), abs=1e-9)
+        assert pair.ami == pytest.approx(adjusted_mutual_info_score(a, b), abs=1e-6)
+        assert pair.low <= pair.match <= pair.high
+    parts = [found.of("second", "first", where).steps for where in ("event", "background", "all")]
+    assert parts[0] + parts[1] == parts[2]
+
+
+def test_parts_of_a_code_are_compared_by_themselves(tables):
+    table = tables["rvq"]
+    found = part_agreement(table, "train")
+    assert {(part["layer"], part["stage"]) for part in found} == {(1, 1), (1, 2), (2, 1), (2, 2)}
+    assert [part["where"] for part in found[:3]] == ["all", "event", "background"]
+    rows = table.splits["train"]
+    for part in (part for part in found if part["where"] == "all"):
+        kappas = []
+        for first, second in combinations(table.modalities, 2):
+            a, b = (table.codes(part["layer"], m)[rows][..., part["stage"] - 1].ravel() for m in (first, second))
+            kappas.append(cohen_kappa_score(a[(a >= 0) & (b >= 0)], b[(a >= 0) & (b >= 0)]))
+        assert part["kappa"] == pytest.approx(np.mean(kappas))
+    assert {part["stage"] for part in part_agreement(tables["fsq"])} == {1}  # its dimensions are one code
+    assert part_agreement(tables["identity"]) == []
+
+
+def test_independent_codes_are_at_chance_and_renamed_codes_agree_but_do_not_match():
+    draw = np.random.default_rng(0)
+    codes, other = draw.integers(20, size=(2, 300, 10))
+    strange = code_agreement({"a": codes, "b": other}).pairs[0]
+    assert abs(strange.ami) < 0.01 and strange.low < strange.chance < strange.high
+    assert strange.nmi == pytest.approx(strange.nmi_chance, abs=0.01)
+    renamed = code_agreement({"a": codes, "b": codes + 20}).pairs[0]
+    assert (renamed.match, renamed.distance) == (0, 1)
+    assert renamed.ami == pytest.approx(1) and renamed.nmi == pytest.approx(1)
+    same = code_agreement({"a": codes, "b": codes}).pairs[0]
+    assert (same.match, same.low, same.distance) == (1, 1, 0)
+
+
+def test_confusion_names_the_codes_that_are_taken_for_each_other():
+    first = np.array([[0, 0, 0, 0, 5, 5]])
+    second = np.array([[0, 7, 7, 7, 5, -1]])
+    found = confusion({"a": first, "b": second}, "a", "b")
+    assert found.counts.sum() == 5 and set(found.codes) == {0, 5, 7}
+    assert found.top(1) == [{"a": 0, "b": 7, "count": 3, "lift": pytest.approx(3 * 5 / (4 * 3))}]
+    assert {(r["a"], r["b"]) for r in found.top(9, equal=True)} == {(0, 0), (0, 7), (5, 5)}
+
+
+def test_growth_reads_what_training_logged(tmp_path):
+    lines = [
+        {"step": 1, "perplexity/1/a": 3.0, "used/1/a": 0.2, "loss/total": 9.0},
+        {"step": 2, "loss/total": 8.0},
+        {"step": 3, "perplexity/1/a": 5.0, "perplexity/2/a": 1.5, "val/perplexity/1/a": 4.0},
+    ]
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
+    found = growth(path)
+    np.testing.assert_array_equal(found.step, [1, 3])
+    np.testing.assert_array_equal(found.series["perplexity/2/a"], [np.nan, 1.5])
+    assert list(growth(lines, split="val").series) == ["val/perplexity/1/a"]
+    with pytest.raises(DiagnosticsError, match="only loss, step"):
+        growth(lines[1:2])
+
+
+def test_refusals_are_sentences(tables):
+    codes = np.zeros((3, 2), int)
+    cases = [
+        ("one modality only", lambda: code_agreement({"a": codes})),
+        ("one modality only", lambda: sharing({"a": codes})),
+        ("has no codes", lambda: code_usage(tables["identity"])),
+        ("has no codes", lambda: code_usage({"a": codes - 1})),
+        (r"found 2 layer\(s\)", lambda: code_usage(tables["vq"], layer=3)),
+        (r"found 1 stage\(s\)", lambda: code_usage(tables["vq"], stage=2)),
+        ("found no split 'best', only train", lambda: code_usage(tables["vq"], clips="best")),
+        ("one shape", lambda: code_usage({"a": codes, "b": codes[:2]})),
+        ("found no modality 'z'", lambda: confusion({"a": codes, "b": codes}, "a", "z")),
+    ]
+    for words, call in cases:
+        with pytest.raises(DiagnosticsError, match=words):
+            call()
+
+
+def test_without_events_agreement_is_still_shown(write_table):
+    codes = np.random.default_rng(0).integers(4, size=(20, 3))
+    table = write_table({1: {"a": codes, "b": codes}})
+    found = code_agreement(table)
+    assert [pair.where for pair in found.pairs] == ["all"] and "no label 'event'" in found.notes[0]
+    given = code_agreement(table, foreground=codes > 9)
+    assert {pair.where for pair in given.pairs} == {"all", "background"}
+    assert "share no event step" in given.notes[0]
+
+
+def test_labels_are_read_step_by_step(tables):
+    table = tables["vq"]
+    assert label_names(table) == ("event", "speaker", "loudness")
+    event = label_of(table)
+    assert event.classes == ("bark", "horn", "rain", "background")
+    assert event.names[event.symbols[0, 2]].count("+") >= 1
+    members = event.members().toarray().reshape(*event.symbols.shape, 4)
+    np.testing.assert_array_equal(members[..., :3], table.labels["event"])
+    np.testing.assert_array_equal(members[..., 3], ~table.labels["event"].any(axis=-1))
+    speaker = label_of(table, "speaker", clips="val")
+    np.testing.assert_array_equal(speaker.symbols[:, 0], table.labels["speaker"][table.splits["val"]])
+    assert (speaker.symbols == speaker.symbols[:, :1]).all()
+    loudness = label_of(table, "loudness", bins=4)
+    assert loudness.symbols.shape == (40, 6) and np.ptp(np.bincount(loudness.symbols.ravel())) <= 1
+    assert "4 bins" in loudness.note
+    with pytest.raises(DiagnosticsError, match="has the labels event, speaker, loudness"):
+        label_of(table, "mood")
+
+
+def test_many_classes_at_once_keep_their_combinations():
+    values = np.random.default_rng(0).random((30, 4, 70)) < 0.03
+    label = StepLabel.of(values)
+    np.testing.assert_array_equal(label.members().toarray()[:, :-1], values.reshape(-1, 70))
+
+
+def test_imports_are_cheap():
+    code = (
+        "import sys, srcid.codebook, srcid.maps;"
+        "heavy = {'torch', 'plotly', 'umap', 'sklearn', 'pandas', 'scipy', 'openTSNE'};"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_codes_of_one_step_of_one_clip_have_symbols():
+    assert symbols_of({"a": np.zeros((1, 1), int)}).modalities == ("a",)

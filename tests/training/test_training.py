@@ -1,0 +1,340 @@
+"""Training: resuming, stopping, the warm start, and refusals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from srcid.params import PRESETS
+from srcid.training import checkpoint
+from srcid.training.loop import Trainer, TrainingError, cost, load, pick_device, train
+from srcid.training.warmstart import WarmStart
+from tests.helpers import tiny_params, tiny_store
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tiny_store(tmp_path_factory.mktemp("store") / "tiny")
+
+
+def lines(folder):
+    return [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def timeless(folder):
+    return [{k: v for k, v in line.items() if k not in ("seconds", "clips_per_second")} for line in lines(folder)]
+
+
+def weights(folder):
+    return checkpoint.load(folder / "checkpoint")[1]
+
+
+def assert_same_run(one, two):
+    a, b = weights(one), weights(two)
+    assert a.keys() == b.keys() and len(a) > 50
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+    assert timeless(one) == timeless(two)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    result = train(store, tiny_params(), folder)
+    assert result.status == "finished" and result.step == result.steps == 12
+    return folder
+
+
+def test_losses_fall(store, tmp_path):
+    train(store, tiny_params(epochs=30), tmp_path)
+    recon = [line["recon/1/first"] for line in lines(tmp_path) if "recon/1/first" in line]
+    assert np.mean(recon[-3:]) < 0.8 * np.mean(recon[:3])
+
+
+def test_cost_counts_parameters_and_takes_the_median_step(undisturbed):
+    network = load(undisturbed)
+    found = cost(network, [{"clips_per_second": rate} for rate in (10.0, 40.0, 1000.0)] + [{"val/recon/1/x": 1.0}])
+    assert found["parameters"] == sum(p.numel() for p in network.parameters()) > 0
+    assert found["ms_per_step"] == pytest.approx(1000 * network.params.batch_size / 40)
+    assert 50 < found["memory_mb"] < 1e5
+
+
+def test_same_seed_same_run(store, undisturbed, tmp_path):
+    train(store, tiny_params(), tmp_path)
+    assert_same_run(undisturbed, tmp_path)
+
+
+def test_other_seed_other_run(store, undisturbed, tmp_path):
+    train(store, tiny_params(seed=1), tmp_path)
+    assert timeless(undisturbed) != timeless(tmp_path)
+
+
+def test_training_leaves_the_callers_randomness_alone(store, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(store, tiny_params(epochs=1), tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("after", [1, 5, 6, 9])
+def test_stopped_and_resumed_equals_undisturbed(store, undisturbed, tmp_path, after):
+    stop = threading.Event()
+
+    class Stopping:
+        calls = 0
+
+        def __call__(self, metrics):
+            if metrics["step"] >= after:
+                stop.set()
+
+    result = train(store, tiny_params(log_every=2), tmp_path, on_metrics=Stopping(), stop=stop)
+    assert result.status == "stopped" and result.step < result.steps
+    seen = []
+    assert train(store, tiny_params(), tmp_path, on_metrics=seen.append).status == "finished"
+    assert_same_run(undisturbed, tmp_path)
+    assert [line["step"] for line in seen] == [line["step"] for line in lines(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(quantizer="rvq", ema_partner="attention", codebook_init="kmeans"),
+        dict(lstm_modalities=("third",), lstm_dim=8, revival="row", revival_after=2, club_estimator="sampled"),
+        dict(precision="bfloat16", quantizer="fsq", schedule="cosine", warmup_steps=3),
+        {k: v for k, v in PRESETS["published"].items() if k not in ("lstm_modalities", "club_off")},
+    ],
+    ids=["rvq", "lstm", "fsq", "published"],
+)
+def test_resuming_is_exact_under_other_options_too(store, tmp_path, options):
+    params = tiny_params(**{**options, "epochs": 2})
+    train(store, params, tmp_path / "whole")
+    stop = threading.Event()
+    train(store, params, tmp_path / "cut", on_metrics=lambda line: stop.set(), stop=stop)
+    assert 0 < checkpoint.load(tmp_path / "cut/checkpoint")[0] < 6
+    train(store, params, tmp_path / "cut")
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_killed_at_random_moments_and_resumed_equals_undisturbed(store, undisturbed, tmp_path):
+    script = tmp_path / "go.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import sys, time
+        sys.path.insert(0, {str(ROOT)!r})
+        from srcid.features import FeatureStore
+        from srcid.training.loop import train
+        from tests.helpers import tiny_params
+        print("ready", flush=True)
+        train(FeatureStore.open({str(store.path)!r}), tiny_params(), {str(tmp_path / "run")!r},
+              on_metrics=lambda line: (print(line["step"], flush=True), time.sleep(0.02)))
+        """)
+    )
+    draw = np.random.default_rng(7)
+    environment = dict(os.environ, OMP_NUM_THREADS="1")
+    killed = 0
+    for steps in (2, 4, 8):
+        with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as process:
+            for text in process.stdout:
+                if text.strip().isdigit() and int(text) >= steps:
+                    time.sleep(draw.uniform(0, 0.05))
+                    process.send_signal(signal.SIGKILL)
+                    break
+            process.wait()
+            killed += process.returncode == -signal.SIGKILL
+    assert killed >= 2
+    finished = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
+    assert finished.returncode == 0, finished.stderr
+    assert_same_run(undisturbed, tmp_path / "run")
+
+
+def test_interrupt_leaves_a_resumable_run(store, tmp_path):
+    result = train(store, tiny_params(), tmp_path, on_metrics=lambda line: signal.raise_signal(signal.SIGINT))
+    assert result.status == "stopped"
+    assert checkpoint.exists(tmp_path / "checkpoint")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_finished_run_is_not_trained_again(store, undisturbed):
+    before = weights(undisturbed)
+    result = train(store, tiny_params(), undisturbed)
+    assert result.status == "finished" and result.step == 12
+    assert all(torch.equal(v, before[k]) for k, v in weights(undisturbed).items())
+
+
+def test_other_parameters_or_data_do_not_resume(store, undisturbed, tmp_path):
+    with pytest.raises(TrainingError, match=r"other parameters \(lr\)"):
+        train(store, tiny_params(lr=5e-4), undisturbed)
+    other = tiny_store(tmp_path / "other", seed=9)
+    with pytest.raises(TrainingError, match="other data"):
+        train(other, tiny_params(), undisturbed)
+
+
+def test_two_processes_cannot_train_in_one_folder(store, tmp_path):
+    def again(line):
+        with pytest.raises(TrainingError, match="another process"):
+            train(store, tiny_params(), tmp_path)
+
+    assert train(store, tiny_params(epochs=1), tmp_path, on_metrics=again).status == "finished"
+
+
+def test_damaged_checkpoint_is_named(store, tmp_path):
+    train(store, tiny_params(epochs=1), tmp_path)
+    [file] = (tmp_path / "checkpoint").glob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(checkpoint.CheckpointError, match="checksum differs"):
+        train(store, tiny_params(epochs=1), tmp_path)
+
+
+def test_non_finite_loss_names_the_culprit_and_keeps_the_checkpoint(store, tmp_path, monkeypatch):
+    original = Trainer.tensors
+
+    def poisoned(self, rows):
+        features, masks = original(self, rows)
+        if len(calls) == 7:
+            features["third"][0, 0, 0] = float("nan")
+        calls.append(rows)
+        return features, masks
+
+    calls = []
+    monkeypatch.setattr(Trainer, "tensors", poisoned)
+    with pytest.raises(TrainingError, match=r"recon/1/third.*features of \['third'\]"):
+        train(store, tiny_params(checkpoint_every=2), tmp_path)
+    step, tensors, _ = checkpoint.load(tmp_path / "checkpoint")
+    assert 0 < step <= 7
+    assert all(torch.isfinite(v).all() for v in tensors.values() if v.is_floating_point())
+
+
+@pytest.mark.parametrize("clip", ["global", "module", "off"])
+def test_gradient_clipping(store, clip):
+    trainer = Trainer(store, tiny_params(clip=clip, clip_norm=1e-3))
+    features, masks = trainer.tensors(trainer.rows[:8])
+    total, _ = trainer.network.losses(trainer.network(features, masks))
+    total.backward()
+    trainer.clip()
+    norm = torch.stack([p.grad.norm() for p in trainer.network.main_parameters() if p.grad is not None]).norm()
+    modules = len(trainer.network.modules_to_clip())
+    bound = {"global": 1.01e-3, "module": 1.01e-3 * modules**0.5, "off": float("inf")}[clip]
+    assert norm <= bound
+    assert clip == "global" or norm > 1.1e-3
+
+
+def test_cosine_schedule_and_warm_up(store):
+    trainer = Trainer(store, tiny_params(schedule="cosine", warmup_steps=3, lr=1.0))
+    rates = []
+    for step in range(trainer.steps):
+        trainer.step = step
+        rates.append(trainer.learning_rate())
+    assert rates[0] == 0.25 and max(rates) == rates[3]
+    assert rates[-1] < 0.03 and rates[3:] == sorted(rates[3:], reverse=True)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_precisions_train_and_load(store, tmp_path, precision):
+    assert train(store, tiny_params(precision=precision, epochs=1), tmp_path).status == "finished"
+    dtype = next(load(tmp_path).parameters()).dtype
+    assert dtype == (torch.float64 if precision == "float64" else torch.float32)
+
+
+def test_fewer_clips_than_a_batch_still_train(store, tmp_path):
+    assert train(store, tiny_params(batch_size=500, epochs=2), tmp_path).step == 2
+
+
+def test_every_clip_is_seen_each_epoch_when_batches_divide(store):
+    trainer = Trainer(store, tiny_params(batch_size=8, epochs=1))
+    seen = []
+    trainer.tensors = lambda rows: seen.extend(rows) or ({}, None)
+    list(trainer.batches())
+    assert sorted(seen) == sorted(store.splits["train"])
+
+
+def test_loaded_network_is_the_trained_one(store, undisturbed):
+    network = load(undisturbed)
+    assert not network.training
+    saved = weights(undisturbed)
+    assert torch.equal(
+        network.state_dict()["layers.1.quantizer.codebook"], saved["network.layers.1.quantizer.codebook"]
+    )
+
+
+def test_metrics_have_every_quantity(undisturbed):
+    names = set().union(*lines(undisturbed))
+    for quantity in ("recon", "commit", "mi", "likelihood", "scale", "perplexity", "used"):
+        assert {f"{quantity}/1/{m}" for m in ("first", "second", "third")} <= names, quantity
+    assert {"loss/total", "cmcm/1", "cpc/1", "lr", "grad_norm", "clips_per_second", "layers_open"} <= names
+    assert {"agreement/1/first-second", "val/agreement/1/first-third", "val/recon/1/second"} <= names
+    assert {"mi_smoothed/1", "mi_peak/1", "threshold/1"} <= names
+
+
+# --- warm start ---
+
+
+def opening(params, steps, estimates):
+    warm = WarmStart(params, steps)
+    for step, value in enumerate(estimates):
+        warm.update(step, value)
+    return warm.opened
+
+
+def test_relative_warm_start_waits_for_the_fall_from_the_peak():
+    params = tiny_params(warm_threshold=0.2, warm_patience=3, warm_min=0.0, warm_max=1.0, warm_smoothing=0.0)
+    estimates = [1, 5, 10, 4, 2.1, 1.9, 1.9, 2.5, 1.9, 1.9, 1.9, 0.1]
+    assert opening(params, 100, estimates) == [0, 10]
+
+
+def test_absolute_warm_start():
+    params = tiny_params(warm_start="absolute", warm_threshold=0.5, warm_patience=1, warm_min=0, warm_smoothing=0.0)
+    assert opening(params, 100, [3, 0.6, 0.4]) == [0, 2]
+
+
+def test_minimum_and_maximum_wait_count_from_the_last_opening():
+    params = tiny_params(layers=3, warm_min=0.1, warm_max=0.3, warm_patience=1, warm_smoothing=0.0)
+    assert opening(params, 100, [10] + [0.0] * 99) == [0, 10, 40]
+    assert opening(params, 100, [5.0] * 100) == [0, 30, 60]
+    assert opening(params, 100, [None] * 100) == [0, 30, 60]
+
+
+def test_warm_start_off_opens_everything_at_once():
+    assert WarmStart(tiny_params(warm_start="off", layers=3), 10).opened == [0, 0, 0]
+
+
+def test_closed_layer_does_not_move(store, tmp_path):
+    params = tiny_params(warm_min=0.5, warm_max=1.0, warm_threshold=0.0, epochs=2)
+    torch.manual_seed(params.seed)
+    before = Trainer(store, params).network.layers[1].state_dict()
+    result = train(store, params, tmp_path)
+    assert result.opened == (0, None)
+    after = load(tmp_path).layers[1].state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+# --- refusals ---
+
+
+def test_problems_are_named_together_before_anything_is_written(tmp_path):
+    short = tiny_store(tmp_path / "short", steps=4)
+    with pytest.raises(TrainingError) as error:
+        train(short, tiny_params(cpc_horizon=9, lstm_modalities=("second",)), tmp_path / "run")
+    assert "needs 10" in str(error.value) and "['second']" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_or_absent_device():
+    with pytest.raises(TrainingError, match="unknown"):
+        pick_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(TrainingError, match="torch sees none"):
+            pick_device("cuda")
