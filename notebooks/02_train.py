@@ -84,9 +84,9 @@ for name in shown:
 # %% [markdown] tags=[]
 # ## Training
 #
-# Layer 2 joins once layer 1 has separated its two parts: when the smoothed estimate of the mutual
-# information I(z; s) between general and specific features has fallen below a share of its own peak (the
-# warm start).
+# Layer 2 joins once layer 1 has separated its two parts: when the estimate of the mutual information I(z; s)
+# between general and specific features has stopped falling in every modality (the warm start), or the longest
+# wait is over. The title of the curves says which.
 
 # %% tags=[]
 caption = f"Preset {preset}, data {data}, seed {seed}: "
@@ -110,6 +110,7 @@ finite = all(abs(line["loss/total"]) < 1e9 for line in live.metrics if "loss/tot
 assert finite, "a loss is not finite"
 assert result.status == "stopped" or result.step == result.steps
 print(f"{result.status} at step {result.step} of {result.steps}; layers opened at steps {result.opened}")
+print(f"opened by: {', '.join(str(why) for why in result.opened_by)}")
 closed = [layer for layer, step in enumerate(result.opened, start=1) if step is None]
 print(f"layers {closed} never opened: their codes are an untrained layer's" if closed else "all layers took part")
 

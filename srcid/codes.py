@@ -278,7 +278,7 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
         for rows, batch in store.batches(np.arange(store.clips), batch_size):
             inputs = {m: torch.from_numpy(x).to(first.device, first.dtype) for m, x in batch.items()}
             masks = {m: torch.from_numpy(store.masks[m][rows]).to(first.device) for m in inputs}
-            for k, (layer, general, summary) in enumerate(network.encode(inputs, masks), 1):
+            for k, (layer, general, specific) in enumerate(network.encode(inputs, masks), 1):
                 for m, z in general.items():
                     absent = ~masks[m]
                     codes = layer.quantizer.encode(z)
@@ -294,7 +294,7 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
                     if chosen.any():
                         where = place[rows][chosen]
                         writer.put("general", k, m, where, z[chosen], np.float32)
-                        writer.put("specific", k, m, where, summary[m][chosen], np.float32)
+                        writer.put("specific", k, m, where, specific[m].draw()[chosen], np.float32)
     network.eval()
     for k, book in enumerate(books, 1):
         if book is not None:

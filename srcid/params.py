@@ -76,7 +76,12 @@ class ModelParams(Section):
 
     layers: int = Field(2, ge=1, le=8, description="semantic-residual layers K; 1 is DCID, 2 is SRCID")
     dim: int = Field(256, ge=2, le=4096, description="width D of general features and codes")
-    encoder_depth: int = Field(2, ge=0, le=12, description="transformer layers of a general encoder")
+    general_encoder: Literal["local", "transformer"] = Field(
+        "transformer",
+        description="general encoder: blocks that see a window of steps, or (published) attention over the clip",
+    )
+    window: int = Field(1, ge=1, le=15, description="steps that a local general encoder sees; odd")
+    encoder_depth: int = Field(2, ge=0, le=12, description="blocks or transformer layers of a general encoder")
     heads: int = Field(4, ge=1, le=64, description="attention heads of a general encoder; divides dim")
     feedforward: float = Field(4.0, gt=0, le=16, description="transformer feed-forward width, in multiples of dim")
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the general encoders")
@@ -105,6 +110,17 @@ class ModelParams(Section):
     padding: Literal["masked", "included"] = Field(
         "masked", description="padded steps: left out of attention, codes and losses; included as published"
     )
+    grid_specific: Literal["vector", "map"] = Field(
+        "vector",
+        description="what the decoder of a grid reads: the vector that CLUB and layer 2 read, or (published) its map",
+    )
+    specific_rate: float = Field(
+        0.0, ge=0, description="weight of the rate (nats a step) of noisy specific features; 0: no noise"
+    )
+    decoder: Literal["linear", "modulated"] = Field(
+        "linear", description="decoder: linear in [code, s], or two hidden layers over s that the code modulates"
+    )
+    target_grad: bool = Field(False, description="layers 2 and later also move what they rebuild (published)")
     specific_norm: Literal["none", "layer"] = Field("layer", description="normalisation of the specific features")
     residual_norm: Literal["none", "layer"] = Field("layer", description="normalisation of the next layer's input")
     residual_detach: bool = Field(False, description="stop gradients at the input of layers 2 and later")
@@ -128,6 +144,9 @@ class QuantizerParams(Section):
     ema_epsilon: float = Field(1e-5, gt=0, description="Laplace smoothing of the EMA counts")
     ema_order: Literal["joint", "sequential"] = Field(
         "joint", description="one EMA update a step for all modalities, or (published) one after the other"
+    )
+    ema_idle: Literal["stay", "shrink"] = Field(
+        "stay", description="codes without assignment: stay where they are, or (published) shrink to the origin"
     )
     ema_partner: Literal["index", "attention"] = Field(
         "index",
@@ -182,19 +201,26 @@ class LossParams(Section):
     )
     club_input: Literal["general", "quantized"] = Field("general", description="what CLUB conditions on")
     club_logvar: Literal["free", "tanh"] = Field("free", description="log-variance head: free, or (published) tanh")
+    club_scale: Literal["standard", "raw"] = Field(
+        "standard", description="units of CLUB's q: standardised features, or (published) raw ones"
+    )
     club_hidden: int = Field(256, ge=1, description="hidden width of CLUB's network")
     club_steps: int = Field(5, ge=0, le=100, description="inner likelihood steps per training step")
     club_lr: float = Field(1e-3, gt=0, description="learning rate of the inner steps")
     club_off: tuple[int, ...] = Field((), description="layers (from 1) whose CLUB term is switched off")
-    warm_start: Literal["relative", "absolute", "off"] = Field(
-        "relative",
-        description="layer k+1 opens when layer k's smoothed MI falls below a share of its peak, or a value",
+    warm_start: Literal["settled", "absolute", "epochs", "off"] = Field(
+        "settled",
+        description="layer k+1 opens when layer k's MI has stopped falling or is near 0 in every modality, "
+        "or (published two-layer code) after a number of epochs",
     )
-    warm_threshold: float = Field(0.2, ge=0, description="that share (relative) or value in nats (absolute)")
+    warm_threshold: float = Field(
+        0.05, ge=0, description="change of the smoothed MI that counts as none, as a share of its peak; absolute: nats"
+    )
     warm_smoothing: float = Field(0.95, ge=0, lt=1, description="exponential smoothing of the MI for the trigger")
-    warm_patience: int = Field(10, ge=1, description="steps in a row below the threshold before the layer opens")
+    warm_patience: int = Field(10, ge=1, description="steps in a row within the threshold before the layer opens")
     warm_min: float = Field(0.1, ge=0, le=1, description="earliest opening per layer, as a share of all steps")
     warm_max: float = Field(0.4, ge=0, le=1, description="latest opening per layer, as a share of all steps")
+    warm_epochs: int = Field(3, ge=0, description="that number of epochs per layer")
 
 
 class TrainingParams(Section):
@@ -245,13 +271,22 @@ def _two_directions(lstm_dim: int) -> str:
 
 # how a further layer opens is of no account where there is none, or where all are open from the start
 def _waits_in_order(layers: int, warm_start: str, warm_min: float, warm_max: float) -> str:
-    wrong = layers > 1 and warm_start != "off" and warm_min > warm_max
+    wrong = layers > 1 and warm_start in ("settled", "absolute") and warm_min > warm_max
     return f"warm_min={warm_min} lies above warm_max={warm_max}" if wrong else ""
 
 
 def _threshold_below_peak(layers: int, warm_start: str, warm_threshold: float) -> str:
-    wrong = layers > 1 and warm_start == "relative" and warm_threshold >= 1
+    wrong = layers > 1 and warm_start == "settled" and warm_threshold >= 1
     return f"warm_threshold={warm_threshold} is a share of the peak; it must lie below 1" if wrong else ""
+
+
+def _window_is_odd(window: int) -> str:
+    return "" if window % 2 else f"window={window} must be odd: as many steps before a step as after it"
+
+
+def _noise_is_decoded(specific_rate: float, grid_specific: str) -> str:
+    wrong = specific_rate > 0 and grid_specific == "map"
+    return "specific_rate above 0 needs grid_specific=vector: the map of a grid carries no noise" if wrong else ""
 
 
 def _layers_exist(layers: int, club_off: tuple[int, ...]) -> str:
@@ -284,38 +319,43 @@ class Params(ModelParams, QuantizerParams, LossParams, TrainingParams, Evaluatio
 
     rules = (
         _heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist,
+        _window_is_odd, _noise_is_decoded,
         _library_is_there, _library_revives, _library_precision,
     )  # fmt: skip
 
 
 _PUBLISHED: dict[str, Any] = dict(
-    grid_attention="sum", revival="row", codebook_init="uniform", ema_order="sequential", ema_partner="index",
-    commitment="published", cpc_negatives="predictions", cpc_same_weight=0.1, cpc_depth=2,
-    club_estimator="published", club_side="both", club_input="quantized", club_logvar="tanh", cmcm_layers="first",
-    cmcm_form="published", revival_after=301,
+    grid_specific="map", target_grad=True, grid_attention="sum", revival="row", revival_after=301, ema_idle="shrink",
+    codebook_init="uniform", ema_order="sequential", ema_partner="index", commitment="published",
+    cpc_negatives="predictions", cpc_same_weight=0.1, cpc_depth=2,
+    club_estimator="published", club_side="both", club_input="quantized", club_logvar="tanh", club_scale="raw",
+    cmcm_layers="first", cmcm_form="published",
     lstm_target="trainable", padding="included", encode_mode="train", protocol="published", precision="float64",
     clip="module", clip_norm=0.5, warm_start="absolute", warm_threshold=0.1,
 )  # fmt: skip
 _PAPER: dict[str, Any] = dict(
+    grid_specific="map", target_grad=True,
     lstm_modalities=("text",), grid_encoder="conv", specific_norm="none", residual_norm="none",
     ema_partner="attention", commitment="paper", club_side="both", club_input="general", club_estimator="exact",
-    club_weight=1.0, warm_start="absolute", warm_threshold=0.1, clip="module", clip_norm=0.5,
+    club_weight=1.0, club_scale="raw", warm_start="absolute", warm_threshold=0.1, clip="module", clip_norm=0.5,
 )  # fmt: skip
 
 PUBLISHED_ROWS: dict[str, tuple[str, ...]] = {
-    "attention": ("grid_attention",), "revival": ("revival", "revival_after"), "start": ("codebook_init",),
+    "attention": ("grid_attention",), "revival": ("revival", "revival_after", "ema_idle"), "start": ("codebook_init",),
     "ema": ("ema_order",), "partner": ("ema_partner",), "commitment": ("commitment",),
     "negatives": ("cpc_negatives",), "same-pairs": ("cpc_same_weight", "cpc_depth"),
-    "club": ("club_estimator", "club_side", "club_input", "club_logvar"),
-    "cmcm": ("cmcm_layers", "cmcm_form"), "target": ("lstm_target",), "padding": ("padding",),
+    "club": ("club_estimator", "club_side", "club_input", "club_logvar", "club_scale"),
+    "cmcm": ("cmcm_layers", "cmcm_form"), "target": ("lstm_target", "target_grad"),
+    "specific": ("grid_specific",), "padding": ("padding",),
     "mode": ("encode_mode",), "protocol": ("protocol",), "precision": ("precision",),
 }  # fmt: skip
 
 PRESETS: dict[str, dict[str, Any]] = {
     # scale
     "demo": dict(
-        dim=64, specific_dim=64, pooled_dim=64, grid_channels=(64, 128), club_hidden=64, lstm_dim=64,
-        codebook_size=200, decay=0.97, epochs=24, lr=3e-3, schedule="cosine", probe_lr=3e-3, probe_epochs=30, threads=1,
+        dim=64, specific_dim=64, pooled_dim=64, grid_channels=(64, 128), club_hidden=256, lstm_dim=64,
+        codebook_size=200, decay=0.97, epochs=24, lr=3e-3, club_lr=3e-3, schedule="cosine",
+        probe_lr=3e-3, probe_epochs=30, threads=1,
     ),
     "paper": _PAPER,
     "published": {**_PAPER, **_PUBLISHED},

@@ -83,7 +83,9 @@ def metrics(steps=400, opened=200):
                 line |= {f"{q}/{k}/{m}": k + step / 100 for q in ("recon", "mi", "scale", "perplexity", "used")}
             line[f"agreement/{k}/first-second"] = 0.25
         if layers == 1:
-            line |= {"mi_smoothed/1": 3.0, "threshold/1": 0.5}
+            line |= {f"mi_smoothed/1/{m}": 3.0 for m in MODALITIES}
+        else:
+            line["opened_by/2"] = "settled"
         lines.append(line)
         if step % 100 == 0:
             lines.append({"step": step, "epoch": step / 100, "val/recon/1/first": 9.0})
@@ -283,8 +285,10 @@ def test_the_opening_of_a_layer_is_found_and_marked():
     assert openings([{"step": 0, "layers_open": 2}]) == {}  # open from the start: nothing to mark
     fig = training_curves(metrics())
     assert {shape.x0 for shape in fig.layout.shapes} == {205}
-    assert len(fig.layout.shapes) == 12
-    assert "layer 2 opened at step 205" in fig.layout.title.text
+    assert len(fig.layout.shapes) == 14
+    assert "layer 2 opened at step 205 (information has stopped falling" in " ".join(
+        fig.layout.title.text.split("<br>")
+    )
     assert not training_curves(metrics(opened=1000)).layout.shapes
 
 
@@ -301,11 +305,10 @@ def test_curves_hold_the_metrics_in_the_colours_of_their_modalities():
         curve = next(trace for trace in named(fig, m) if trace.yaxis == "y2")  # reconstruction
         assert curve.line.color == colors[m] and curve.line.dash == "solid"
         assert curve.y[0] == pytest.approx(1.05) and len(curve.y) == 80
-    threshold = named(fig, "warm-start threshold")[0]
-    assert set(threshold.y) == {0.5}
+        assert any(set(trace.y) == {3.0} and trace.line.width > 2 for trace in named(fig, m))  # the smoothed MI
     assert list(named(fig, "validation")[0].y) == [9.0] * 4
     second = [trace for trace in named(fig, "first") if trace.line.dash == "dash"]
-    assert len(second) == 6 and min(second[0].x) == 205
+    assert len(second) == 8 and min(second[0].x) == 205
 
 
 def test_updating_gives_the_figure_that_drawing_anew_gives():

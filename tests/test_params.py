@@ -69,7 +69,7 @@ def test_everything_wrong_is_said_at_once():
     said = refusal(
         preset="demmo+srcid", bta=1, lr=0, seed="x", padding="some", dim=30, heads=4, club_off=(1, 3), layers=2,
         warm_min=0.5, warm_max=0.4, lstm_dim=7, grid_channels=(8, 0), fsq_levels=(8, 1), warm_threshold=2,
-        warm_start="relative",
+        warm_start="settled",
     )  # fmt: skip
     assert sorted(said) == sorted([
         f"preset 'demmo' is unknown (did you mean 'demo'?); there are {', '.join(PRESETS)}",
@@ -97,14 +97,14 @@ def test_rules_leave_out_fields_that_are_wrong_themselves():
 
 
 def test_rules_read_fields_that_there_are():
-    for section, count in ((Params, 8), (SyntheticParams, 2), (DigitsParams, 1)):
+    for section, count in ((Params, 10), (SyntheticParams, 2), (DigitsParams, 1)):
         assert len(section.rules) == count
         for rule in section.rules:
             assert set(inspect.signature(rule).parameters) <= set(section.model_fields)
             assert rule(**{name: getattr(section(), name) for name in inspect.signature(rule).parameters}) == ""
 
 
-@pytest.mark.parametrize("changes", [dict(warm_min=0.9, warm_max=0.1), dict(warm_start="relative", warm_threshold=1.5)])
+@pytest.mark.parametrize("changes", [dict(warm_min=0.9, warm_max=0.1), dict(warm_start="settled", warm_threshold=1.5)])
 def test_how_layers_open_matters_only_where_there_are_layers_to_open(changes):
     assert len(refusal(**changes)) == 1
     assert resolve("demo+dcid", **changes).layers == 1

@@ -76,6 +76,7 @@ class Read(Club):
 
     def __init__(self):
         nn.Module.__init__(self)  # no layers, and no random draw for them
+        self.standardises = False  # both sides come in scaled units
 
     def gaussian(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return tuple(x.chunk(2, dim=-1))
@@ -97,7 +98,8 @@ def fit_club(
     if settings.q != "linear":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            club = Club(data["fit"][0].shape[-1], data["fit"][1].shape[-1], settings.hidden, logvar=settings.logvar)
+            widths = (data["fit"][0].shape[-1], data["fit"][1].shape[-1])
+            club = Club(*widths, settings.hidden, logvar=settings.logvar, scale="raw")  # scaled above
         curve = ascend(club, lambda part: club.log_likelihood(*part), data, settings, seed)
         candidates.append(club.double().eval())
     if settings.q != "network":

@@ -2,15 +2,20 @@
 
 Each factory takes the per-step shape of the modality, ``(F,)`` or ``(H, W, F)``, and the parameters:
 
-    general_encoder   [B, T, *shape]      -> [B, T, D]
-    specific_encoder  [B, T, *shape]      -> Specific(full, vector [B, T, W])
-    decoder           q [B, T, D], full   -> [B, T, *shape]
+    general_encoder   [B, T, *shape]          -> [B, T, D]
+    specific_encoder  [B, T, *shape]          -> Specific(full, vector [B, T, W])
+    decoder           q [B, T, D], specific   -> [B, T, *shape]
+
+The decoder reads the vector, as CLUB and the next layer do; only ``grid_specific="map"`` (published) lets the
+decoder of a grid read the map (``full``) behind it.
 
 Masks are bool ``[B, T]``, True where a step is valid. Padded steps come out of general encoders and front
 ends as zeros and change nothing for the others. Specific encoders and decoders see each step alone: no masks.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -95,10 +100,54 @@ class TemporalEncoder(nn.Module):
         return x if mask is None else x.masked_fill(~mask[..., None], 0)
 
 
-class GridEncoder(nn.Module):
-    """General encoder of a grid: :class:`GridPooling`, then :class:`TemporalEncoder`."""
+class LocalEncoder(nn.Module):
+    """Linear map of the steps within a short window to D, then blocks that see one step: no attention.
 
-    def __init__(self, pooling: GridPooling, temporal: TemporalEncoder) -> None:
+        x <- LayerNorm(x + W2 relu(W1 x))
+
+    An attention without positions lets every step average its clip, so that codes name clips; here a code can
+    only say what happens within ``window`` steps around its own.
+
+    Args:
+        features: input width F.
+        dim: output width D.
+        depth: number of blocks.
+        window: steps that the first map reads, an odd number; 1: the step alone.
+        feedforward: hidden width of a block.
+        dropout: dropout inside the blocks.
+    """
+
+    def __init__(self, features: int, dim: int, depth: int, window: int, feedforward: int, dropout: float) -> None:
+        super().__init__()
+        self.reach = window // 2
+        self.linear = nn.Linear(window * features, dim)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(dim, feedforward),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+                nn.Linear(feedforward, dim),
+                nn.Dropout(dropout),
+            )
+            for _ in range(depth)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(depth))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Encode ``[B, T, F]`` to ``[B, T, D]``; beyond the ends of a clip, and where padded, stand zeros."""
+        if self.reach:
+            x = x if mask is None else torch.where(mask[..., None], x, 0.0)
+            x = functional.pad(x, (0, 0, self.reach, self.reach)).unfold(1, 2 * self.reach + 1, 1).flatten(2)
+        x = self.linear(x)
+        for block, norm in zip(self.blocks, self.norms, strict=True):
+            x = norm(x + block(x))
+        return x if mask is None else torch.where(mask[..., None], x, 0.0)
+
+
+class GridEncoder(nn.Module):
+    """General encoder of a grid: :class:`GridPooling`, then the encoder of a vector."""
+
+    def __init__(self, pooling: GridPooling, temporal: TemporalEncoder | LocalEncoder) -> None:
         super().__init__()
         self.pooling, self.temporal = pooling, temporal
 
@@ -126,6 +175,34 @@ class VectorSpecific(nn.Module):
         return Specific(vector, vector)
 
 
+class NoisySpecific(nn.Module):
+    """Specific features with noise: ``s = mu(h) + sigma(h) e``, e ~ N(0, 1), on top of a specific encoder's h.
+
+    General and specific features are functions of one input, so that their mutual information is infinite in
+    general and what CLUB reports is a matter of scale. Noise makes the question finite, and answers it from
+    above: I(z; s) <= I(x; s) <= E KL( N(mu, sigma^2) || N(0, 1) ), the *rate* (Alemi et al. 2017), for any z
+    that is computed from x.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.width = encoder, encoder.width
+        self.head = nn.Linear(self.width, 2 * self.width)
+
+    def forward(self, x: Tensor) -> Specific:
+        """Encode to mean and standard deviation, each ``[B, T, W]``."""
+        mean, raw = self.head(self.encoder(x).vector).chunk(2, -1)
+        deviation = (5 * torch.tanh(raw / 5)).exp()  # within e^5 and e^-5: neither overflows nor dies
+        return Specific(mean, mean, deviation)
+
+
+def rate(specific: Specific, mask: Tensor | None = None) -> Tensor:
+    """Return E KL( N(mu, sigma^2) || N(0, 1) ) in nats a step, over the valid steps."""
+    mean, deviation = specific.vector, specific.deviation
+    steps = 0.5 * (mean.square() + deviation.square() - 1 - 2 * deviation.log()).sum(-1)
+    return steps.mean() if mask is None else torch.where(mask, steps, 0.0).sum() / mask.sum().clamp_min(1)
+
+
 class VectorDecoder(nn.Module):
     """``linear([linear(q), s])``."""
 
@@ -137,6 +214,39 @@ class VectorDecoder(nn.Module):
     def forward(self, quantized: Tensor, full: Tensor) -> Tensor:
         """Reconstruct ``[B, T, F]`` from ``[B, T, D]`` and ``[B, T, W]``."""
         return self.output(torch.cat([self.code(quantized), full], -1))
+
+
+class ModulatedDecoder(nn.Module):
+    """Two hidden layers over s; the code scales and shifts the first (FiLM, Perez et al. 2018).
+
+        relu(W3 relu(W2 relu((1 + A q) * (W1 s) + B q)))  without the last ReLU
+
+    A linear decoder can only add what the code says, so that s has to repeat it wherever its effect is not
+    additive; here s can be what the code leaves open.
+    """
+
+    def __init__(self, features: int, width: int, dim: int) -> None:
+        super().__init__()
+        hidden = 2 * max(width, dim)
+        self.specific, self.modulation = nn.Linear(width, hidden), nn.Linear(dim, 2 * hidden)
+        self.output = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, features))
+
+    def forward(self, quantized: Tensor, specific: Tensor) -> Tensor:
+        """Reconstruct ``[B, T, F]`` from ``[B, T, D]`` and ``[B, T, W]``."""
+        scale, shift = self.modulation(quantized).chunk(2, -1)
+        return self.output((1 + scale) * self.specific(specific) + shift)
+
+
+class GridFromVector(nn.Module):
+    """Decoder of a grid that starts from the vector s: a head makes the map ``[h, w, C]`` that ``grid`` decodes."""
+
+    def __init__(self, head: nn.Module, grid: nn.Module, cells: Shape) -> None:
+        super().__init__()
+        self.head, self.grid, self.cells = head, grid, cells
+
+    def forward(self, quantized: Tensor, specific: Tensor) -> Tensor:
+        """Reconstruct ``[B, T, H, W, F]`` from ``[B, T, D]`` and ``[B, T, W]``."""
+        return self.grid(quantized, functional.relu(self.head(quantized, specific)).unflatten(-1, self.cells))
 
 
 class LstmFrontend(nn.Module):
@@ -166,11 +276,14 @@ class LstmFrontend(nn.Module):
         return y.take_along_dim(order.argsort(dim=1), 1).masked_fill(~mask[..., None], 0)
 
 
-def general_encoder(shape: Shape, params: ModelParams) -> TemporalEncoder | GridEncoder:
+def general_encoder(shape: Shape, params: ModelParams) -> TemporalEncoder | LocalEncoder | GridEncoder:
     """Return the module ``(x [B, T, *shape], mask [B, T] or None) -> [B, T, dim]``."""
     checked(shape)
     feedforward = max(1, round(params.feedforward * params.dim))
-    temporal = TemporalEncoder(shape[-1], params.dim, params.encoder_depth, params.heads, feedforward, params.dropout)
+    kind, spread = (
+        (TemporalEncoder, params.heads) if params.general_encoder == "transformer" else (LocalEncoder, params.window)
+    )
+    temporal = kind(shape[-1], params.dim, params.encoder_depth, spread, feedforward, params.dropout)
     return temporal if len(shape) == 1 else GridEncoder(GridPooling(shape[-1], params.grid_attention), temporal)
 
 
@@ -187,17 +300,25 @@ def specific_encoder(shape: Shape, params: ModelParams, width: int | None = None
 
 
 def decoder(shape: Shape, specific: VectorSpecific | GridSpecific, params: ModelParams) -> nn.Module:
-    """Return the module ``(quantized [B, T, dim], full) -> [B, T, *shape]`` that undoes ``specific``."""
+    """Return the module ``(quantized [B, T, dim], specific) -> [B, T, *shape]`` that undoes ``specific``."""
     checked(shape)
     if isinstance(specific, VectorSpecific):
         if len(shape) != 1:
             raise ValueError(f"found a vector encoder and a target of shape {shape}, need a target (F,)")
-        return VectorDecoder(shape[0], specific.width, params.dim)
+        return _vector_decoder(shape[0], specific.width, params)
     if shape[:-1] != specific.grids[0]:
         raise ValueError(
             f"found an encoder of {specific.grids[0]} cells and a target of shape {shape}: they must agree"
         )
-    return (LightDecoder if isinstance(specific, LightSpecific) else ConvDecoder)(shape[-1], specific, params)
+    grid = (LightDecoder if isinstance(specific, LightSpecific) else ConvDecoder)(shape[-1], specific, params)
+    if params.grid_specific == "map":
+        return grid
+    cells = (*specific.grids[2], specific.channels)
+    return GridFromVector(_vector_decoder(math.prod(cells), specific.width, params), grid, cells)
+
+
+def _vector_decoder(features: int, width: int, params: ModelParams) -> VectorDecoder | ModulatedDecoder:
+    return (VectorDecoder if params.decoder == "linear" else ModulatedDecoder)(features, width, params.dim)
 
 
 def checked(shape: Shape) -> None:

@@ -21,12 +21,19 @@ class Specific(NamedTuple):
     """Modality-specific features.
 
     Attributes:
-        full: what the decoder reads: ``[B, T, W]``, or ``[B, T, h, w, C]`` for grids.
-        vector: ``[B, T, W]``, what CLUB and the next layer read.
+        full: the vector again, or a grid's map ``[B, T, h, w, C]`` from which it was made.
+        vector: ``[B, T, W]``, what CLUB and the next layer read (and the decoder, unless it reads the map);
+            the mean of s where s is noisy.
+        deviation: ``[B, T, W]``, the standard deviation of a noisy s; None: s is the vector.
     """
 
     full: Tensor
     vector: Tensor
+    deviation: Tensor | None = None
+
+    def draw(self) -> Tensor:
+        """Return the vector with its noise."""
+        return self.vector if self.deviation is None else self.vector + self.deviation * torch.randn_like(self.vector)
 
 
 def positions_first(x: Tensor) -> Tensor:

@@ -32,14 +32,17 @@ class Club(nn.Module):
         logvar: ``free``: mean and log-variance are two outputs of one network with one hidden layer;
             ``tanh``: the published pair of separate networks with three hidden layers each and log-variances
             within +-1.
+        scale: ``standard``: y is brought to mean 0 and deviation 1 per feature over the batch, with gradient.
+            Information does not depend on the scale of y, but a q in raw units does: it is void once y shrinks,
+            and shrinking y lowers the bound. ``raw`` (published): y as it is.
 
     In all methods x is ``[B, T, x_dim]``, y ``[B, T, y_dim]`` and mask bool ``[B, T]`` (None: every step
     counts). Sums run over y's features, means over valid clips and steps.
     """
 
-    def __init__(self, x_dim: int, y_dim: int, hidden: int, logvar: str = "free") -> None:
+    def __init__(self, x_dim: int, y_dim: int, hidden: int, logvar: str = "free", scale: str = "standard") -> None:
         super().__init__()
-        self.limit = LOGVAR_LIMIT[logvar]
+        self.limit, self.standardises = LOGVAR_LIMIT[logvar], scale == "standard"
         width = max(1, hidden // 2)
         if logvar == "tanh":
             self.p_mu = _mlp(x_dim, width, width, width, y_dim)
@@ -52,8 +55,24 @@ class Club(nn.Module):
         mu, raw = self.p_both(x).chunk(2, -1) if hasattr(self, "p_both") else (self.p_mu(x), self.p_logvar(x))
         return mu, self.limit * torch.tanh(raw / self.limit)
 
+    def scaled(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return y in the units of q."""
+        if not self.standardises or not y.numel():
+            return y
+        mean, variance = _moments(y, mask)
+        return (y - mean) * variance.clamp_min(1e-12).rsqrt()
+
+    def independent(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the log-likelihood of y under its own mean and variance, which know no x; constant left out.
+
+        :meth:`log_likelihood` minus this, on clips that q was not fitted to, is q's *skill*: below 0 it predicts
+        worse than no prediction, and :meth:`estimate` means nothing.
+        """
+        return -0.5 * (1 + _moments(self.scaled(y, mask), mask)[1].clamp_min(1e-12).log()).sum()
+
     def log_likelihood(self, x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the mean of log q(y | x), without its constant ``-y_dim/2 log(2 pi)``."""
+        """Return the mean of log q(y | x), y in the units of q, without its constant ``-y_dim/2 log(2 pi)``."""
+        y = self.scaled(y, mask)
         mu, logvar = self.gaussian(x)
         terms = (y - mu).square() * (-logvar).exp() + logvar
         if mask is None:
@@ -76,6 +95,7 @@ class Club(nn.Module):
                 squared errors and log-variances averaged over time before they are divided.
             generator: source of the permutation; None: torch's own.
         """
+        y = self.scaled(y, mask)
         mu, logvar = self.gaussian(x)
         if estimator == "exact":
             return _exact(mu, logvar, y, mask)
@@ -88,6 +108,17 @@ class Club(nn.Module):
 
     def _draw_permutation(self, clips: int, generator: torch.Generator | None) -> Tensor:
         return torch.randperm(clips, generator=generator)
+
+
+def _moments(y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return mean and variance ``[W]`` of y ``[B, T, W]`` over valid clips and steps."""
+    if mask is None:
+        mean = y.mean((0, 1))
+        return mean, (y - mean).square().mean((0, 1))
+    weight = mask.unsqueeze(-1).to(y.dtype)
+    weight = weight / weight.sum().clamp_min(1)
+    mean = (y * weight).sum((0, 1))
+    return mean, ((y - mean).square() * weight).sum((0, 1))
 
 
 def _mlp(*widths: int) -> nn.Sequential:

@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srcid.model.alignment import CrossModalCPC, code_matching_loss
-from srcid.model.encoders import LstmFrontend, decoder, general_encoder, specific_encoder
+from srcid.model.encoders import (
+    LstmFrontend,
+    NoisySpecific,
+    Specific,
+    decoder,
+    general_encoder,
+    rate,
+    specific_encoder,
+)
 from srcid.model.mutual_information import Club
 from srcid.model.quantize import Quantized, make_quantizer
 from srcid.params import Params
@@ -33,8 +41,8 @@ class LayerOutput:
     Attributes:
         target: what the layer reconstructs, ``[B, T, ...]``.
         general: modality-general features z, ``[B, T, D]``.
-        specific: modality-specific features s; a map ``[B, T, h, w, C]`` for grids.
-        summary: s as a vector ``[B, T, W]``: what CLUB and the next layer read.
+        specific: modality-specific features s ``[B, T, W]``: what decoder, CLUB and the next layer read.
+        rate: nats a step by which s can tell anything of the input, where s is noisy; empty otherwise.
         quantized: the quantiser's result, codes included.
         reconstruction: the decoder's output, shaped as ``target``.
         masks: valid steps ``[B, T]``, or None when every step counts.
@@ -43,7 +51,7 @@ class LayerOutput:
     target: dict[str, Tensor]
     general: dict[str, Tensor]
     specific: dict[str, Tensor]
-    summary: dict[str, Tensor]
+    rate: dict[str, Tensor]
     quantized: Quantized
     reconstruction: dict[str, Tensor]
     masks: Features | None
@@ -71,8 +79,11 @@ class SemanticResidualLayer(nn.Module):
 
         self.general = nn.ModuleDict({m: general_encoder(read[m], params) for m in shapes})
         width = {m: read[m][0] if index > 1 else None for m in shapes}  # later layers keep the width they read
-        self.specific = nn.ModuleDict({m: specific_encoder(read[m], params, width[m]) for m in shapes})
-        self.decoder = nn.ModuleDict({m: decoder(rebuilt[m], self.specific[m], params) for m in shapes})
+        specific = {m: specific_encoder(read[m], params, width[m]) for m in shapes}
+        self.decoder = nn.ModuleDict({m: decoder(rebuilt[m], specific[m], params) for m in shapes})
+        self.specific = nn.ModuleDict(
+            {m: NoisySpecific(encoder) if params.specific_rate else encoder for m, encoder in specific.items()}
+        )
         self.widths = {m: self.specific[m].width for m in shapes}
         self.quantizer = make_quantizer(params, params.dim)
         self.cpc = CrossModalCPC(
@@ -84,7 +95,10 @@ class SemanticResidualLayer(nn.Module):
             negatives=params.cpc_negatives,
         )
         self.club = nn.ModuleDict(
-            {m: Club(params.dim, self.widths[m], params.club_hidden, params.club_logvar) for m in shapes}
+            {
+                m: Club(params.dim, width, params.club_hidden, params.club_logvar, params.club_scale)
+                for m, width in self.widths.items()
+            }
         )
 
     @property
@@ -98,35 +112,38 @@ class SemanticResidualLayer(nn.Module):
         return self.params.club_weight > 0
 
     def features(self, inputs: Features, masks: Features | None = None) -> tuple[dict[str, Tensor], ...]:
-        """Return (encoder inputs, general, specific, summary) of the given modalities, without quantising.
+        """Return (encoder inputs, general, specific) of the given modalities, without quantising.
 
         A subset of the layer's modalities is fine: this is how one modality alone is encoded.
         """
         masks = masks or {}
-        read, general, specific, summary = {}, {}, {}, {}
+        read, general, specific = {}, {}, {}
         for m, x in inputs.items():
             mask = masks.get(m)
             read[m] = self.frontend[m](x, mask) if m in self.frontend else x
             general[m] = widened(self.general[m](read[m], mask))
             found = self.specific[m](read[m])
-            specific[m], summary[m] = found.full, widened(found.vector)
-        return read, general, specific, summary
+            specific[m] = Specific(found.full, widened(found.vector), found.deviation)
+        return read, general, specific
 
     def forward(self, inputs: Features, masks: Features | None = None) -> LayerOutput:
         """Run the layer on a batch; in training mode the codebook takes its EMA update."""
-        read, general, specific, summary = self.features(inputs, masks)
+        read, general, found = self.features(inputs, masks)
         quantized = self.quantizer(general, masks, with_logits=self.training and self.matches_codes)
-        target = dict(inputs)
+        target = {m: x if self.params.target_grad or self.index == 1 else x.detach() for m, x in inputs.items()}
         for m in self.frontend:
             if self.params.lstm_target != "input":
                 target[m] = read[m] if self.params.lstm_target == "trainable" else read[m].detach()
-        reconstruction = {m: self.decoder[m](quantized.quantized[m], specific[m]) for m in inputs}
-        return LayerOutput(target, general, specific, summary, quantized, reconstruction, masks)
+        specific = {m: s.draw() for m, s in found.items()}
+        full = {m: s.full if self.params.grid_specific == "map" else specific[m] for m, s in found.items()}
+        reconstruction = {m: self.decoder[m](quantized.quantized[m], full[m]) for m in inputs}
+        rates = {m: rate(s, (masks or {}).get(m)) for m, s in found.items() if s.deviation is not None}
+        return LayerOutput(target, general, specific, rates, quantized, reconstruction, masks)
 
     def club_pairs(self, output: LayerOutput) -> dict[str, tuple[Tensor, Tensor]]:
         """Return, per modality, the (conditioning, predicted) features between which CLUB bounds information."""
         source = output.general if self.params.club_input == "general" else output.quantized.quantized
-        return {m: (source[m], output.summary[m]) for m in output.summary}
+        return {m: (source[m], output.specific[m]) for m in output.specific}
 
     def losses(self, output: LayerOutput) -> dict[str, Tensor]:
         """Return this layer's unweighted losses, named ``quantity/layer[/modality]``.
@@ -141,6 +158,8 @@ class SemanticResidualLayer(nn.Module):
             losses[f"commit/{k}/{m}"] = value
         if output.quantized.logits is not None:
             losses[f"cmcm/{k}"] = code_matching_loss(output.quantized.logits, output.masks, p.cmcm_form)
+        for m, value in output.rate.items():
+            losses[f"rate/{k}/{m}"] = value
         if p.cpc_weight > 0:
             losses[f"cpc/{k}"] = self.cpc(output.general, masks=output.masks)
         if self.watches_club:
@@ -181,30 +200,39 @@ class SRCID(nn.Module):
             self.layers.append(layer)
             shapes = {m: (width,) for m, width in layer.widths.items()}
 
-    def residual(self, summary: Features) -> dict[str, Tensor]:
-        """Return the next layer's input made of this layer's specific vectors."""
+    def residual(self, specific: Features) -> dict[str, Tensor]:
+        """Return the next layer's input made of this layer's specific features."""
         if self.params.residual_detach:
-            summary = {m: s.detach() for m, s in summary.items()}
+            specific = {m: s.detach() for m, s in specific.items()}
         if self.params.residual_norm == "layer":
-            summary = {m: functional.layer_norm(s, s.shape[-1:]) for m, s in summary.items()}
-        return dict(summary)
+            specific = {m: functional.layer_norm(s, s.shape[-1:]) for m, s in specific.items()}
+        return dict(specific)
 
     def forward(self, inputs: Features, masks: Features | None = None, layers: int | None = None) -> list[LayerOutput]:
         """Run the first ``layers`` layers (all by default) on a batch of ``[B, T, ...]`` features."""
-        masks = masks if self.params.padding == "masked" else None
+        inputs, masks = self._masked(inputs, masks)
         outputs: list[LayerOutput] = []
         for layer in self.layers[:layers]:
             outputs.append(layer(inputs, masks))
-            inputs = self.residual(outputs[-1].summary)
+            inputs = self.residual(outputs[-1].specific)
         return outputs
 
     def encode(self, inputs: Features, masks: Features | None = None) -> Iterator[tuple[nn.Module, dict, dict]]:
-        """Yield (layer, general, summary) of every layer for the given modalities; no codebook is touched."""
-        masks = masks if self.params.padding == "masked" else None
+        """Yield (layer, general, specific) of every layer for the given modalities; no codebook is touched."""
+        inputs, masks = self._masked(inputs, masks)
         for layer in self.layers:
-            _, general, _, summary = layer.features(inputs, masks)
-            yield layer, general, summary
-            inputs = self.residual(summary)
+            _, general, specific = layer.features(inputs, masks)
+            yield layer, general, specific
+            inputs = self.residual({m: s.vector for m, s in specific.items()})
+
+    def _masked(self, inputs: Features, masks: Features | None) -> tuple[dict[str, Tensor], Features | None]:
+        """Return inputs whose padded steps are zeros, whatever stood there (NaN too), and the masks that count."""
+        if self.params.padding != "masked" or not masks:
+            return dict(inputs), None
+        return {
+            m: torch.where(masks[m].reshape(*masks[m].shape, *[1] * (x.ndim - 2)), x, 0.0) if m in masks else x
+            for m, x in inputs.items()
+        }, masks
 
     def losses(self, outputs: list[LayerOutput]) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted total (Eq. 8) and its unweighted parts."""
@@ -219,7 +247,7 @@ class SRCID(nn.Module):
         quantity, layer = name.split("/")[:2]
         if quantity == "mi":
             return 0.0 if int(layer) in self.params.club_off else self.params.club_weight
-        return getattr(self.params, f"{quantity}_weight")
+        return self.params.specific_rate if quantity == "rate" else getattr(self.params, f"{quantity}_weight")
 
     def club_parameters(self) -> list[nn.Parameter]:
         """Parameters of the CLUB estimators, which have an optimiser of their own."""

@@ -46,6 +46,7 @@ def make_quantizer(params: QuantizerParams, dim: int) -> Quantizer:
         decay=params.decay,
         epsilon=params.ema_epsilon,
         order=params.ema_order,
+        idle=params.ema_idle,
         partner=params.ema_partner,
         init=params.codebook_init,
         revival=params.revival,

@@ -177,7 +177,12 @@ def _stack(parts: list[Tensor]) -> Tensor:
 
 
 def squared_distances(rows: Tensor, codebook: Tensor) -> Tensor:
-    """Return ``||x - e||^2`` of rows ``[N, D]`` and codes ``[L, D]`` as ``[N, L]``, by one matrix product."""
+    """Return ``||x - e||^2`` of rows ``[N, D]`` and codes ``[L, D]`` as ``[N, L]``, by one matrix product.
+
+    Both are counted from the codebook's mean: ``|x|^2 - 2 x e + |e|^2`` cancels where features have a large one.
+    """
+    centre = codebook.mean(0)
+    rows, codebook = rows - centre, codebook - centre
     cross = torch.addmm(codebook.square().sum(1), rows, codebook.T, alpha=-2)
     return cross.add_(rows.square().sum(1, keepdim=True))
 

@@ -67,7 +67,10 @@ class FiniteScalarQuantizer(Quantizer):
         reach = (number - 1) / 2 + 0.01  # slightly beyond the outer levels, so that tanh can reach them
         self.register_buffer("offset", offset, persistent=False)
         self.register_buffer("reach", reach, persistent=False)
-        self.register_buffer("shift", torch.atanh(offset / reach), persistent=False)
+        # two levels lie at -1 and 1 with the border at 0; a larger even number keeps the zero of Mentzer et al.
+        two = number == 2
+        self.register_buffer("shift", torch.where(two, 0.0, torch.atanh(offset / reach)), persistent=False)
+        self.register_buffer("centre", 0.5 * two, persistent=False)
         self.register_buffer("lowest", torch.div(number, 2, rounding_mode="floor"), persistent=False)
 
     @property
@@ -94,11 +97,15 @@ class FiniteScalarQuantizer(Quantizer):
         """Map features to the bounded space, where levels are the integers from -lowest."""
         return torch.tanh(self.down(x) + self.shift) * self.reach - self.offset
 
+    def _scaled(self, levels: Tensor) -> Tensor:
+        """Bring the integers from -lowest to within -1 and 1."""
+        return (levels + self.centre) / (self.lowest - self.centre)
+
     def encode(self, x: Tensor) -> Tensor:
         return (self._bound(x.to(self.dtype)).round() + self.lowest).long()
 
     def decode(self, codes: Tensor) -> Tensor:
-        vectors = self.up((codes - self.lowest) / self.lowest)
+        vectors = self.up(self._scaled(codes - self.lowest))
         return torch.where((codes >= 0).all(-1, keepdim=True), vectors, 0.0)
 
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
@@ -117,7 +124,7 @@ class FiniteScalarQuantizer(Quantizer):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         bounded = self._bound(z)
         rounded = bounded.detach().round()
-        values = self.up((rounded + (bounded - bounded.detach())) / self.lowest)
+        values = self.up(self._scaled(rounded + (bounded - bounded.detach())))
         codes = (rounded + self.lowest).long()
         logits = None
         if with_logits and self._grid is not None:

@@ -32,6 +32,8 @@ class VectorQuantizer(Quantizer):
         epsilon: Laplace smoothing of the counts.
         order: ``joint``: one update a step; ``sequential``: one per modality in turn, each with decay
             (published).
+        idle: what becomes of a code that a step assigns nothing to: ``stay``, or (published) its sum decays
+            against a smoothed count, so that it drifts to the origin.
         partner: what of another modality joins the sums: ``index``, its feature at the same step, or
             ``attention``, softmax over the clip's steps t' of ``z^m_t . z^n_t' / sqrt(D)``, with values
             ``z^n_t'``.
@@ -55,6 +57,7 @@ class VectorQuantizer(Quantizer):
         decay: float = 0.99,
         epsilon: float = 1e-5,
         order: str = "joint",
+        idle: str = "stay",
         partner: str = "index",
         init: str = "samples",
         revival: str = "reset",
@@ -64,7 +67,7 @@ class VectorQuantizer(Quantizer):
     ) -> None:
         super().__init__(dim)
         self.size, self.decay, self.epsilon = size, decay, epsilon
-        self.order, self.partner, self.init = order, partner, init
+        self.order, self.idle_codes, self.partner, self.init = order, idle, partner, init
         self.revival, self.revival_after = revival, revival_after
         self.own_weight = beta * (2 if commitment == "published" else 1)
         self.other_weight, self.sum_others = beta / 2, commitment == "published"
@@ -131,7 +134,7 @@ class VectorQuantizer(Quantizer):
         loss = self.own_weight * own + weight * others
         if valid is None:
             return loss.sum((1, 2)) / max(1, loss[0].numel())
-        return (loss * valid).sum((1, 2)) / valid.sum((1, 2)).clamp_min(1)
+        return torch.where(valid, loss, 0.0).sum((1, 2)) / valid.sum((1, 2)).clamp_min(1)
 
     # -------------------------------------------------------------------------------- state, without gradient
 
@@ -207,7 +210,12 @@ class VectorQuantizer(Quantizer):
         total = self.counts.sum()
         self.counts.add_(self.epsilon).mul_(total / (total + self.size * self.epsilon))
         self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
-        torch.div(self.sums, self.counts[:, None], out=self.codebook)
+        moved = self.sums / self.counts[:, None]
+        if self.idle_codes == "stay":  # smoothing floors the count of an unused code, so that sums / counts shrinks
+            unused = (counts == 0)[:, None]
+            moved = torch.where(unused, self.codebook, moved)
+            self.sums.copy_(torch.where(unused, moved * self.counts[:, None], self.sums))
+        self.codebook.copy_(moved)
 
     def _revive(self, z: Tensor, valid: Tensor | None) -> None:
         """Give codes that were idle too long another place; the draws are the same on all ranks."""
@@ -330,7 +338,7 @@ def mean_of_others(values: Tensor, valid: Tensor | None = None) -> tuple[Tensor,
     else:
         weight = valid.to(values.dtype)
         count = weight.sum(0) - weight
-        kept = values * _match(weight, values)
+        kept = torch.where(_match(valid, values), values, 0.0)
         others = kept.sum(0) - kept
     return others.div_(_match(count.clamp_min(1), values)), count
 

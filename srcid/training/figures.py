@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from srcid.style import DASHES, INK, finish, legend_line, modality_colors, panel_titles
+from srcid.training.warmstart import REASONS
 
 Metrics = Sequence[Mapping[str, Any]]
 _COLUMNS = 3
@@ -151,8 +152,13 @@ def headline(metrics: Metrics, modalities: Sequence[str]) -> str:
     if values:
         text += f"; two modalities share their layer-1 code in {min(values):.0%}"
         text += f" to {max(values):.0%} of steps" if len(values) > 1 else " of steps"
-    opened = [f"layer {layer} opened at step {step}" for layer, step in openings(metrics).items()]
-    return "; ".join([text, *opened])
+    return "; ".join([text, *(opening(metrics, layer, step) for layer, step in openings(metrics).items())])
+
+
+def opening(metrics: Metrics, layer: int, step: int) -> str:
+    """Say when a later layer opened, and why: ``layer 2 opened at step 340 (the longest wait is over)``."""
+    why = next((REASONS.get(line[key], "") for line in metrics if (key := f"opened_by/{layer}") in line), "")
+    return f"layer {layer} opened at step {step}" + (f" ({why})" if why else "")
 
 
 def modalities_of(metrics: Metrics) -> tuple[str, ...]:
@@ -191,9 +197,10 @@ def _panels(modalities: Sequence[str], layers: int) -> list[Panel]:
         for k in range(1, layers + 1)
         for m, n in pairs
     ]
-    limits = [Curve(f"threshold/{k}", "warm-start threshold", INK, "dot", 1.2) for k in range(1, layers)]
     smooth = [
-        Curve(f"mi_smoothed/{k}", "smoothed MI", INK, DASHES[(k - 1) % len(DASHES)], 2.4) for k in range(1, layers)
+        Curve(f"mi_smoothed/{k}/{m}", m, colors[m], DASHES[(k - 1) % len(DASHES)], 2.8)
+        for k in range(1, layers)
+        for m in modalities
     ]
     return [
         Panel("total loss", "loss", (Curve("loss/total", "all"),)),
@@ -201,7 +208,9 @@ def _panels(modalities: Sequence[str], layers: int) -> list[Panel]:
         Panel("commitment", "loss", tuple(each("commit"))),
         Panel("code matching (CMCM)", "nats", tuple(whole("cmcm"))),
         Panel("cross-modal prediction (CPC)", "nats", tuple(whole("cpc"))),
-        Panel("MI of general and specific (CLUB)", "nats", (*each("mi"), *smooth, *limits)),
+        Panel("MI of general and specific (CLUB)", "nats", (*each("mi"), *smooth)),
+        Panel("CLUB's skill (below 0: not fitted)", "nats", tuple(each("skill", validation=True))),
+        Panel("rate of s: bounds any I(z; s)", "nats a step", tuple(each("rate", validation=True))),
         Panel("scale of specific features", "root mean square", tuple(each("scale"))),
         Panel("perplexity of codes", "codes", tuple(each("perplexity", validation=True))),
         Panel("codes used in a batch", "share of codebook", tuple(each("used")), ".0%"),
@@ -260,5 +269,7 @@ def _legend(fig: go.Figure, layers: int) -> None:
 def _note(layers: int, caption: str) -> str:
     note = "Lines: the logged batches; open circles: validation clips after each epoch."
     if layers > 1:
-        note += " Upright dotted line: the next layer opens (MI below its threshold, or the longest wait over)."
+        note += (
+            " Upright dotted line: the next layer opens (the title says why). Bold: the smoothed MI that this watched."
+        )
     return f"{note} {caption}".strip()

@@ -40,12 +40,14 @@ class TrainingResult:
         status: ``finished``, or ``stopped`` with a checkpoint from which the next call goes on.
         step: steps done; ``steps``: steps of the whole run.
         opened: step at which each layer opened (layer 1 at 0), None while closed.
+        opened_by: why it did, one of :data:`srcid.training.warmstart.REASONS`, None while closed.
     """
 
     status: str
     step: int
     steps: int
     opened: tuple[int | None, ...]
+    opened_by: tuple[str | None, ...]
 
 
 def train(
@@ -74,7 +76,7 @@ def train(
                 trainer.restore(folder / "checkpoint")
             _loop(trainer, folder, on_metrics or (lambda line: None), stop)
     status = "finished" if trainer.done else "stopped"
-    return TrainingResult(status, trainer.step, trainer.steps, tuple(trainer.warm.opened))
+    return TrainingResult(status, trainer.step, trainer.steps, tuple(trainer.warm.opened), tuple(trainer.warm.reasons))
 
 
 def _loop(trainer: Trainer, folder: Path, tell: Callable[[Metrics], None], stop: threading.Event) -> None:
@@ -148,10 +150,10 @@ def cost(network: SRCID, metrics: Iterable[Metrics]) -> dict[str, float]:
     return spent
 
 
-def _number(value: Any) -> float | int:
-    """Round to 7 significant digits: what float32 holds."""
+def _number(value: Any) -> float | int | str:
+    """Round to 7 significant digits: what float32 holds; words stay."""
     value = value.item() if isinstance(value, Tensor) else value
-    return value if isinstance(value, int) else float(f"{value:.7g}")
+    return value if isinstance(value, int | str) else float(f"{value:.7g}")
 
 
 def _keep_until(log: Path, step: int) -> list[Metrics]:

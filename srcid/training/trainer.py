@@ -51,7 +51,7 @@ class Trainer:
         self.network = SRCID(store.shapes, params).to(self.device, self.dtype).train()
         self.main = torch.optim.Adam(self.network.main_parameters(), lr=params.lr, fused=True)
         self.club = torch.optim.Adam(self.network.club_parameters(), lr=params.club_lr, fused=True)
-        self.warm = WarmStart(params, self.steps)
+        self.warm = WarmStart(params, self.steps, self.per_epoch)
         self.step = 0
 
     @property
@@ -117,20 +117,29 @@ class Trainer:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def fit_club(self, outputs: list[LayerOutput]) -> dict[str, Tensor]:
-        """Fit the CLUB networks by maximum likelihood on detached features; return the last log-likelihoods."""
+        """Fit the CLUB networks by maximum likelihood on detached features.
+
+        Returns the last log-likelihoods, and before the first step, on clips that are new to this fit, the skill:
+        the log-likelihood over that of an independent Gaussian.
+        """
         pairs = []
         for layer, output in zip(self.network.layers, outputs, strict=False):
             if layer.watches_club:
                 masks = output.masks or {}
                 for m, (x, y) in layer.club_pairs(output).items():
-                    pairs.append((f"likelihood/{layer.index}/{m}", layer.club[m], x.detach(), y.detach(), masks.get(m)))
+                    pairs.append((f"{layer.index}/{m}", layer.club[m], x.detach(), y.detach(), masks.get(m)))
         likelihoods: dict[str, Tensor] = {}
+        skills: dict[str, Tensor] = {}
         for _ in range(self.params.club_steps if pairs else 0):
             likelihoods = {name: club.log_likelihood(x, y, mask) for name, club, x, y, mask in pairs}
+            skills = skills or {
+                f"skill/{name}": likelihoods[name].detach() - club.independent(y, mask)
+                for name, club, _, y, mask in pairs
+            }
             self.club.zero_grad(set_to_none=True)
             (-sum(likelihoods.values())).backward()
             self.club.step()
-        return {name: value.detach() for name, value in likelihoods.items()}
+        return {f"likelihood/{name}": value.detach() for name, value in likelihoods.items()} | skills
 
     def learning_rate(self) -> float:
         """Learning rate of the current step."""
@@ -170,6 +179,7 @@ class Trainer:
         self.main.step()
         metrics = {"loss/total": total, **parts, **likelihoods, "lr": rate, "grad_norm": norm}
         metrics["layers_open"] = self.warm.layers_open
+        metrics |= {f"opened_by/{k}": why for k, why in enumerate(self.warm.reasons, 1) if k > 1 and why}
         self._watch(parts, metrics)
         self.step += 1
         if self.step % self.params.log_every == 0 or self.done:
@@ -180,13 +190,12 @@ class Trainer:
         layer = self.warm.layers_open
         if layer == self.params.layers:
             return
-        estimates = [v for name, v in parts.items() if name.startswith(f"mi/{layer}/")]
-        information = float(torch.stack(estimates).detach().mean()) if estimates else None
-        opened = self.warm.update(self.step, information)
-        if information is not None and not opened:
-            metrics[f"mi_smoothed/{layer}"] = self.warm.smoothed
-            metrics[f"mi_peak/{layer}"] = self.warm.peak
-            metrics[f"threshold/{layer}"] = self.warm.threshold
+        estimates = {
+            name.split("/")[2]: float(v.detach()) for name, v in parts.items() if name.startswith(f"mi/{layer}/")
+        }
+        if not self.warm.update(self.step, estimates):
+            metrics |= {f"mi_smoothed/{layer}/{m}": fast for m, (fast, _, _) in self.warm.averages.items()}
+            metrics |= {f"mi_change/{layer}/{m}": change for m, change in self.warm.changes().items()}
 
     def clip(self) -> Tensor:
         """Clip gradients as asked; return their total norm before."""
@@ -208,7 +217,7 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> Metrics:
-        """Return reconstruction, perplexity, agreement over (up to 400 of) the validation clips."""
+        """Return what (up to 400 of) the validation clips say of codes, reconstruction, rate and CLUB's skill."""
         rows = self.store.splits["val"][:_VALIDATION_CLIPS]
         self.network.eval()
         sums: dict[str, float] = {}
@@ -220,6 +229,11 @@ class Trainer:
                 found = describe(outputs)
                 for layer, output in zip(self.network.layers, outputs, strict=False):
                     masks_of = output.masks or {}
+                    found |= {f"rate/{layer.index}/{m}": value for m, value in output.rate.items()}
+                    for m, (x, y) in layer.club_pairs(output).items() if layer.watches_club else ():
+                        club, mask = layer.club[m], masks_of.get(m)
+                        skill = club.log_likelihood(x, y, mask) - club.independent(y, mask)
+                        found[f"skill/{layer.index}/{m}"] = skill
                     for m, target in output.target.items():
                         error = masked_mse(output.reconstruction[m], target, masks_of.get(m))
                         found[f"recon/{layer.index}/{m}"] = float(error)
@@ -265,7 +279,7 @@ class Trainer:
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
-        self.warm = WarmStart(self.params, self.steps, **state["warm"])
+        self.warm = WarmStart(self.params, self.steps, self.per_epoch, **state["warm"])
         self.step = step
 
 
@@ -279,20 +293,25 @@ def describe(outputs: list[LayerOutput]) -> Metrics:
     found: Metrics = {}
     for k, output in enumerate(outputs, 1):
         codes, masks, sizes = output.quantized.codes, output.masks or {}, output.quantized.sizes
-        for m, summary in output.summary.items():
-            valid = summary.detach()[masks[m]] if m in masks else summary.detach()
-            found[f"scale/{k}/{m}"] = float(valid.square().mean().sqrt())
+        for m, specific in output.specific.items():
+            valid = specific.detach()[masks[m]] if m in masks else specific.detach()
+            if len(valid):
+                found[f"scale/{k}/{m}"] = float(valid.square().mean().sqrt())
         if not sizes:  # the identity quantiser
             continue
         for i, m in enumerate(codes):
             valid = codes[m].flatten(0, 1)
             valid = valid[(valid >= 0).all(-1)]
+            if not len(valid):  # a modality that this batch lacks has no codes to describe
+                continue
             together = valid.unique(dim=0, return_inverse=True)[1]
             found[f"perplexity/{k}/{m}"] = float(perplexity(together, len(valid)))
             used = [len(valid[:, s].unique()) / size for s, size in enumerate(sizes)]
             found[f"used/{k}/{m}"] = sum(used) / len(used)
             for n in list(codes)[i + 1 :]:
                 both = masks[m] & masks[n] if m in masks and n in masks else None
+                if both is not None and not both.any():
+                    continue
                 found[f"agreement/{k}/{m}-{n}"] = float(agreement(codes[m], codes[n], both))
     return found
 

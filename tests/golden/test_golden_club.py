@@ -32,7 +32,7 @@ def golden(shared):
 
 @pytest.fixture
 def club(golden):
-    club = Replayed(16, 24, 32, logvar="tanh").double()
+    club = Replayed(16, 24, 32, logvar="tanh", scale="raw").double()
     club.load_state_dict(weights(golden, "w0_"))
     club.permutation = golden["permutation"]
     return club

@@ -19,6 +19,7 @@ SMALL = ModelParams(
     grid_attention="sum",
     grid_encoder="conv",
     specific_norm="none",
+    grid_specific="map",
 )
 
 

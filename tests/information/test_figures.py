@@ -71,8 +71,9 @@ def metrics(waited=True):
         line = {"step": step, "layers_open": 1 + (step > 100), "loss/total": 1.0}
         line |= {f"{q}/1/{m}": v for m in MODALITIES for q, v in (("mi", 300 / step), ("scale", 1.0), ("recon", 1.0))}
         if step <= 100:
-            line |= {"mi_smoothed/1": 8.0 if waited else 2.0, "mi_peak/1": 20.0, "threshold/1": 4.0}
+            line |= {f"mi_smoothed/1/{m}": 8.0 for m in MODALITIES}
         else:
+            line["opened_by/2"] = "longest wait" if waited else "settled"
             line |= {f"{q}/2/{m}": 2.0 for m in MODALITIES for q in ("mi", "scale", "recon")}
         lines.append(line)
     return lines
@@ -124,12 +125,12 @@ def test_training_shows_estimates_trigger_and_reason_of_the_opening():
     first = next(t for t in fig.data if t.name == "first" and t.xaxis == "x" and t.x[0] is not None)
     np.testing.assert_allclose(np.sinh(first.y), [300 / step for step in range(5, 205, 5)])
     assert first.line.color == modality_colors(MODALITIES)["first"]
-    smoothed = next(t for t in fig.data if t.name == "smoothed mean" and t.x[0] is not None)
+    smoothed = next(t for t in fig.data if t.name == "first, smoothed")
     assert set(np.sinh(smoothed.y).round(6)) == {8.0}
     assert {shape.x0 for shape in fig.layout.shapes} == {105} and len(fig.layout.shapes) == 4
-    assert "layer 2 opened at step 105, at 8, above 4: waited longest" in " ".join(fig.layout.title.text.split("<br>"))
+    assert "layer 2 opened at step 105 (the longest wait is over)" in " ".join(fig.layout.title.text.split("<br>"))
     fell = training_information(metrics(waited=False), MODALITIES, 2).layout.title.text
-    assert "below its threshold of 4" in " ".join(fell.split("<br>"))
+    assert "has stopped falling in every modality" in " ".join(fell.split("<br>"))
     off = [{k: v for k, v in line.items() if not k.startswith("mi")} for line in metrics()]
     assert "CLUB was off" in training_information(off, MODALITIES, 2).layout.title.text
 

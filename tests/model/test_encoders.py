@@ -28,20 +28,23 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
+@pytest.mark.parametrize("read", ["vector", "map"])
+@pytest.mark.parametrize("code", ["linear", "modulated"])
 @pytest.mark.parametrize("kind", ["conv", "light"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_is_encoded_and_given_back(shape: tuple[int, ...], kind: str):
-    p = params(grid_encoder=kind)
+def test_every_shape_is_encoded_and_given_back(shape: tuple[int, ...], kind: str, code: str, read: str):
+    p = params(grid_encoder=kind, decoder=code, grid_specific=read)
     general, specific = general_encoder(shape, p), specific_encoder(shape, p)
     back = decoder(shape, specific, p)
     x = torch.randn(B, T, *shape)
-    z, (full, vector) = general(x), specific(x)
-    reconstruction = back(z, full)
+    z, (full, vector, _) = general(x), specific(x)
+    reconstruction = back(z, full if read == "map" else vector)
     assert z.shape == (B, T, 8)
     assert vector.shape == (B, T, specific.width) and full.numel() > 0
     assert reconstruction.shape == x.shape
     (reconstruction.square().sum() + vector.sum()).backward()
-    parameters = [q for module in (general, specific, back) for q in module.parameters()]
+    modules = (general, specific, back)
+    parameters = [q for module in modules for q in module.parameters()]
     assert all(q.grad is not None and q.grad.isfinite().all() for q in parameters)
 
 
@@ -55,7 +58,7 @@ def test_specific_path_treats_every_step_alone(shape: tuple[int, ...], kind: str
     found = specific(x)
     one = specific(x[1:2, 2:3])
     torch.testing.assert_close(one.vector[0, 0], found.vector[1, 2])
-    torch.testing.assert_close(back(q[1:2, 2:3], one.full)[0, 0], back(q, found.full)[1, 2])
+    torch.testing.assert_close(back(q[1:2, 2:3], one.vector)[0, 0], back(q, found.vector)[1, 2])
 
 
 def test_published_map_sizes():
@@ -74,7 +77,7 @@ def test_layer_norm_of_specific_features():
     for shape in ((9,), (5, 5, 3)):
         specific = specific_encoder(shape, params(specific_norm="layer", specific_dim=64, pooled_dim=64))
         found = specific(100 * torch.randn(B, T, *shape))
-        for features in found:
+        for features in (found.full, found.vector):
             assert features.mean(-1).abs().max() < 1e-4
             assert (features.var(-1, correction=0) - 1).abs().max() < 1e-2
 
@@ -237,8 +240,8 @@ def test_autocast_trains_a_whole_branch(kind: str):
     back = decoder((5, 5, 3), specific, p)
     x, q = torch.randn(B, T, 5, 5, 3), torch.randn(B, T, 8)
     with torch.autocast("cpu", torch.bfloat16):
-        found = back(q, specific(x).full)
-    expected = back(q, specific(x).full)
+        found = back(q, specific(x).vector)
+    expected = back(q, specific(x).vector)
     assert (found.float() - expected).norm() / expected.norm() < 0.05
     found.float().square().sum().backward()
     assert all(w.grad.dtype == torch.float32 for w in back.parameters())
@@ -265,7 +268,7 @@ def test_same_seed_same_step_bit_for_bit():
         specific = specific_encoder((7, 7, 16), params(grid_channels=(64, 96)))
         back = decoder((7, 7, 16), specific, params())
         x = torch.randn(8, 10, 7, 7, 16)
-        back(torch.randn(8, 10, 8), specific(x).full).square().mean().backward()
+        back(torch.randn(8, 10, 8), specific(x).vector).square().mean().backward()
         return torch.cat([p.grad.flatten() for m in (specific, back) for p in m.parameters() if p.grad is not None])
 
     assert torch.equal(step(), step())

@@ -71,7 +71,7 @@ def test_the_arguments_reach_the_library(monkeypatch):
 @pytest.mark.parametrize("revival", ["off", "reset"])
 def test_residual_stages_of_one_modality_are_those_of_ours(revival):
     theirs = make_quantizer(params("rvq-library", codebook_init="uniform", revival=revival, decay=0.9), D)
-    ours = ResidualQuantizer(2, L, D, decay=0.9, init="uniform", revival="off")
+    ours = ResidualQuantizer(2, L, D, decay=0.9, idle="shrink", init="uniform", revival="off")
     for stage, other in zip(ours.stages, theirs.library.layers, strict=True):
         stage.codebook.copy_(torch.randn(L, D))
         stage.counts.fill_(1.0)

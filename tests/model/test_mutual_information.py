@@ -33,6 +33,7 @@ def log_normal(y, mu, logvar):
 
 def explicit(club, x, y, mask):
     """Eq. 6 as it stands: every valid clip against every valid clip at the same step."""
+    y = (y - y[mask].mean(0)) / y[mask].var(0, unbiased=False).sqrt()
     mu, logvar = club.gaussian(x)
     total, number = 0.0, 0
     for t in range(T):
@@ -99,6 +100,7 @@ def test_padded_steps_have_no_say(estimator, logvar):
 def test_log_likelihood_is_that_of_a_gaussian():
     club, (x, y) = Club(X, Y, 16).double(), features()
     mu, logvar = club.gaussian(x)
+    y = (y - y.mean((0, 1))) / y.var((0, 1), unbiased=False).sqrt()
     expected = torch.distributions.Normal(mu, (0.5 * logvar).exp()).log_prob(y).sum(-1).mean()
     torch.testing.assert_close(club.log_likelihood(x, y), expected + Y / 2 * math.log(2 * math.pi))
 
@@ -128,6 +130,37 @@ def test_correlated_gaussians_reach_the_known_value():
         dependent, independent = club.estimate(x, y), club.estimate(x, y[torch.randperm(500)])
     assert dependent == pytest.approx(expected, rel=0.2)
     assert independent.abs() < 0.2 < -0.5 * dims * math.log(1 - r * r) < dependent
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_scale_of_y_changes_nothing_unless_asked_for(masked):
+    x, y = features()
+    mask = some_mask() if masked else None
+    for scale, same in (("standard", True), ("raw", False)):
+        club = Club(X, Y, 16, scale=scale).double()
+        far = (5 + 1e-3 * y).requires_grad_()
+        values = [(club.estimate(x, v, mask), club.log_likelihood(x, v, mask)) for v in (y, far)]
+        assert torch.allclose(torch.stack(values[0]), torch.stack(values[1]), rtol=1e-6) is same
+        (grad,) = torch.autograd.grad(values[1][0], far)
+        assert not same or grad.mean((0, 1)).abs().max() < 1e-6 * grad.abs().max()  # shifting y moves nothing
+
+
+def test_skill_is_positive_only_where_q_knows_something():
+    x = torch.randn(300, 4, 3)
+    y = x @ torch.randn(3, 3) + 0.5 * torch.randn(300, 4, 3)
+    club = Club(3, 3, 64)
+
+    def skill(a, b):
+        with torch.no_grad():
+            return float(club.log_likelihood(a, b) - club.independent(b))
+
+    optimizer = torch.optim.Adam(club.parameters(), lr=1e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (-club.log_likelihood(x[:200], y[:200])).backward()
+        optimizer.step()
+    assert skill(x[200:], y[200:]) > 0.5
+    assert skill(x[200:], y[200:].flip(0)) < -0.5
 
 
 def test_minimising_the_bound_disentangles():

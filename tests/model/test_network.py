@@ -1,11 +1,12 @@
 """One layer class used K times: what flows between layers, which losses act, where gradients reach."""
 
 import itertools
+import math
 
 import pytest
 import torch
 
-from srcid.model.encoders import LstmFrontend
+from srcid.model.encoders import LstmFrontend, Specific, rate
 from srcid.model.grids import ConvSpecific
 from srcid.model.network import SRCID, masked_mse
 from srcid.params import resolve
@@ -31,7 +32,7 @@ def test_layers_chain_through_specific_features(layers):
     assert len(outputs) == layers
     for before, after in itertools.pairwise(outputs):
         for m in SHAPES:
-            assert torch.equal(after.target[m], before.summary[m])
+            assert torch.equal(after.target[m], before.specific[m])
     for m, shape in SHAPES.items():
         assert outputs[0].reconstruction[m].shape == (6, 5, *shape)
         assert outputs[-1].quantized.quantized[m].shape == (6, 5, 16)
@@ -126,6 +127,73 @@ def test_residual_norm_bounds_what_layer_2_reads():
     torch.testing.assert_close(target.var(-1, unbiased=False), torch.ones(6, 5), rtol=0.02, atol=0.02)
 
 
+def test_the_decoder_reads_the_features_that_club_and_layer_2_read():
+    """What is reconstructed from is what is constrained: each gradient must reach the same vector."""
+    for read, same in (("vector", True), ("map", False)):
+        net = network(layers=1, grid_specific=read)
+        layer = net.layers[0]
+        output = layer(batch())
+        for m in SHAPES:
+            (grad,) = torch.autograd.grad(
+                layer.losses(output)[f"recon/1/{m}"], output.specific[m], retain_graph=True, allow_unused=True
+            )
+            if m == "second":
+                assert (grad is not None and bool(grad.abs().sum() > 0)) is same
+            else:
+                assert grad.abs().sum() > 0
+            assert torch.equal(layer.club_pairs(output)[m][1], output.specific[m])
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_what_later_layers_rebuild_is_moved_only_as_published(grad):
+    net = network(target_grad=grad)
+    outputs = net(batch())
+    assert outputs[1].target["first"].requires_grad is grad
+
+
+def test_the_rate_of_noisy_features_bounds_what_they_tell():
+    """Closed form: unit variance and mean 0 tell nothing; one feature of mean +-a at deviation d tells little."""
+    mean, deviation = torch.zeros(4, 3, 2), torch.ones(4, 3, 2)
+    assert rate(Specific(mean, mean, deviation)) == 0
+    mean[..., 0], deviation[..., 0] = 2.0, 0.5
+    expected = 0.5 * (4 + 0.25 - 1) - math.log(0.5)
+    found = rate(Specific(mean, mean, deviation), torch.eye(4, 3).bool())
+    assert found == pytest.approx(expected)
+
+
+def test_noisy_specific_features_are_drawn_anew_and_their_rate_is_a_loss():
+    net = network(specific_rate=0.01)
+    one, two = net(batch()), net(batch())
+    assert not torch.equal(one[0].specific["second"], two[0].specific["second"])
+    _, parts = net.losses(one)
+    assert parts["rate/1/second"] > 0 and net.weight("rate/1/second") == 0.01
+    assert not any(name.startswith("rate") for name in network().losses(network()(batch()))[1])
+
+
+@pytest.mark.parametrize("window, reach", [(1, 0), (3, 1)])
+def test_a_local_general_encoder_sees_its_window_only(window, reach):
+    net = network(layers=1, general_encoder="local", window=window).eval()
+    inputs = {m: x.requires_grad_() for m, x in batch().items()}
+    _, general, _ = net.layers[0].features(inputs)
+    for m in SHAPES:
+        (grad,) = torch.autograd.grad(general[m][:, 2].square().sum(), inputs[m])
+        seen = grad.abs().flatten(2).sum((0, 2)) > 0
+        assert seen.tolist() == [abs(step - 2) <= reach for step in range(5)]
+
+
+def test_values_at_padded_steps_may_be_anything():
+    masks = {m: torch.ones(6, 5, dtype=torch.bool) for m in SHAPES}
+    masks["second"][:, 3:] = False
+    for encoder in ("local", "transformer"):
+        net = network(general_encoder=encoder, window=3, specific_rate=0.01)
+        inputs = batch()
+        inputs["second"][:, 3:] = torch.nan
+        total, _ = net.losses(net(inputs, masks))
+        total.backward()
+        assert total.isfinite()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+
+
 @pytest.mark.parametrize("target", ["input", "encoding", "trainable"])
 def test_lstm_target(target):
     net = network({"text": (8,), "other": (6,)}, lstm_modalities=("text",), lstm_dim=10, lstm_target=target)
@@ -168,10 +236,10 @@ def test_encode_reads_what_forward_reads():
     net = network().eval()
     inputs = batch()
     outputs = net(inputs)
-    for output, (_, general, summary) in zip(outputs, net.encode(inputs), strict=True):
+    for output, (_, general, specific) in zip(outputs, net.encode(inputs), strict=True):
         for m in SHAPES:
             torch.testing.assert_close(general[m], output.general[m])
-            torch.testing.assert_close(summary[m], output.summary[m])
+            torch.testing.assert_close(specific[m].vector, output.specific[m])
     alone = list(net.encode({"third": inputs["third"]}))
     torch.testing.assert_close(alone[1][1]["third"], outputs[1].general["third"])
 

@@ -241,6 +241,17 @@ def test_blocks_find_the_same_codes(monkeypatch):
     torch.testing.assert_close(whole[0], blocks[0])
 
 
+def test_nearest_codes_are_true_where_features_have_a_large_mean():
+    """Mean 30, spread 0.1: |x|^2 - 2 x e + |e|^2 alone cancels, and half of the codes would be wrong."""
+    rows, codebook = 30 + 0.1 * torch.randn(500, 64), 30 + 0.1 * torch.randn(40, 64)
+    true = torch.cdist(rows.double(), codebook.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    distances, codes = interface.nearest_codes(rows, codebook)
+    assert torch.equal(codes[:, 0], true.argmin(1))
+    torch.testing.assert_close(distances[:, 0].double(), true.amin(1), rtol=1e-4, atol=1e-4)
+    logits = interface.NegativeDistance.apply(rows, codebook)
+    torch.testing.assert_close(-logits.double(), true, rtol=1e-4, atol=1e-4)
+
+
 def test_the_gradient_passes_straight_through():
     quantizer = warm()
     features = {m: z.requires_grad_() for m, z in batch().items()}
@@ -287,7 +298,7 @@ def plain_partner(features, masks, m, n, b, t, partner):
 @pytest.mark.parametrize("masked", [True, False])
 def test_mm_ema_by_hand(order, partner, masked):
     quantizer = warm(order=order, partner=partner, decay=0.9, epsilon=1e-3, revival="off")
-    counts, sums = quantizer.counts.clone(), quantizer.sums.clone()
+    counts, sums, quantizer_rows = quantizer.counts.clone(), quantizer.sums.clone(), quantizer.codebook.clone()
     features = batch()
     masks = some_masks() if masked else {m: torch.ones(B, T, dtype=torch.bool) for m in NAMES}
     codes = quantizer(features, masks if masked else None).codes
@@ -303,7 +314,9 @@ def test_mm_ema_by_hand(order, partner, masked):
             new_sums[codes[m][b, t, 0]] += 0.5 * z + 0.5 * sum(lent) / len(lent) if lent else z
         counts = 0.9 * counts + 0.1 * new_counts
         counts = (counts + 1e-3) / (counts.sum() + L * 1e-3) * counts.sum()
-        sums = 0.9 * sums + 0.1 * new_sums
+        unused = (new_counts == 0)[:, None]
+        rows = torch.where(unused, quantizer_rows, (0.9 * sums + 0.1 * new_sums) / counts[:, None])
+        sums, quantizer_rows = rows * counts[:, None], rows
     torch.testing.assert_close(quantizer.counts, counts)
     torch.testing.assert_close(quantizer.sums, sums)
     torch.testing.assert_close(quantizer.codebook, sums / counts[:, None])
@@ -332,6 +345,30 @@ def test_commitment_by_hand(form, masked):
         torch.testing.assert_close(result.commitment[m], expected)
         grads = [torch.autograd.grad(x, features[m], retain_graph=True)[0] for x in (result.commitment[m], expected)]
         torch.testing.assert_close(*grads)
+
+
+def test_unused_codes_stay_where_they_are():
+    """Laplace smoothing floors their counts while their sums decay: they would shrink to the origin."""
+    for idle, stays in (("stay", True), ("shrink", False)):
+        quantizer = warm(idle=idle, decay=0.97, revival="off")
+        quantizer.codebook[0] = 8 / D**0.5 + 100
+        quantizer.sums[0] = quantizer.codebook[0] * quantizer.counts[0]
+        before = quantizer.codebook[0].clone()
+        for _ in range(600):
+            codes = quantizer(batch()).codes.values()
+            assert not stays or not any((code == 0).any() for code in codes)
+        assert torch.equal(quantizer.codebook[0], before) is stays
+        assert stays or quantizer.codebook[0].norm() < 0.1 * before.norm()
+
+
+def test_what_stands_at_padded_steps_reaches_no_loss_even_if_it_is_not_a_number():
+    quantizer, masks = warm(), some_masks()
+    features = {m: torch.where(masks[m][..., None], z, torch.nan).requires_grad_() for m, z in batch().items()}
+    result = quantizer(features, masks)
+    loss = sum(result.commitment.values())
+    grads = torch.autograd.grad(loss, list(features.values()))
+    assert loss.isfinite() and quantizer.codebook.isfinite().all()
+    assert all(grad[masks[m]].isfinite().all() for m, grad in zip(features, grads, strict=True))
 
 
 def test_the_joint_update_knows_no_order_of_modalities_and_the_sequential_one_does():
@@ -442,7 +479,7 @@ def test_more_codes_than_features_is_no_problem():
 
 def idle_code(revival):
     """A quantiser whose code 0 is out of everyone's reach and about to be revived."""
-    quantizer = warm(revival=revival, revival_after=3)
+    quantizer = warm(revival=revival, revival_after=3, idle="shrink")
     quantizer.codebook[0] = 1e3
     quantizer.sums[0] = 1e3 * quantizer.counts[0]
     return quantizer
@@ -532,6 +569,14 @@ def test_fsq_reaches_exactly_its_levels(levels):
     assert quantizer.decode(codes).abs().max() <= 1
 
 
+def test_fsq_of_two_levels_has_its_border_at_zero_and_values_of_both_signs():
+    quantizer = FiniteScalarQuantizer(1, (2,), projection=False)
+    codes = quantizer.encode(torch.tensor([[-2.0], [-0.1], [0.1], [2.0]]))
+    assert codes.ravel().tolist() == [0, 0, 1, 1] and quantizer.decode(codes).ravel().tolist() == [-1, -1, 1, 1]
+    found = quantizer({"only": torch.tensor([[[-0.5], [0.5]]])})
+    assert torch.equal(found.quantized["only"].ravel(), torch.tensor([-1.0, 1.0]))
+
+
 def test_fsq_passes_the_gradient_of_the_bound():
     quantizer = FiniteScalarQuantizer(D, (5,), projection=False).double()
     z = torch.randn(B, T, D, dtype=torch.float64, requires_grad=True)
@@ -595,8 +640,8 @@ def test_identity_passes_features_through():
 
 CHANGES = dict(
     quantizer="identity", codebook_size=7, stages=3, fsq_levels=(3, 3), fsq_projection=False, decay=0.5,
-    ema_epsilon=0.1, ema_order="sequential", ema_partner="attention", codebook_init="kmeans", revival="off",
-    revival_after=2, beta=1.0, commitment="published", stage_commitment="sum",
+    ema_epsilon=0.1, ema_order="sequential", ema_idle="shrink", ema_partner="attention",
+    codebook_init="kmeans", revival="off", revival_after=2, beta=1.0, commitment="published", stage_commitment="sum",
 )  # fmt: skip
 KIND_OF = dict(stages="rvq", stage_commitment="rvq", fsq_levels="fsq", fsq_projection="fsq")
 
@@ -622,7 +667,9 @@ def test_every_option_is_tried():
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_option_reaches_the_quantiser(name):
     kind = {"quantizer": KIND_OF[name]} if name in KIND_OF else {}
-    base = QuantizerParams(codebook_size=40, revival_after=1, **kind)
+    if name == "ema_idle":
+        kind = {"revival": "off"}
+    base = QuantizerParams(codebook_size=40, **{"revival_after": 1, **kind})
     left, right = trained(base), trained(base.model_copy(update={name: CHANGES[name]}))
     assert len(left) != len(right) or any(
         a.shape != b.shape or not torch.equal(a, b) for a, b in zip(left, right, strict=True)

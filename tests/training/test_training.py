@@ -1,6 +1,7 @@
 """Training: resuming, stopping, the warm start, and refusals."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ import torch
 from srcid.params import PRESETS
 from srcid.training import checkpoint
 from srcid.training.loop import Trainer, TrainingError, cost, load, pick_device, train
+from srcid.training.trainer import describe
 from srcid.training.warmstart import WarmStart
 from tests.helpers import tiny_params, tiny_store
 
@@ -276,35 +278,62 @@ def test_metrics_have_every_quantity(undisturbed):
         assert {f"{quantity}/1/{m}" for m in ("first", "second", "third")} <= names, quantity
     assert {"loss/total", "cmcm/1", "cpc/1", "lr", "grad_norm", "clips_per_second", "layers_open"} <= names
     assert {"agreement/1/first-second", "val/agreement/1/first-third", "val/recon/1/second"} <= names
-    assert {"mi_smoothed/1", "mi_peak/1", "threshold/1"} <= names
+    for quantity in ("skill/1", "val/skill/1", "mi_smoothed/1", "mi_change/1"):
+        assert {f"{quantity}/{m}" for m in ("first", "second", "third")} <= names, quantity
+    assert lines(undisturbed)[-2]["opened_by/2"] == "longest wait"
+
+
+def test_a_modality_that_a_batch_lacks_is_left_out_of_its_description(store):
+    trainer = Trainer(store, tiny_params())
+    features, _ = trainer.tensors(trainer.rows[:4])
+    masks = {m: torch.full((4, store.steps), m != "third") for m in features}
+    with torch.no_grad():
+        found = describe(trainer.network(features, masks))
+    assert all(math.isfinite(value) for value in found.values())
+    assert {"scale/1/first", "perplexity/1/first", "agreement/1/first-second"} <= found.keys()
+    assert not any("third" in name for name in found)
 
 
 # --- warm start ---
 
 
-def opening(params, steps, estimates):
-    warm = WarmStart(params, steps)
-    for step, value in enumerate(estimates):
-        warm.update(step, value)
-    return warm.opened
+def opening(params, steps, *estimates):
+    """When and why layers open, given one course of estimates per modality."""
+    warm = WarmStart(params, steps, per_epoch=5)
+    for step, values in enumerate(zip(*estimates, strict=True)):
+        warm.update(step, {f"m{i}": value for i, value in enumerate(values) if value is not None})
+    return warm.opened, warm.reasons
 
 
-def test_relative_warm_start_waits_for_the_fall_from_the_peak():
-    params = tiny_params(warm_threshold=0.2, warm_patience=3, warm_min=0.0, warm_max=1.0, warm_smoothing=0.0)
-    estimates = [1, 5, 10, 4, 2.1, 1.9, 1.9, 2.5, 1.9, 1.9, 1.9, 0.1]
-    assert opening(params, 100, estimates) == [0, 10]
+def test_a_layer_opens_once_information_has_stopped_falling_in_every_modality():
+    """Modalities of different scale that settle far above a fifth of their peaks: only their slopes tell."""
+    params = tiny_params(warm_min=0.0, warm_max=1.0)
+    falling = [100 - 0.5 * min(step, 100) for step in range(400)]  # settles at 50 from step 100 on
+    flat = [3.0] * 400
+    (_, when), why = opening(params, 400, falling, flat)
+    assert 100 < when < 250 and why == ["start", "settled"]
+    assert opening(params, 400, flat, flat)[0][1] < 100
+    assert opening(params, 400, [100 - 0.2 * step for step in range(400)], flat)[1] == ["start", None]
+    rising = [0.25 * step for step in range(400)]
+    assert opening(params, 400, rising, flat)[1] == ["start", None]
 
 
-def test_absolute_warm_start():
+def test_absolute_warm_start_asks_every_modality():
     params = tiny_params(warm_start="absolute", warm_threshold=0.5, warm_patience=1, warm_min=0, warm_smoothing=0.0)
-    assert opening(params, 100, [3, 0.6, 0.4]) == [0, 2]
+    assert opening(params, 100, [3, 0.6, 0.4]) == ([0, 2], ["start", "absolute"])
+    assert opening(params, 100, [3, 0.6, 0.4], [9, 9, 9]) == ([0, None], ["start", None])
+
+
+def test_a_fixed_number_of_epochs_looks_at_no_estimate():
+    params = tiny_params(layers=3, warm_start="epochs", warm_epochs=3)
+    assert opening(params, 100, [5.0] * 100) == ([0, 15, 30], ["start", "epochs", "epochs"])
 
 
 def test_minimum_and_maximum_wait_count_from_the_last_opening():
-    params = tiny_params(layers=3, warm_min=0.1, warm_max=0.3, warm_patience=1, warm_smoothing=0.0)
-    assert opening(params, 100, [10] + [0.0] * 99) == [0, 10, 40]
-    assert opening(params, 100, [5.0] * 100) == [0, 30, 60]
-    assert opening(params, 100, [None] * 100) == [0, 30, 60]
+    params = tiny_params(layers=3, warm_min=0.1, warm_max=0.3, warm_patience=1, warm_smoothing=0.2)
+    assert opening(params, 100, [0.0] * 100)[0] == [0, 10, 20]
+    for course in ([2.0**step for step in range(100)], [None] * 100):
+        assert opening(params, 100, course) == ([0, 30, 60], ["start", "longest wait", "longest wait"])
 
 
 def test_warm_start_off_opens_everything_at_once():
@@ -312,11 +341,11 @@ def test_warm_start_off_opens_everything_at_once():
 
 
 def test_closed_layer_does_not_move(store, tmp_path):
-    params = tiny_params(warm_min=0.5, warm_max=1.0, warm_threshold=0.0, epochs=2)
+    params = tiny_params(warm_max=1.0, warm_threshold=0.0, epochs=2)
     torch.manual_seed(params.seed)
     before = Trainer(store, params).network.layers[1].state_dict()
     result = train(store, params, tmp_path)
-    assert result.opened == (0, None)
+    assert result.opened == (0, None) and result.opened_by == ("start", None)
     after = load(tmp_path).layers[1].state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
 

@@ -22,7 +22,7 @@ from srcid.information.figures.estimators import (
     steps_of_each,
 )
 from srcid.style import FAINT, INK, OKABE_ITO, empty_figure, finish, modality_colors, panel_titles
-from srcid.training.figures import layers_of, modalities_of, openings, series
+from srcid.training.figures import layers_of, modalities_of, opening, openings, series
 
 if TYPE_CHECKING:
     from srcid.information.bracket import Bracket, Estimate
@@ -60,11 +60,7 @@ def training_information(
     high = 1.0
     for k in range(1, layers + 1):
         lines = [(f"mi/{k}/{m}", m, colors[m], "solid", 1.6) for m in modalities]
-        lines += [
-            (f"mi_smoothed/{k}", "smoothed mean", INK, "solid", 2.6),
-            (f"mi_peak/{k}", "its peak", INK, "dash", 1.2),
-            (f"threshold/{k}", "threshold", INK, "dot", 1.4),
-        ]
+        lines += [(f"mi_smoothed/{k}/{m}", f"{m}, smoothed", colors[m], "solid", 3.0) for m in modalities]
         for key, name, color, dash, width in lines:
             x, y = series(metrics, key)
             if not x:
@@ -85,9 +81,7 @@ def training_information(
         fig.update_xaxes(title_text="step", row=2, col=k)
     for name, color, dash, width in [
         *((m, colors[m], "solid", 1.6) for m in modalities),
-        ("smoothed mean", INK, "solid", 2.6),
-        ("its peak", INK, "dash", 1.2),
-        ("threshold of the next layer", INK, "dot", 1.4),
+        ("smoothed, watched by the warm start", INK, "solid", 3.0),
     ]:
         fig.add_scatter(
             x=[None], y=[None], mode="lines", name=name, line=dict(color=color, dash=dash, width=width),
@@ -281,15 +275,5 @@ def _headline(metrics: Sequence[Mapping[str, Any]], modalities: Sequence[str], l
             parts.append(f"layer {k} ends at {min(last):.3g} to {max(last):.3g} nats")
     text = "CLUB during training: " + "; ".join(parts)
     for layer, step in openings(metrics).items():
-        before = [line for line in metrics if line["step"] <= step and f"mi_smoothed/{layer - 1}" in line][-1:]
-        if before and f"threshold/{layer - 1}" in before[0]:
-            value, limit = before[0][f"mi_smoothed/{layer - 1}"], before[0][f"threshold/{layer - 1}"]
-            why = (
-                f"below its threshold of {limit:.2g}"
-                if value < limit
-                else f"at {value:.2g}, above {limit:.2g}: waited longest"
-            )
-            text += f"; layer {layer} opened at step {step}, {why}"
-        else:
-            text += f"; layer {layer} opened at step {step}"
+        text += f"; {opening(metrics, layer, step)}"
     return text
