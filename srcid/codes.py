@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from srcid.model.network import SRCID
 
 FORMAT = "srcid-codes"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)  # version 1 keeps no distance of the second nearest code
 
 
 class CodeTableError(ValueError):
@@ -60,8 +61,8 @@ class CodeTable:
             known = (manifest["format"], manifest["version"])
         except (ValueError, KeyError, TypeError) as error:
             raise CodeTableError(f"{file} is damaged ({error!r}); delete the folder and encode again") from error
-        if known != (FORMAT, VERSION):
-            raise CodeTableError(f"{file} has format {known}, this version reads {(FORMAT, VERSION)}")
+        if known not in [(FORMAT, version) for version in READABLE]:
+            raise CodeTableError(f"{file} has format {known}, this version reads {FORMAT} of version {READABLE}")
         return cls(path, manifest)
 
     @property
@@ -176,6 +177,30 @@ class CodeTable:
         """Second nearest code, ``[N, T]`` int32: of the first stage for rvq, in mixed radix for fsq; -1 for none."""
         return self._array("second", layer, modality)
 
+    def nearest(self, layer: int, modality: str) -> np.ndarray:
+        """Distances to the nearest and the second nearest code, ``[N, T, 2]`` float32, as the quantiser compares them.
+
+        That is among features for vq, in the first stage for rvq, and among bounded values for fsq; infinite where
+        there is no second code, NaN at padded steps.
+
+        Raises:
+            CodeTableError: a table of version 1, which keeps none.
+        """
+        return self._array("nearest", layer, modality)
+
+    def margin(self, layer: int, modality: str) -> np.ndarray:
+        """How clearly each code was chosen, 1 - d1 / d2, ``[N, T]`` float32 (Lowe 2004, section 7.1, of the ratio).
+
+        0: the second nearest code is as near; 1: the feature lies on its code. NaN at padded steps.
+
+        Raises:
+            CodeTableError: as :meth:`nearest`.
+        """
+        first, second = np.moveaxis(np.asarray(self.nearest(layer, modality)), -1, 0)
+        with np.errstate(invalid="ignore"):  # the identity quantiser has no code: infinite over infinite
+            margin = 1 - np.divide(first, second, out=np.ones_like(first), where=second > 0)
+        return np.where(np.isnan(first), np.float32("nan"), margin)
+
     def codebook(self, layer: int) -> np.ndarray | None:
         """Code vectors ``[stages, L, D]`` float32; None for quantisers without (identity, raw fsq)."""
         file = self.path / f"codebook_{self._check(layer)}.npy"
@@ -237,8 +262,9 @@ class CodeTable:
         self._check(layer, modality)
         file = self.path / f"{kind}_{layer}_{modality}.npy"
         if not file.is_file():
-            hint = "; train with keep_features above 0" if kind in ("general", "specific") else ""
-            raise CodeTableError(f"{self.path} keeps no {kind} features of layer {layer}, {modality}{hint}")
+            hints = dict.fromkeys(("general", "specific"), " features; train with keep_features above 0")
+            hints["nearest"] = " distances; it was made by an earlier version: delete the folder and encode again"
+            raise CodeTableError(f"{self.path} keeps no {kind}{hints.get(kind, '')} (layer {layer}, {modality})")
         return np.load(file, mmap_mode="r")
 
 
@@ -283,11 +309,12 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
                     absent = ~masks[m]
                     codes = layer.quantizer.encode(z)
                     values = z if codes.shape[-1] == 0 else layer.quantizer.decode(codes)
-                    second = layer.quantizer.nearest(z, 2)[1][..., 1]
+                    nearest, second = layer.quantizer.nearest(z, 2)
                     gap = (z - values).norm(dim=-1)
                     writer.put("codes", k, m, rows, codes.masked_fill(absent[..., None], -1), np.int32)
                     writer.put("distance", k, m, rows, gap.masked_fill(absent, torch.nan), np.float32)
-                    writer.put("second", k, m, rows, second.masked_fill(absent, -1), np.int32)
+                    writer.put("second", k, m, rows, second[..., 1].masked_fill(absent, -1), np.int32)
+                    writer.put("nearest", k, m, rows, nearest.masked_fill(absent[..., None], torch.nan), np.float32)
                     if books[k - 1] is None:
                         writer.put("quantized", k, m, rows, values * masks[m][..., None], np.float32)
                     chosen = place[rows] >= 0

@@ -70,6 +70,22 @@ def test_second_choice_is_the_second_nearest(store, tmp_path):
     order = np.argsort(gaps, axis=-1)
     np.testing.assert_array_equal(table.codes(1, "first")[..., 0], order[..., 0])
     np.testing.assert_array_equal(table.second(1, "first"), order[..., 1])
+    two = np.take_along_axis(gaps, order[..., :2], axis=-1)
+    np.testing.assert_allclose(table.nearest(1, "first"), two, atol=1e-4)
+    np.testing.assert_allclose(table.margin(1, "first"), 1 - two[..., 0] / two[..., 1], atol=1e-4)
+    padded = ~store.masks["third"]
+    assert padded.any() and np.isnan(table.margin(1, "third")[padded]).all()
+
+
+def test_a_table_of_the_first_version_opens_and_says_what_it_lacks(store, tmp_path):
+    table = encode(network(store), store, tmp_path / "codes")
+    for file in table.path.glob("nearest_*.npy"):
+        file.unlink()
+    (table.path / "manifest.json").write_text(json.dumps(table.manifest | {"version": 1}))
+    old = CodeTable.open(table.path)
+    np.testing.assert_array_equal(old.second(1, "first"), table.second(1, "first"))
+    with pytest.raises(CodeTableError, match="earlier version: delete the folder and encode again"):
+        old.margin(1, "first")
 
 
 def test_joint_symbols_number_combinations_alike_in_all_modalities(store, tmp_path):
