@@ -60,15 +60,14 @@ class Interval:
 
 def t_interval(values: np.ndarray, level: float = 0.95) -> Interval:
     """Student's t-interval of the mean of ``values`` ``[n]`` (independent seeds); without ends if n = 1."""
-    from scipy import stats
+    from scipy.special import stdtrit
 
     values = np.asarray(values, float)
     mean = float(values.mean()) if len(values) else math.nan
     if len(values) < 2:
         return Interval(mean, math.nan, math.nan, level, len(values))
-    error = float(stats.sem(values))
-    low, high = stats.t.interval(level, df=len(values) - 1, loc=mean, scale=error) if error else (mean, mean)
-    return Interval(mean, float(low), float(high), level, len(values))
+    half = float(stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
+    return Interval(mean, mean - half, mean + half, level, len(values))
 
 
 def bootstrap_weights(clips: int, replicates: int = 1000, seed: int = 0) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Claims of the form "this is better than that", put to the test on paired seeds: a verdict in a plain sentence each.
 
 A claim is decided by Student's t-test on the differences of paired seeds, at the level of all claims of one source
-together (Holm's correction). Not to find a gain is no evidence that there is none: "does not help" is supported only
-where a gain of ``margin`` points or more is excluded.
+together (Holm's correction). Not to find a gain is no evidence that there is none: "does not help by a margin" is
+supported where the gain lies below the margin beyond doubt, and contradicted where it lies above the margin beyond
+doubt. A gain that is real and smaller than the margin contradicts nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Verdict:
 
     Attributes:
         difference, low, high: points, mean over paired seeds with its t-interval (not widened for other claims).
-        p: of the one-sided test that decides, doubled; p_holm: after Holm's correction over ``claims`` claims.
+        p: of the two-sided test against 0, or against the margin; p_holm: after Holm's correction over ``claims``
+            claims.
         seeds, missing: the pairs, and the seeds that one side lacks.
         verdict: ``supported``, ``contradicted`` or ``undecided``.
         why: where nothing could be tested, the reason.
@@ -98,8 +100,8 @@ def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) ->
         [(claim.task, claim.direction) for claim in claims],
     )
     found = [seed_differences(matrix, c.method, c.reference, (c.task, c.direction)) for c in claims]
-    sides = [_sides(claim, gaps) for claim, (_, _, gaps) in zip(claims, found, strict=True)]
-    p = np.minimum(1.0, 2 * np.array(sides, float).reshape(-1, 2).min(axis=1))  # two one-sided questions, one answer
+    nulls = [0.0 if claim.gain else claim.margin for claim in claims]  # support and contradiction are its two sides
+    p = np.array([t_test(gaps, null, "two-sided") for (_, _, gaps), null in zip(found, nulls, strict=True)], float)
     corrected, number = np.full_like(p, np.nan), np.zeros(len(p), int)
     sources = np.array([claim.source for claim in claims])
     for source in dict.fromkeys(sources):
@@ -107,22 +109,15 @@ def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) ->
         number[sources == source] = np.isfinite(p[sources == source]).sum()
     verdicts = []
     for place, claim in enumerate(claims):
-        (seeds, missing, gaps), side, fair = found[place], sides[place], corrected[place]
+        (seeds, missing, gaps), fair = found[place], corrected[place]
+        low, high = t_interval(gaps, level).ends
+        mean = float(gaps.mean()) if len(gaps) else float("nan")
         verdict = UNDECIDED
         if np.isfinite(fair) and fair < 1 - level:
-            verdict = SUPPORTED if side[0] <= side[1] else CONTRADICTED
-        low, high = t_interval(gaps, level).ends if len(gaps) else (np.nan, np.nan)
-        mean = float(gaps.mean()) if len(gaps) else float("nan")
+            verdict = SUPPORTED if (mean > nulls[place]) == claim.gain else CONTRADICTED
         numbers = mean, low, high, float(p[place]), float(fair), int(number[place])
         verdicts.append(Verdict(claim, *numbers, seeds, missing, verdict, _why(gaps), level))
     return tuple(verdicts)
-
-
-def _sides(claim: Claim, gaps: np.ndarray) -> tuple[float, float]:
-    """P values of the tests that would support and that would contradict the claim."""
-    if claim.gain:
-        return t_test(gaps, 0.0, "greater"), t_test(gaps, 0.0, "less")
-    return t_test(gaps, claim.margin, "less"), t_test(gaps, 0.0, "greater")
 
 
 def _why(gaps: np.ndarray) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Runs = ProbeResults | Mapping[str, ProbeResults]
 
 REPLICATES = 1000
+TOGETHER = 512  # cells resampled in one matrix product: memory stays bounded
 Interval = Literal["seeds", "clips", "both", "none"]
 # columns that a frame has even without a row, and their types
 _PROBE = dict(
@@ -64,16 +65,17 @@ def probe_summary(runs: Runs, level: float = 0.95) -> pd.DataFrame:
 
     rows = []
     for run, results in _named(runs).items():
-        for (representation, task, train, test), cell in _cells(results).items():
-            scores = results.select(task=task, representation=representation, train=train, test=test)
-            names = scores[0].values
+        groups = _groups(results)
+        for key, cell in _cells(results, groups).items():
+            (representation, task, train, test), scores = key, groups[key]
+            first = scores[0]
             rows.append(
                 {
                     "run": run, "task": task, "representation": representation, "train": train,
-                    "test": test, "same": train == test, "metric": scores[0].metric,
+                    "test": test, "same": train == test, "metric": first.metric,
                     **cell.describe(level), "seeds": len(scores),
-                    "clips": len(scores[0].rows), "chance": results.chance[task][scores[0].metric],
-                    **{name: float(np.mean([s.values[name] for s in scores])) for name in names},
+                    "clips": len(first.rows), "chance": results.chance[task][first.metric],
+                    **{name: sum(s.values[name] for s in scores) / len(scores) for name in first.values},
                 }
             )  # fmt: skip
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(_SUMMARY)).astype(_SUMMARY)
@@ -96,7 +98,9 @@ def paper_table(
     named = _named(runs)
     table: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     for run, results in named.items():
-        cells = {key: cell for key, cell in _cells(results).items() if tasks is None or key[1] in tasks}
+        cells = {
+            key: cell for key, cell in _cells(results, _groups(results)).items() if tasks is None or key[1] in tasks
+        }
         for representation in dict.fromkeys(key[0] for key in cells):
             mine = {key[1:]: cell for key, cell in cells.items() if key[0] == representation}
             table[run, representation] = {
@@ -194,26 +198,44 @@ class _Cell:
         return " ".join(parts)
 
 
-def _cells(results: ProbeResults) -> dict[tuple[str, str, str, str], _Cell]:
-    """Group scores by (representation, task, train, test), and resample them over clips."""
-    groups: dict[tuple[str, str, str, str], list[ProbeScore]] = {}
+Key = tuple[str, str, str, str]
+
+
+def _groups(results: ProbeResults) -> dict[Key, list[ProbeScore]]:
+    """The scores of each (representation, task, train, test): one a seed."""
+    groups: dict[Key, list[ProbeScore]] = {}
     for score in results.scores:
         groups.setdefault((score.representation, score.task, score.train, score.test), []).append(score)
-    if not groups:
-        return {}
-    # one draw of clips for each data set, so that differences and averages of its scores are resampled together
+    return groups
+
+
+def _cells(results: ProbeResults, groups: Mapping[Key, list[ProbeScore]]) -> dict[Key, _Cell]:
+    """Resample scores over clips.
+
+    One draw of clips serves all scores of a data set, so that differences and averages are resampled together; cells
+    that were scored on the same clips are resampled by one matrix product.
+    """
     drawn = {}
     for place, data in enumerate(dict.fromkeys(score.data for score in results.scores)):
-        clips = np.unique(np.concatenate([score.rows for score in results.scores if score.data == data]))
+        every = {score.rows.tobytes(): score.rows for score in results.scores if score.data == data}
+        clips = np.unique(np.concatenate(list(every.values())))
         drawn[data] = clips, bootstrap_weights(len(clips), REPLICATES, seed=place)
-    cells = {}
+    alike: dict[tuple[str, bytes, int], list[Key]] = {}
     for key, scores in groups.items():
-        clips, weights = drawn[scores[0].data]
-        counts = np.stack([score.counts for score in scores], axis=1).astype(np.float32)  # [n, S, 2]
-        sums = np.tensordot(weights[:, np.searchsorted(clips, scores[0].rows)], counts, axes=1)
-        ratios = np.divide(sums[..., 0], sums[..., 1], out=np.zeros(sums.shape[:2], np.float32), where=sums[..., 1] > 0)
-        cells[key] = _Cell(np.array([score.score for score in scores]), 100.0 * ratios.mean(1))
-    return cells
+        alike.setdefault((scores[0].data, scores[0].rows.tobytes(), len(scores)), []).append(key)
+    cells = {}
+    for (data, _, seeds), keys in alike.items():
+        clips, weights = drawn[data]
+        weights = weights[:, np.searchsorted(clips, groups[keys[0]][0].rows)]
+        for start in range(0, len(keys), TOGETHER):
+            part = keys[start : start + TOGETHER]
+            counts = np.stack([s.counts for key in part for s in groups[key]], axis=1).astype(np.float32)
+            hits, whole = np.moveaxis(np.tensordot(weights, counts, axes=1), -1, 0)  # [R, keys * seeds]
+            shares = np.divide(hits, whole, out=np.zeros_like(hits), where=whole > 0)
+            replicates = 100.0 * shares.reshape(-1, len(part), seeds).mean(2).T
+            for key, drawn_scores in zip(part, replicates, strict=True):
+                cells[key] = _Cell(np.array([score.score for score in groups[key]]), drawn_scores)
+    return {key: cells[key] for key in groups}
 
 
 def _chance_row(results: ProbeResults, columns: Sequence[tuple[str, str]]) -> list[str]:

@@ -47,6 +47,13 @@ def test_the_summary_holds_means_and_both_intervals(results):
     assert row.clip_high - row.clip_low == pytest.approx(width, rel=0.3)
 
 
+def test_the_summary_of_many_directions_resamples_equal_clips_at_once(results, monkeypatch):
+    products, real = [], np.tensordot
+    monkeypatch.setattr(np, "tensordot", lambda *a, **k: products.append(1) or real(*a, **k))
+    monkeypatch.setattr(type(results), "select", None)  # a search through all scores for each direction is quadratic
+    assert len(probe_summary(results)) == 36 and len(products) == 1
+
+
 def test_the_paper_layout(results):
     table = paper_table(results, interval="none")
     assert list(table.index) == ["all", "only1", "chance"]
