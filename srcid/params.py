@@ -141,6 +141,9 @@ class QuantizerParams(Section):
     )
     fsq_projection: bool = Field(True, description="fsq behind a learned projection to few dimensions")
     decay: float = Field(0.99, ge=0, lt=1, description="EMA decay of a codebook, per step")
+    ema_repeats: int = Field(
+        1, ge=1, le=100, description="EMA updates per step; 6 as the published two-layer code's inner CLUB loop does"
+    )
     ema_epsilon: float = Field(1e-5, gt=0, description="Laplace smoothing of the EMA counts")
     ema_order: Literal["joint", "sequential"] = Field(
         "joint", description="one EMA update a step for all modalities, or (published) one after the other"
@@ -166,15 +169,20 @@ class QuantizerParams(Section):
         "paper",
         description="own code beta and mean of others beta/2; published: 2 beta, and beta/2 for each other",
     )
-    stage_commitment: Literal["mean", "sum"] = Field(
+    stage_commitment: Literal["mean", "sum", "total"] = Field(
         "mean",
-        description="commitment of rvq and rvq-library: mean of the stages, so that it weighs as that of vq; or sum",
+        description="commitment of rvq and rvq-library: mean of the stages, so that it weighs as that of vq; sum; "
+        "or (published, rvq only) that of the sum of all stages",
     )
+    zero_code: bool = Field(False, description="code 0 of every rvq stage is the zero vector (published)")
 
 
 class LossParams(Section):
     """Losses, their weights, and when each layer's join (method section 3)."""
 
+    layer_weights: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (), description="weight of each layer's losses, the last one for all later ones; empty: 1; published 1, 0.3"
+    )
     recon_weight: float = Field(1.0, ge=0, description="weight of reconstruction")
     commit_weight: float = Field(1.0, ge=0, description="weight of commitment")
     cmcm_weight: float = Field(1.0, ge=0, description="weight of cross-modal code matching")
@@ -305,6 +313,11 @@ def _library_revives(quantizer: str, revival: str) -> str:
     return f"revival=row is no option of quantizer={quantizer}; it has reset and off" if wrong else ""
 
 
+def _library_stages(quantizer: str, stage_commitment: str) -> str:
+    wrong = quantizer == "rvq-library" and stage_commitment == "total"
+    return "stage_commitment=total is no option of quantizer=rvq-library; it has mean and sum" if wrong else ""
+
+
 def _library_precision(quantizer: str, precision: str) -> str:
     wrong = quantizer in LIBRARY_QUANTIZERS and precision == "float64"
     return (
@@ -320,14 +333,14 @@ class Params(ModelParams, QuantizerParams, LossParams, TrainingParams, Evaluatio
     rules = (
         _heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist,
         _window_is_odd, _noise_is_decoded,
-        _library_is_there, _library_revives, _library_precision,
+        _library_is_there, _library_revives, _library_stages, _library_precision,
     )  # fmt: skip
 
 
 _PUBLISHED: dict[str, Any] = dict(
     grid_specific="map", target_grad=True, grid_attention="sum", revival="row", revival_after=301, ema_idle="shrink",
     codebook_init="uniform", ema_order="sequential", ema_partner="index", commitment="published",
-    cpc_negatives="predictions", cpc_same_weight=0.1, cpc_depth=2,
+    cpc_negatives="predictions", cpc_same_weight=0.1, cpc_depth=2, stage_commitment="total", zero_code=True,
     club_estimator="published", club_side="both", club_input="quantized", club_logvar="tanh", club_scale="raw",
     cmcm_layers="first", cmcm_form="published",
     lstm_target="trainable", padding="included", encode_mode="train", protocol="published", precision="float64",
@@ -340,10 +353,17 @@ _PAPER: dict[str, Any] = dict(
     club_weight=1.0, club_scale="raw", warm_start="absolute", warm_threshold=0.1, clip="module", clip_norm=0.5,
 )  # fmt: skip
 
+# the authors' two-layer model ("primary and secondary alignment"), public with the code of the paper's reference 12
+_TWO_LAYER: dict[str, Any] = dict(
+    layers=2, layer_weights=(1.0, 0.3), warm_start="epochs", warm_epochs=3, cmcm_weight=0.0, ema_repeats=6,
+    residual_detach=False,
+)  # fmt: skip
+
 PUBLISHED_ROWS: dict[str, tuple[str, ...]] = {
     "attention": ("grid_attention",), "revival": ("revival", "revival_after", "ema_idle"), "start": ("codebook_init",),
     "ema": ("ema_order",), "partner": ("ema_partner",), "commitment": ("commitment",),
-    "negatives": ("cpc_negatives",), "same-pairs": ("cpc_same_weight", "cpc_depth"),
+    "stages": ("stage_commitment", "zero_code"), "negatives": ("cpc_negatives",),
+    "same-pairs": ("cpc_same_weight", "cpc_depth"),
     "club": ("club_estimator", "club_side", "club_input", "club_logvar", "club_scale"),
     "cmcm": ("cmcm_layers", "cmcm_form"), "target": ("lstm_target", "target_grad"),
     "specific": ("grid_specific",), "padding": ("padding",),
@@ -359,6 +379,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     ),
     "paper": _PAPER,
     "published": {**_PAPER, **_PUBLISHED},
+    "published-two-layer": {**_PAPER, **_PUBLISHED, **_TWO_LAYER},
     # methods
     "srcid": dict(layers=2),
     "dcid": dict(layers=1),

@@ -208,8 +208,8 @@ class VectorDecoder(nn.Module):
 
     def __init__(self, features: int, width: int, dim: int) -> None:
         super().__init__()
-        self.code = nn.Linear(dim, dim)
-        self.output = nn.Linear(dim + width, features)
+        self.code = nn.Linear(dim, width)
+        self.output = nn.Linear(2 * width, features)
 
     def forward(self, quantized: Tensor, full: Tensor) -> Tensor:
         """Reconstruct ``[B, T, F]`` from ``[B, T, D]`` and ``[B, T, W]``."""

@@ -244,10 +244,11 @@ class SRCID(nn.Module):
 
     def weight(self, name: str) -> float:
         """Return the weight with which the loss ``quantity/layer[/modality]`` enters the total."""
-        quantity, layer = name.split("/")[:2]
+        p, quantity, layer = self.params, name.split("/")[0], int(name.split("/")[1])
+        of_layer = p.layer_weights[min(layer, len(p.layer_weights)) - 1] if p.layer_weights else 1.0
         if quantity == "mi":
-            return 0.0 if int(layer) in self.params.club_off else self.params.club_weight
-        return self.params.specific_rate if quantity == "rate" else getattr(self.params, f"{quantity}_weight")
+            return 0.0 if layer in p.club_off else of_layer * p.club_weight
+        return of_layer * (p.specific_rate if quantity == "rate" else getattr(p, f"{quantity}_weight"))
 
     def club_parameters(self) -> list[nn.Parameter]:
         """Parameters of the CLUB estimators, which have an optimiser of their own."""

@@ -46,6 +46,7 @@ def make_quantizer(params: QuantizerParams, dim: int) -> Quantizer:
         decay=params.decay,
         epsilon=params.ema_epsilon,
         order=params.ema_order,
+        repeats=params.ema_repeats,
         idle=params.ema_idle,
         partner=params.ema_partner,
         init=params.codebook_init,
@@ -55,9 +56,8 @@ def make_quantizer(params: QuantizerParams, dim: int) -> Quantizer:
         commitment=params.commitment,
     )
     if params.quantizer == "rvq":
-        return ResidualQuantizer(
-            params.stages, params.codebook_size, dim, stage_commitment=params.stage_commitment, **options
-        )
+        options |= dict(stage_commitment=params.stage_commitment, zero_code=params.zero_code)
+        return ResidualQuantizer(params.stages, params.codebook_size, dim, **options)
     return VectorQuantizer(params.codebook_size, dim, **options)
 
 

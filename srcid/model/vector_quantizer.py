@@ -32,6 +32,7 @@ class VectorQuantizer(Quantizer):
         epsilon: Laplace smoothing of the counts.
         order: ``joint``: one update a step; ``sequential``: one per modality in turn, each with decay
             (published).
+        repeats: EMA updates per step, each with codes chosen anew (the published two-layer code makes 6).
         idle: what becomes of a code that a step assigns nothing to: ``stay``, or (published) its sum decays
             against a smoothed count, so that it drifts to the origin.
         partner: what of another modality joins the sums: ``index``, its feature at the same step, or
@@ -47,6 +48,8 @@ class VectorQuantizer(Quantizer):
         commitment: ``paper``: beta times own + beta/2 times the mean over the others; ``published``: 2 beta
             times own + beta/2 times the sum over the others. Each term is a mean over clips, steps and
             features.
+        zero_code: pin the vector of code 0 to zero after every update; its EMA state goes on (the published
+            residual stages).
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class VectorQuantizer(Quantizer):
         decay: float = 0.99,
         epsilon: float = 1e-5,
         order: str = "joint",
+        repeats: int = 1,
         idle: str = "stay",
         partner: str = "index",
         init: str = "samples",
@@ -64,11 +68,14 @@ class VectorQuantizer(Quantizer):
         revival_after: int = 100,
         beta: float = 0.25,
         commitment: str = "paper",
+        zero_code: bool = False,
     ) -> None:
         super().__init__(dim)
         self.size, self.decay, self.epsilon = size, decay, epsilon
+        self.repeats = repeats
         self.order, self.idle_codes, self.partner, self.init = order, idle, partner, init
         self.revival, self.revival_after = revival, revival_after
+        self.zero_code = zero_code
         self.own_weight = beta * (2 if commitment == "published" else 1)
         self.other_weight, self.sum_others = beta / 2, commitment == "published"
 
@@ -79,6 +86,7 @@ class VectorQuantizer(Quantizer):
         # steps in a row without assignment
         self.register_buffer("idle", torch.zeros(size, dtype=torch.int64))
         self.register_buffer("ready", torch.tensor(init == "uniform"))
+        self._pin()
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -117,6 +125,8 @@ class VectorQuantizer(Quantizer):
         if self.training:
             with torch.no_grad():
                 self._update(z.detach(), codes, valid)
+                for _ in range(1, self.repeats):
+                    self._update(z.detach(), self.encode(z.detach())[..., 0], valid)
         # vectors + 0 with gradient 1 to z: the value is the code vector to the last bit
         return vectors + (z - z.detach()), codes.unsqueeze(-1), commitment, logits
 
@@ -162,11 +172,19 @@ class VectorQuantizer(Quantizer):
                 counts, sums = totals(codes[group][valid[group]], mixed[group][valid[group]], self.size)
             used |= counts > 0
             self._ema(counts, sums)
-        if not used.any():  # an empty batch: nothing was seen, nothing aged
-            return
+        if used.any():  # in an empty batch nothing was seen, nothing aged
+            self._age(used, z, valid)
+
+    def _age(self, used: Tensor, z: Tensor, valid: Tensor | None) -> None:
+        """Count the steps without use, and revive what was idle too long."""
         self.idle.add_(1).masked_fill_(used, 0)
         if self.revival != "off":
             self._revive(z, valid)
+        self._pin()
+
+    def _pin(self) -> None:
+        if self.zero_code:
+            self.codebook[0] = 0
 
     def _mix(self, z: Tensor, valid: Tensor | None) -> Tensor:
         """Return what each feature adds to its code: half itself, half its partners elsewhere."""
@@ -256,13 +274,13 @@ class ResidualQuantizer(Quantizer):
     Args:
         stages: number of stages S.
         size, dim, options: as in :class:`VectorQuantizer`.
-        stage_commitment: ``mean`` over the stages, or their ``sum``, which commits S times as strongly as one
-            stage does and may hold the encoders where they began.
+        stage_commitment: ``mean`` over the stages; their ``sum``, which commits S times as strongly as one
+            stage does and may hold the encoders where they began; or (published) that of the ``total`` alone.
     """
 
     def __init__(self, stages: int, size: int, dim: int, *, stage_commitment: str = "mean", **options) -> None:
         super().__init__(dim)
-        self.stage_weight = 1 / stages if stage_commitment == "mean" else 1.0
+        self.stage_weight = {"mean": 1 / stages, "sum": 1.0, "total": 0.0}[stage_commitment]
         self.stages = nn.ModuleList(VectorQuantizer(size, dim, **options) for _ in range(stages))
 
     @property
@@ -297,6 +315,8 @@ class ResidualQuantizer(Quantizer):
             commitment = commitment + self.stage_weight * loss
             total = total + values.detach()
             residual = residual - values.detach()
+        if not self.stage_weight:
+            commitment = self.stages[0]._commitment(z, total, valid)
         return total + (z - z.detach()), torch.cat(codes, -1), commitment, logits
 
 

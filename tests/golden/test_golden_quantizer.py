@@ -95,3 +95,111 @@ def test_the_reference_tells_options_apart(shared):
     result = paper.eval()(features, with_logits=True)
     assert (result.commitment["audio"] - golden["audio_loss_1"]).abs() > 0.1
     assert (code_matching_loss(result.logits) - golden["cmcm_loss_1"]).abs() > 0.1
+
+
+# ------------------------------------------------------------------------------- residual stages, and two layers
+
+
+def state_from(stage, golden, index, cls=Replayed):
+    stage.__class__ = cls
+    for name, key in (
+        ("codebook", "embedding"),
+        ("counts", "ema_count"),
+        ("sums", "ema_weight"),
+        ("idle", "unactivated_count"),
+    ):
+        buffer = getattr(stage, name)
+        buffer.copy_(golden[f"{key}_0"][index].to(buffer.dtype))
+
+
+def assert_stage(stage, golden, index, call):
+    for name, key in (("codebook", "embedding"), ("counts", "ema_count"), ("sums", "ema_weight")):
+        torch.testing.assert_close(getattr(stage, name), golden[f"{key}_{call}"][index], **EXACT)
+    assert torch.equal(stage.idle, golden[f"unactivated_count_{call}"][index].long())
+
+
+def age_as_published(stage, codes, z):
+    """The published code counts and revives in evaluation too, where ours leaves a codebook as it is."""
+    used = torch.zeros_like(stage.idle, dtype=torch.bool).index_fill_(0, codes.flatten(), True)
+    stage._age(used, z, None)
+
+
+@pytest.mark.parametrize(
+    "name, training, revived",
+    [("fresh", (1, 1, 1, 0), 0), ("warm", (1, 1, 1, 1), 0), ("revival", (1, 1, 0, 0), 7)],
+)
+def test_published_residual_stages_reproduce_the_reference(shared, name, training, revived):
+    golden = load(shared, f"rvq_published_{name}")
+    stages, size, dim = golden["embedding_0"].shape
+    params = resolve("published", quantizer="rvq", stages=stages, codebook_size=size)
+    quantizer = make_quantizer(params, dim).double()
+    for index, stage in enumerate(quantizer.stages):
+        state_from(stage, golden, index)
+    seen = 0
+    for call, train in enumerate(training, 1):
+        assert bool(golden[f"training_{call}"]) is bool(train)
+        draws = [golden[key] for key in (f"revival_randint_{call}", f"revival_noise_{call}") if key in golden]
+        due = [int((golden[f"unactivated_count_{call - 1}"][s] >= 300).sum()) for s in range(stages)]
+        features = {m: golden[f"{m}_in_{call}"].clone().requires_grad_() for m in MODALITIES}
+        # whose turn it is to draw: codes that pass 300 now and are not used by anybody
+        for s, stage in enumerate(quantizer.stages):
+            codes = torch.cat([golden[f"{m}_indices_{call}"][s] for m in MODALITIES]).unique()
+            idle = golden[f"unactivated_count_{call - 1}"][s] + 1
+            idle[codes] = 0
+            due[s] = int((idle > 300).sum())
+            if due[s]:
+                stage.draws = [(draws[0][: due[s]], draws[1][: due[s]])]
+                draws = [part[due[s] :] for part in draws]
+                seen += due[s]
+        assert not draws or not len(draws[0])
+        quantizer.train(bool(train))
+        result = quantizer(features)
+        residuals = torch.stack([features[m].detach() for m in MODALITIES])
+        for s, stage in enumerate(quantizer.stages):
+            codes = torch.stack([result.codes[m][..., s] for m in MODALITIES])
+            if not train:
+                age_as_published(stage, codes, residuals)
+        by_commitment = torch.autograd.grad(sum(result.commitment.values()), list(features.values()))
+        for m, grad in zip(MODALITIES, by_commitment, strict=True):
+            assert torch.equal(result.codes[m].flatten(0, 1).T, golden[f"{m}_indices_{call}"])
+            torch.testing.assert_close(result.quantized[m], golden[f"{m}_quantized_{call}"], **EXACT)
+            torch.testing.assert_close(result.commitment[m], golden[f"{m}_loss_{call}"], **EXACT)
+            torch.testing.assert_close(grad, golden[f"grad_commit_{m}_{call}"], **EXACT)
+        for s, stage in enumerate(quantizer.stages):
+            assert_stage(stage, golden, s, call)
+    assert seen == revived
+    last = len(training)
+    for m in MODALITIES:
+        codes = quantizer.encode(golden[f"{m}_in_{last}"])
+        assert torch.equal(codes.flatten(0, 1).T, golden[f"encode_{m}_indices"])
+        torch.testing.assert_close(quantizer.decode(codes), golden[f"encode_{m}_quantized"], **EXACT)
+
+
+@pytest.mark.parametrize("name, training", [("fresh", (1, 1, 1)), ("warm", (1, 1, 0, 1)), ("revival_d256", (1, 0))])
+def test_the_published_codebooks_of_two_layers_reproduce_the_reference(shared, name, training):
+    golden = load(shared, f"two_layer_quantizer_{name}")
+    layers, size, dim = golden["embedding_0"].shape
+    quantizers = [
+        make_quantizer(resolve("published-two-layer", codebook_size=size, ema_repeats=1), dim).double()
+        for _ in range(layers)
+    ]
+    for index, quantizer in enumerate(quantizers):
+        state_from(quantizer, golden, index)
+    for call, train in enumerate(training, 1):
+        for quantizer, layer in zip(quantizers, ("first", "second"), strict=True):
+            if f"{layer}_revival_randint_{call}" in golden:
+                quantizer.draws = [(golden[f"{layer}_revival_randint_{call}"], golden[f"{layer}_revival_noise_{call}"])]
+            features = {m: golden[f"{layer}_{m}_in_{call}"].clone().requires_grad_() for m in MODALITIES}
+            result = quantizer.train(bool(train))(features)
+            if not train:
+                z = torch.stack([x.detach() for x in features.values()])
+                age_as_published(quantizer, torch.stack(list(result.codes.values())), z)
+            grads = torch.autograd.grad(sum(result.commitment.values()), list(features.values()))
+            for m, grad in zip(MODALITIES, grads, strict=True):
+                assert torch.equal(result.codes[m].flatten(), golden[f"{layer}_{m}_indices_{call}"])
+                torch.testing.assert_close(result.quantized[m], golden[f"{layer}_{m}_quantized_{call}"], **EXACT)
+                torch.testing.assert_close(result.commitment[m], golden[f"{layer}_{m}_loss_{call}"], **EXACT)
+                torch.testing.assert_close(grad, golden[f"{layer}_grad_commit_{m}_{call}"], **EXACT)
+            assert not quantizer.draws
+        for index, quantizer in enumerate(quantizers):
+            assert_stage(quantizer, golden, index, call)

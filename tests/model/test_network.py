@@ -68,6 +68,12 @@ def test_total_is_the_weighted_sum_of_its_parts():
     torch.testing.assert_close(total, expected)
 
 
+def test_layers_are_weighed_and_the_last_weight_serves_all_later_ones():
+    net = network(layers=3, layer_weights=(1.0, 0.3), recon_weight=2.0, club_weight=0.1)
+    assert [net.weight(f"recon/{k}/first") for k in (1, 2, 3)] == [2.0, 0.6, 0.6]
+    assert net.weight("mi/2/first") == pytest.approx(0.03)
+
+
 @pytest.mark.parametrize(("weight", "kind"), [("cmcm_weight", "cmcm"), ("cpc_weight", "cpc"), ("club_weight", "mi")])
 def test_weight_zero_switches_a_loss_off(weight, kind):
     net = network(**{weight: 0.0})

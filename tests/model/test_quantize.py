@@ -558,6 +558,14 @@ def test_commitment_of_every_residual_stage_reaches_the_features(how, weight):
     assert torch.equal(through, torch.ones_like(z))
 
 
+def test_the_zero_code_of_every_stage_stays_zero_while_others_move():
+    quantizer = ResidualQuantizer(2, L, D, zero_code=True, init="samples", revival_after=2).double()
+    for _ in range(5):
+        before = quantizer.codebooks.clone()
+        quantizer(batch())
+        assert (quantizer.codebooks[:, 0] == 0).all() and not torch.equal(quantizer.codebooks, before)
+
+
 @pytest.mark.parametrize("levels", [(2,), (3, 2), (8, 7, 7), (5, 4, 3), (1000, 2)])
 def test_fsq_reaches_exactly_its_levels(levels):
     quantizer = FiniteScalarQuantizer(len(levels), levels, projection=False)
@@ -642,8 +650,10 @@ CHANGES = dict(
     quantizer="identity", codebook_size=7, stages=3, fsq_levels=(3, 3), fsq_projection=False, decay=0.5,
     ema_epsilon=0.1, ema_order="sequential", ema_idle="shrink", ema_partner="attention",
     codebook_init="kmeans", revival="off", revival_after=2, beta=1.0, commitment="published", stage_commitment="sum",
+    zero_code=True,
+    ema_repeats=3,
 )  # fmt: skip
-KIND_OF = dict(stages="rvq", stage_commitment="rvq", fsq_levels="fsq", fsq_projection="fsq")
+KIND_OF = dict(stages="rvq", stage_commitment="rvq", zero_code="rvq", fsq_levels="fsq", fsq_projection="fsq")
 
 
 def trained(params):
