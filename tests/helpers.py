@@ -10,11 +10,26 @@ from srcid.codes import CodeTable
 from srcid.features import FeatureStore
 from srcid.params import Params, resolve
 
+GOLDEN = Path(__file__).with_name("golden")
+
 TINY = dict(
     dim=16, heads=2, specific_dim=12, pooled_dim=12, grid_channels=(8, 12), club_hidden=8, codebook_size=12,
     encoder_depth=1, epochs=4, batch_size=8, checkpoint_every=5, log_every=2, threads=1, device="cpu", lr=1e-3,
     probe_seeds=2, probe_epochs=3,
 )  # fmt: skip
+
+
+def reference(name: str) -> dict[str, np.ndarray]:
+    """Reference vectors of the authors' code by the name of their file; tests/golden/README.md says what each holds."""
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        return dict(file)
+
+
+def reference_tensors(name: str) -> dict:
+    """The same as tensors."""
+    import torch
+
+    return {key: torch.as_tensor(value) for key, value in reference(name).items()}
 
 
 def tiny_params(**changes) -> Params:

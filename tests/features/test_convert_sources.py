@@ -13,6 +13,7 @@ from srcid.features.published.archives import Archives, check_hdf5, read_archive
 from srcid.features.published.avvp import CLASSES, SHARED
 from srcid.features.published.lists import ave_annotations, clotho_captions, order
 from tests.features.published_files import archive, hdf5, listing, sentences
+from tests.helpers import reference
 
 
 def refused(file, match):
@@ -141,8 +142,8 @@ def test_sentences_count_their_known_words(tmp_path):
             Sentences(str(tmp_path / f"{file}.npz")).read(0)
 
 
-def test_event_seconds_equal_the_authors(shared):
-    golden = np.load(shared / "golden" / "labels_avvp.npz")
+def test_event_seconds_equal_the_authors():
+    golden = reference("labels_avvp")
     classes = tuple(golden["categories"])
     for names, onsets, offsets, expected in zip(
         golden["events"], golden["onsets"], golden["offsets"], golden["labels"], strict=True

@@ -1,10 +1,10 @@
 """The published CLUB options reproduce the authors' estimator and its inner training loop."""
 
-import numpy as np
 import pytest
 import torch
 
 from srcid.model.mutual_information import Club
+from tests.helpers import reference_tensors
 
 EXACT = dict(rtol=0, atol=1e-10)
 
@@ -25,9 +25,8 @@ def weights(golden, prefix):
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    with np.load(shared / "golden" / "club_b7_t5.npz") as file:
-        return {key: torch.as_tensor(file[key]) for key in file.files}
+def golden():
+    return reference_tensors("club_b7_t5")
 
 
 @pytest.fixture

@@ -1,19 +1,18 @@
 """The published CPC options reproduce the authors' loss at four time steps, and its gradient."""
 
-import numpy as np
 import pytest
 import torch
 
 from srcid.model.alignment import CrossModalCPC
+from tests.helpers import reference_tensors
 
 MODALITIES = ("audio", "video", "text")
 EXACT = dict(rtol=0, atol=1e-10)
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    with np.load(shared / "golden" / "cpc_b6_t10_d16.npz") as file:
-        return {key: torch.as_tensor(file[key]) for key in file.files}
+def golden():
+    return reference_tensors("cpc_b6_t10_d16")
 
 
 @pytest.fixture(scope="module")

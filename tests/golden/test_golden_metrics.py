@@ -8,15 +8,11 @@ from srcid.evaluation.inputs import GatheredInputs
 from srcid.evaluation.metrics import clip_accuracy, clip_class, epoch_scores, micro_scores
 from srcid.evaluation.retrieval import retrieve
 from srcid.evaluation.tasks import Classification, Localisation, localisation_loss
+from tests.helpers import reference
 
 
-@pytest.fixture
-def golden(shared):
-    return lambda name: dict(np.load(shared / "golden" / f"{name}.npz"))
-
-
-def test_clip_class_and_accuracy(golden):
-    vectors = golden("metric_accuracy_supervised")
+def test_clip_class_and_accuracy():
+    vectors = reference("metric_accuracy_supervised")
     for suffix in ("", "_multi"):
         classes = clip_class(vectors[f"labels{suffix}"][..., :-1], empty=0)
         np.testing.assert_array_equal(classes, vectors[f"labels_event{suffix}"])
@@ -27,8 +23,8 @@ def test_clip_class_and_accuracy(golden):
     assert clip_class(vectors["labels"][..., :-1])[0] == -1
 
 
-def test_micro_precision_and_recall(golden):
-    vectors = golden("metric_precision_recall")
+def test_micro_precision_and_recall():
+    vectors = reference("metric_precision_recall")
     probabilities, labels = vectors["probs"], vectors["labels"]
     scores = micro_scores(probabilities, labels)
     # the reference is float32
@@ -47,8 +43,8 @@ def test_micro_precision_and_recall(golden):
     ]
 
 
-def test_published_epoch_scores(golden):
-    vectors = golden("metric_precision_recall")
+def test_published_epoch_scores():
+    vectors = reference("metric_precision_recall")
     scores = epoch_scores(vectors["probs"], vectors["labels"], vectors["batch_rows"])
     assert scores.precision / 100 == pytest.approx(float(vectors["epoch_precision"]), rel=1e-6)
     assert scores.recall / 100 == pytest.approx(float(vectors["epoch_recall"]), rel=1e-6)
@@ -62,8 +58,8 @@ def test_published_epoch_scores(golden):
         assert [batch.precision / 100, batch.recall / 100] == pytest.approx([precision, recall], rel=1e-6)
 
 
-def test_localisation_loss_and_its_gradients(golden):
-    vectors = golden("loss_avvp")
+def test_localisation_loss_and_its_gradients():
+    vectors = reference("loss_avvp")
     logits = torch.from_numpy(vectors["logits"]).requires_grad_()
     alpha = torch.from_numpy(vectors["alpha"]).double().requires_grad_()
     labels = torch.from_numpy(vectors["labels"]).double()
@@ -81,8 +77,8 @@ def test_localisation_loss_and_its_gradients(golden):
 @pytest.mark.parametrize(("task", "prefix", "result"), [
     (Classification, "clip", "clip_logits"), (Localisation, "seg", "seg_logits"),
 ])  # fmt: skip
-def test_probe_networks(golden, task, prefix, result):
-    vectors = golden("net_probes")
+def test_probe_networks(task, prefix, result):
+    vectors = reference("net_probes")
     x = torch.from_numpy(vectors["x"])[None]
     clips, steps = x.shape[1:3]
     inputs = GatheredInputs(x, torch.arange(clips), torch.ones(1, clips, steps, dtype=torch.bool))
@@ -97,14 +93,14 @@ def test_probe_networks(golden, task, prefix, result):
     np.testing.assert_allclose(logits[0], vectors[result], rtol=0, atol=1e-12)
 
 
-def test_retrieval_of_pairs(golden):
-    vectors = golden("retrieval_50x50")
+def test_retrieval_of_pairs():
+    vectors = reference("retrieval_50x50")
     for score, name in zip(retrieve(vectors["a"], vectors["b"]), ("a2t", "t2a"), strict=True):
         _check(score, vectors, name)
 
 
-def test_retrieval_with_several_captions(golden):
-    vectors = golden("retrieval_50x50")
+def test_retrieval_with_several_captions():
+    vectors = reference("retrieval_50x50")
     owner = np.repeat(np.arange(len(vectors["multi_num"])), vectors["multi_num"])
     items = vectors["multi_a"][np.unique(owner, return_index=True)[1]]
     captions = vectors["multi_b"][: len(owner)]

@@ -1,8 +1,5 @@
 """The encoders and decoders against the authors' at small width, float64, to 1e-10."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +7,7 @@ from torch import Tensor, nn
 from srcid.model.convolution import Conv3x3
 from srcid.model.encoders import GridPooling, LstmFrontend, TemporalEncoder, decoder, specific_encoder
 from srcid.params import ModelParams
+from tests.helpers import reference_tensors
 
 SMALL = ModelParams(
     dim=20,
@@ -21,17 +19,6 @@ SMALL = ModelParams(
     specific_norm="none",
     grid_specific="map",
 )
-
-
-@pytest.fixture
-def golden(shared: Path):
-    """Load one file of reference vectors as float64 tensors."""
-
-    def load(name: str) -> dict[str, Tensor]:
-        with np.load(shared / "golden" / f"{name}.npz") as file:
-            return {key: torch.from_numpy(np.asarray(file[key])) for key in file.files}
-
-    return load
 
 
 def fill(module: nn.Module, values: dict[str, Tensor], names: dict[str, str]) -> None:
@@ -58,8 +45,8 @@ def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
-def test_grid_specific_encoder(golden):
-    values = golden("net_video_encoder")
+def test_grid_specific_encoder():
+    values = reference_tensors("net_video_encoder")
     encoder = specific_encoder((7, 7, 16), SMALL)
     block = "w_conv_stack__5__stack__0__res_block"
     names = {"first": "w_conv_stack__0", "second": "w_conv_stack__2", "mix": "w_conv_stack__4"}
@@ -70,8 +57,8 @@ def test_grid_specific_encoder(golden):
     close(found.vector, values["club_feature"])
 
 
-def test_grid_decoder(golden):
-    values = golden("net_video_decoder")
+def test_grid_decoder():
+    values = reference_tensors("net_video_decoder")
     back = decoder((7, 7, 16), specific_encoder((7, 7, 16), SMALL), SMALL)
     block = "w_inverse_conv_block__1__stack__0__res_block"
     names = {
@@ -89,8 +76,8 @@ def test_grid_decoder(golden):
     close(nn.functional.mse_loss(found, values["target"]), values["mse"])
 
 
-def test_grid_pooling_as_published(golden):
-    values = golden("net_video_semantic")
+def test_grid_pooling_as_published():
+    values = reference_tensors("net_video_semantic")
     pooling = GridPooling(16, "sum")
     names = {"gate.0": "w_se_layer__0", "gate.2": "w_se_layer__2", "guide": "w_affine_video_ave"}
     fill(pooling, values, names | {"cell": "w_affine_video_self", "score": "w_ave_v_att"})
@@ -98,8 +85,8 @@ def test_grid_pooling_as_published(golden):
 
 
 @pytest.mark.parametrize("grad", [True, False])  # without gradients torch takes another path through the layers
-def test_temporal_encoder(golden, grad: bool):
-    values = golden("net_temporal_eval")
+def test_temporal_encoder(grad: bool):
+    values = reference_tensors("net_temporal_eval")
     encoder = TemporalEncoder(12, 16, depth=2, heads=4, feedforward=1024, dropout=0.1)
     names = {"linear": "w_affine_matrix"}
     for layer in range(2):
@@ -110,8 +97,8 @@ def test_temporal_encoder(golden, grad: bool):
         close(encoder(values["x_TBD"].transpose(0, 1)), values["out_TBD"].transpose(0, 1))
 
 
-def test_vector_encoder_and_decoder(golden):
-    values = golden("net_audio_codec")
+def test_vector_encoder_and_decoder():
+    values = reference_tensors("net_audio_codec")
     params = ModelParams(dim=8, heads=2, specific_dim=8, specific_norm="none")
     encoder = specific_encoder((6,), params)
     back = decoder((6,), encoder, params)
@@ -122,8 +109,8 @@ def test_vector_encoder_and_decoder(golden):
     close(back(values["vq"], found.full), values["recon"])
 
 
-def test_lstm_front_end(golden):
-    values = golden("net_text_lstm")
+def test_lstm_front_end():
+    values = reference_tensors("net_text_lstm")
     frontend = LstmFrontend(12, 12).double()
     with torch.no_grad():
         for name, parameter in frontend.lstm.named_parameters():

@@ -1,12 +1,12 @@
 """The published options of the quantiser reproduce the authors' code over three consecutive steps."""
 
-import numpy as np
 import pytest
 import torch
 
 from srcid.model.alignment import code_matching_loss
 from srcid.model.quantize import VectorQuantizer, make_quantizer, perplexity
 from srcid.params import resolve
+from tests.helpers import reference_tensors
 
 MODALITIES = ("audio", "video", "text")
 EXACT = dict(rtol=0, atol=1e-10)
@@ -21,11 +21,6 @@ class Replayed(VectorQuantizer):
         (table, noise), self.draws = self.draws[0], self.draws[1:]
         assert table[:, 0].tolist() == [0] * number and table[:, 1].tolist() == [choices - 1] * number
         return table[:, 2], noise.double()
-
-
-def load(shared, name):
-    with np.load(shared / "golden" / f"{name}.npz") as file:
-        return {key: torch.as_tensor(file[key]) for key in file.files}
 
 
 def published(golden, cls=VectorQuantizer):
@@ -47,8 +42,8 @@ def assert_state(quantizer, golden, call):
 
 
 @pytest.mark.parametrize("name, calls", [("vq_small_fresh", 3), ("vq_small_warm", 3), ("vq_revival_d256_k16", 2)])
-def test_published_options_reproduce_the_reference(shared, name, calls):
-    golden = load(shared, name)
+def test_published_options_reproduce_the_reference(name, calls):
+    golden = reference_tensors(name)
     quantizer = published(golden, Replayed)
     quantizer.draws = [
         (golden[f"revival_randint_{i}"], golden[f"revival_noise_{i}"])
@@ -80,9 +75,9 @@ def test_published_options_reproduce_the_reference(shared, name, calls):
     assert not quantizer.draws and expected_revivals == (2 if name.startswith("vq_revival") else 0)
 
 
-def test_the_reference_tells_options_apart(shared):
+def test_the_reference_tells_options_apart():
     """Each option that departs from the published one changes the outcome: the comparison above has teeth."""
-    golden = load(shared, "vq_small_warm")
+    golden = reference_tensors("vq_small_warm")
     features = {m: golden[f"{m}_in_1"] for m in MODALITIES}
     for change in (dict(order="joint"), dict(partner="attention"), dict(decay=0.98), dict(epsilon=1e-3)):
         quantizer = published(golden)

@@ -16,6 +16,7 @@ from srcid.information.clips import Scaler, read_pair, split_clips
 from srcid.information.counts import entropy
 from srcid.information.leakage import leakage
 from srcid.information.neighbours import ksg_category_terms, ksg_terms
+from tests.helpers import reference
 
 SMALL = Settings(seeds=2, nulls=2, bootstrap=60, hidden=16, steps=120, check=20, patience=3, batch=64)
 
@@ -53,9 +54,8 @@ def test_exact_and_leave_one_out_equal_explicit_sums_over_all_pairs(shape, q, ho
     assert model.estimate(x, y, mask, "leave-one-out") == pytest.approx(np.mean(left_out), rel=1e-10, abs=1e-10)
 
 
-def test_published_estimate_reproduces_the_reference_vectors(shared):
-    with np.load(shared / "golden" / "club_b7_t5.npz") as file:
-        golden = dict(file)
+def test_published_estimate_reproduces_the_reference_vectors():
+    golden = reference("club_b7_t5")
 
     class Given(conditional.Read):
         def _draw_permutation(self, clips, generator):
