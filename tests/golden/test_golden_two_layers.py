@@ -7,7 +7,8 @@ from torch import nn
 from srcid.model.encoders import decoder, specific_encoder
 from srcid.model.network import SRCID, SemanticResidualLayer
 from srcid.params import resolve
-from tests.golden.test_golden_networks import close, fill, golden  # noqa: F401
+from tests.golden.test_golden_networks import close, fill
+from tests.helpers import reference_tensors
 
 MODALITIES = ("audio", "video", "text")
 LAYERS = ("first", "second")
@@ -84,8 +85,8 @@ def load_transformer(module: nn.Module, values, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["two_layer_network", "two_layer_network_b"])
-def test_the_public_two_layer_network_is_reproduced(golden, name):  # noqa: F811
-    values = golden(name)
+def test_the_public_two_layer_network_is_reproduced(name):  # noqa: F811
+    values = reference_tensors(name)
     net = published_network(values)
     inputs = {m: values[f"in_{m}"].clone().requires_grad_() for m in MODALITIES}
     outputs = net(inputs)
@@ -115,8 +116,8 @@ def test_the_public_two_layer_network_is_reproduced(golden, name):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ["two_layer_network", "two_layer_network_b"])
-def test_one_training_step_moves_both_codebooks_as_published(golden, name):  # noqa: F811
-    values = golden(name)
+def test_one_training_step_moves_both_codebooks_as_published(name):  # noqa: F811
+    values = reference_tensors(name)
     net = published_network(values).train()
     for module in net.modules():
         if isinstance(module, nn.Dropout | nn.MultiheadAttention):
