@@ -123,8 +123,8 @@ def age_as_published(stage, codes, z):
     "name, training, revived",
     [("fresh", (1, 1, 1, 0), 0), ("warm", (1, 1, 1, 1), 0), ("revival", (1, 1, 0, 0), 7)],
 )
-def test_published_residual_stages_reproduce_the_reference(shared, name, training, revived):
-    golden = load(shared, f"rvq_published_{name}")
+def test_published_residual_stages_reproduce_the_reference(name, training, revived):
+    golden = reference_tensors(f"rvq_published_{name}")
     stages, size, dim = golden["embedding_0"].shape
     params = resolve("published", quantizer="rvq", stages=stages, codebook_size=size)
     quantizer = make_quantizer(params, dim).double()
@@ -171,8 +171,8 @@ def test_published_residual_stages_reproduce_the_reference(shared, name, trainin
 
 
 @pytest.mark.parametrize("name, training", [("fresh", (1, 1, 1)), ("warm", (1, 1, 0, 1)), ("revival_d256", (1, 0))])
-def test_the_published_codebooks_of_two_layers_reproduce_the_reference(shared, name, training):
-    golden = load(shared, f"two_layer_quantizer_{name}")
+def test_the_published_codebooks_of_two_layers_reproduce_the_reference(name, training):
+    golden = reference_tensors(f"two_layer_quantizer_{name}")
     layers, size, dim = golden["embedding_0"].shape
     quantizers = [
         make_quantizer(resolve("published-two-layer", codebook_size=size, ema_repeats=1), dim).double()
