@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import logging
 import os
 import re
@@ -12,11 +11,12 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from srcid.runs.folders import Run, home, root
+from srcid.runs.kernel import forget, kernel_manager
 from srcid.runs.notebooks import import_papermill
 from srcid.runs.requests import Request, claimed, request
 
@@ -76,14 +76,13 @@ def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
         "SRCID_HOME": str(home()),
         "SRCID_RUNS": str(root()),
         "PLOTLY_RENDERER": "plotly_mimetype",
-        "JUPYTER_RUNTIME_DIR": str(sockets),
     }
     # Kernels that start together race for ports; socket files in a folder of their own cannot collide
     # (jupyter_client's default name for them is the same for all kernels of a working directory).
     wires = {} if os.name == "nt" else {"transport": "ipc", "ip": str(sockets / "kernel")}
-    config = Config(KernelManager={**wires, "shutdown_wait_time": 60.0})  # time to save on Ctrl-C
+    wires |= {"connection_file": str(sockets / "kernel.json"), "shutdown_wait_time": 60.0}  # time to save on Ctrl-C
     try:
-        with _environment(environment), _kernel_log(run.folder / "kernel.log"), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="(papermill|nbclient|jupyter_client|zmq|traitlets).*")
             pm.execute_notebook(
                 str(path),
@@ -94,7 +93,8 @@ def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
                 start_timeout=240,  # a machine that swaps or builds caches may need a while
                 stdout_file=progress,
                 store_widget_state=False,
-                config=config,
+                config=Config(KernelManager=wires),
+                kernel_manager_class=kernel_manager(run.folder, environment),
                 on_cell_start=progress.cell_started,
                 on_cell_executed=progress.cell_ended,
             )
@@ -113,6 +113,7 @@ def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
         raise RunFailed(_failure(path.stem, progress.label, cause, [], run), run) from error
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
+        forget(run.folder)
     if run.status["status"] == "running":  # unless the notebook said how it ended
         run.finish()
 
@@ -207,32 +208,3 @@ def _meant_for_users(error: str, trace: Sequence[str]) -> bool:
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether a message is another one than that a kernel has died, which it was told to."""
     return not (record.exc_info and record.exc_info[0] and record.exc_info[0].__name__ == "DeadKernelError")
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for the kernels started inside."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
-
-
-@contextlib.contextmanager
-def _kernel_log(path: Path) -> Iterator[None]:
-    """Send what kernels started inside say on their standard error to a file, removed if they say nothing."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    try:
-        with path.open("wb") as log:
-            os.dup2(log.fileno(), 2)
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(before, 2)
-        os.close(before)
-        if not path.stat().st_size:
-            path.unlink()

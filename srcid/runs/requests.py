@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from srcid.runs.folders import Run, RunError, folder_name, identity, plain, root
+from srcid.runs.kernel import end_leftover
 from srcid.runs.notebooks import check, find_notebook
 
 
@@ -97,20 +98,7 @@ def claimed(run: Run, wait: bool = False) -> Iterator[None]:
         who = f"process {status.get('pid')} on {status.get('host')}"
         raise Busy(f"{run.folder} is being executed by another process ({who}); wait for it, or stop it") from None
     try:
-        _end_leftovers(run.folder)
+        end_leftover(run.folder)
         yield
     finally:
         lock.release()
-
-
-def _end_leftovers(folder: Path) -> None:
-    """Kill the processes of this machine that were started for a run, other than this one and those it comes from."""
-    import psutil
-
-    left, ours = [], {psutil.Process(), *psutil.Process().parents()}
-    for process in set(psutil.process_iter()) - ours:
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get("SRCID_RUN") == str(folder):
-                process.kill()
-                left.append(process)
-    psutil.wait_procs(left, timeout=10)

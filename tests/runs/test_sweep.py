@@ -228,21 +228,46 @@ def test_a_run_belongs_to_one_process_at_a_time(tiny):
         pass
 
 
-def test_a_kernel_left_behind_is_ended_before_the_run_goes_on(tiny):
-    run, other = request("tiny").open(), request("tiny", {"seed": 1}).open()
-    kernels = [
-        subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(60)"], env=os.environ | {"SRCID_RUN": str(path)}
-        )
-        for path in (run.folder, other.folder)
-    ]
+def test_a_kernel_left_behind_is_ended_and_nobody_elses_process(project):
+    make_notebook(project / "notebooks" / "patient.ipynb", *PATIENT)
+    command = [sys.executable, "-m", "srcid", "run", "patient", "--name", "mine"]
+    launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until(lambda: diary("begun"))
+    run = runs.Run.open("mine")
+    kernel = psutil.Process(run.read("kernel.json")["pid"])
+    assert kernel.pid == int(diary("begun")["mine"][0])
+    kernel.suspend()  # so that it cannot notice by itself that its launcher is gone
+    launcher.kill()
+    launcher.wait()
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    bystander = subprocess.Popen(sleep, env=os.environ | {"SRCID_RUN": str(run.folder)})
     try:
         with claimed(run):
-            assert not psutil.pid_exists(kernels[0].pid) and kernels[1].poll() is None
+            assert not kernel.is_running() or kernel.status() == "zombie"
+            assert bystander.poll() is None and not (run.folder / "kernel.json").exists()
+        # a number that was given to another process since: began later, or is another program
+        about = psutil.Process(bystander.pid)
+        record = {
+            "pid": about.pid,
+            "started": about.create_time(),
+            "command": about.cmdline(),
+            "host": os.uname().nodename,
+        }
+        for change in (
+            {"started": about.create_time() - 60},
+            {"command": ["python"]},
+            {"host": "another"},
+            {"pid": "x"},
+        ):
+            run.write("kernel.json", record | change)
+            with claimed(run):
+                assert bystander.poll() is None
+        run.write("kernel.json", record)
+        with claimed(run):
+            assert not about.is_running()
     finally:
-        for kernel in kernels:
-            kernel.kill()
-            kernel.wait()
+        bystander.kill()
+        bystander.wait()
 
 
 # --- sweeps on this machine ---
