@@ -21,12 +21,12 @@
 # training: how much there is, what it is called, what a clip looks and sounds like, and whether anything is
 # wrong with it.
 #
-# `data` is `synthetic` (made up here, every hidden factor known), `digits` (spoken, handwritten and written
-# digits) or the folder of any store.
+# `data` is `digits` (spoken by synthetic voices or, with `fsdd`, by people; handwritten; and written), `synthetic`
+# (made up here, every hidden factor known) or the folder of any store.
 
 # %% tags=["parameters"]
-data: str = "synthetic"  # synthetic, digits, or the folder of a store
-fsdd: str = ""  # folder with the Free Spoken Digit recordings, for digits
+data: str = "digits"  # digits, synthetic, or the folder of a store
+fsdd: str = ""  # folder with the Free Spoken Digit recordings, to take them for the speech of digits
 row: int = 0  # row of the clip to look at
 generator: dict = {}  # options of the data set by name, such as noise or steps
 
@@ -145,7 +145,7 @@ if has_front_end():
 pd.DataFrame(found.feature_table()).set_index("modality")
 
 # %% tags=["nbval-check-output"]
-print("\n".join(found.problems) or "nothing to complain of")
+print("\n".join(found.problems) or "no problems found")
 
 # %% tags=[]
 assert not any(found.non_finite.values()), f"values that are not finite: {found.non_finite}"

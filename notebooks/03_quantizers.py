@@ -32,9 +32,9 @@ folder: str = ""  # folder of finished runs to compare; empty: the sweep of the 
 quantizers: str = "vq,rvq2"  # of the sweep, comma between; rvqN has N stages
 presets: str = "demo+dcid"  # of the sweep, comma between, such as demo+dcid,demo+srcid
 seeds: str = "0,1"  # training seeds of the sweep; 0..4 are five
-data: str = "synthetic"  # data of the sweep: synthetic, digits, or the folder of a store
-fsdd: str = ""  # folder with the Free Spoken Digit recordings, for digits
-toy: bool = True  # the sweep trains for two passes; of synthetic data it makes a few clips only
+data: str = "digits"  # data of the sweep: digits, synthetic, or the folder of a store
+fsdd: str = ""  # folder with the Free Spoken Digit recordings, to take them for the speech of digits
+toy: bool = True  # the sweep trains for two passes; of data that are made it makes a few clips only
 jobs: int = 2  # runs of the sweep at a time
 options: dict = {}  # any other field of srcid.params.Params by name, for all runs of the sweep
 reference: str = "dcid vq"  # method that the others are held against
@@ -58,10 +58,11 @@ from srcid.evaluation.figures.ablation import ablation_figure
 from srcid.evaluation.figures.comparison import cost_figure, forest_figure, reconstruction_figure, tradeoff_figure
 from srcid.evaluation.paper import NOTE, SAME_AS, paper_scores
 from srcid.evaluation.parts import PARTS, part_claims, probe_parts
+from srcid.features import DATA_SETS
 from srcid.runs.report import markdown_page
 
 small = dict(epochs=2, probe_epochs=3, probe_seeds=2, checkpoint_every=1000) if toy else {}
-clips = dict(train=240, val=60, test=120) if toy and data == "synthetic" else {}
+clips = dict(train=240, val=60, test=120) if toy and data in DATA_SETS else {}
 wanted = dict(data=data, fsdd=fsdd, generator=clips, preset=presets, quantizer=quantizers, seed=seeds)
 wanted |= {name: [value] for name, value in (small | options).items()}
 asked = [folder, quantizers, presets, seeds, data, toy, options, reference, localisation, margin, questions, dissect]

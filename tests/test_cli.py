@@ -63,7 +63,6 @@ def test_data_that_cannot_be_opened_are_refused_before_anything_starts(project, 
     for name in MAIN_JOB:
         make_notebook(project / "notebooks" / f"{name}.ipynb", parameters=parameters)
     for words, message in (
-        (["data=digits"], "found no path to them; download"),
         (["data=digits", "fsdd=nowhere"], "found no 0_SPEAKER_0.wav in nowhere"),
         (["data=/nonexist"], "found '/nonexist', need the folder of a store"),
         (['generator={"nois": 2, "train": 0}'], "'nois' is no parameter (did you mean 'noise'?)"),

@@ -1,9 +1,10 @@
-"""Real clips of spoken, handwritten and written digits, in the manner of AVE and AVVP: events on background.
+"""Clips of spoken, handwritten and written digits, in the manner of AVE and AVVP: events on background.
 
-While an event lasts, every step shows its digit in all three modalities: a recording of the Free Spoken Digit
-Dataset, an image of scikit-learn's handwritten digits, and a word of a ten-word caption. A finer attribute,
-big or small, is shared too, and weaker: loud or quiet speech, bold or thin strokes, and big- or small- words.
-Private to a modality are the speaker, the lighting (the images come without their writers), and the wording.
+While an event lasts, every step shows its digit in all three modalities: spoken by one of this package's synthetic
+voices (or, with ``fsdd=PATH``, by a person of the Free Spoken Digit Dataset), an image of scikit-learn's handwritten
+digits, and a word of a ten-word caption. A finer attribute, big or small, is shared too, and weaker: loud or quiet
+speech, bold or thin strokes, and big- or small- words. Private to a modality are the kind of voice (or the speaker),
+the lighting (the images come without their writers), and the wording.
 
 Features per step:
 
@@ -16,7 +17,8 @@ Features per step:
   subwords of Bojanowski et al., "Enriching word vectors with subword information", TACL 2017, without
   training). Typing errors are what makes words hard to read.
 
-All are standardised by the mean and deviation of the training clips. No recording or image is in two splits.
+All are standardised by the mean and deviation of the training clips. No recording or image is in two splits, and no
+synthetic voice; the Free Spoken Digit Dataset has its six speakers in all.
 """
 
 from __future__ import annotations
@@ -29,15 +31,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from srcid.features.recordings import (
-    HOP,
-    Recording,
-    find_recordings,
-    mel_filters,
-    read_recordings,
-    recordings_fingerprint,
-    spectrum,
-)
+from srcid.features.recordings import HOP, Recording, Speech, mel_filters, read_speech, spectrum
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import consecutive_splits, distinct, event_fits, event_slots, multi_hot
 from srcid.params import Section
@@ -71,7 +65,7 @@ _CELLS, _PATCH = 4, 4
 class DigitsParams(Section):
     """What to make of the recordings and images."""
 
-    fsdd: str = Field("", description="folder of the Free Spoken Digit Dataset, or of its recordings")
+    fsdd: str = Field("", description="folder of the Free Spoken Digit Dataset; empty: synthetic voices")
     train: int = Field(2000, ge=1, description="training clips")
     val: int = Field(500, ge=1, description="validation clips")
     test: int = Field(500, ge=1, description="test clips")
@@ -108,15 +102,14 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
     """Write the clips of ``params`` to a new store at ``path``; same parameters and data, same bytes.
 
     Labels: ``event`` bool ``[N,T,10]``; ``fine`` ``[N,T]`` big or small (-1 on background);
-    ``nuisance_audio`` (speaker), ``nuisance_video`` (lighting) and ``nuisance_text`` (wording) ``[N]``, each
-    visible in its own modality. Media references name the recording, image and word behind every step.
+    ``nuisance_audio`` (kind of voice, or speaker), ``nuisance_video`` (lighting) and ``nuisance_text`` (wording)
+    ``[N]``, each visible in its own modality. Media references name the recording, image and word behind every step.
 
     Raises:
         StoreError: the recordings are not found or not as expected, or the target exists.
     """
     params = params or DigitsParams()
-    folder = find_recordings(params.fsdd)
-    recordings = read_recordings(folder)
+    speech = read_speech(params.fsdd)
     clips = params.train + params.val + params.test
     rng = np.random.default_rng([params.seed, 0])
     slots = event_slots(rng, clips, params.steps, most=2, many_share=params.two_share, shortest=params.shortest)
@@ -128,9 +121,8 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
         digit=np.where(event.any(-1), event.argmax(-1), -1),
         size=np.where(slots >= 0, np.take_along_axis(sizes, np.maximum(slots, 0), axis=1), -1),
     )
-    speakers = sorted({r.speaker for r in recordings})
     rendered = {
-        "audio": _audio(plan, recordings, speakers, params),
+        "audio": _audio(plan, speech, params),
         "video": _video(plan, params),
         "text": _text(plan, params),
     }
@@ -145,26 +137,27 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
         classes={
             "event": list(WORDINGS["cardinal"][0]),
             "fine": list(SIZES),
-            "nuisance_audio": speakers,
+            "nuisance_audio": list(speech.kinds),
             "nuisance_video": list(LIGHTS),
             "nuisance_text": list(WORDINGS),
         },
         visible_in={f"nuisance_{m}": (m,) for m in rendered},
         splits=splits,
         media={m: references for m, (_, _, references) in rendered.items()},
-        media_root=folder,
+        media_root=speech.folder,
         provenance={
             "name": "digits",
             "description": "spoken, handwritten and written digits as events on background",
             "params": params.model_dump(mode="json", exclude={"fsdd"}),
-            "recordings": recordings_fingerprint(folder),
+            "speech": speech.source,
+            "recordings": speech.fingerprint,
             "licence": {
-                "audio": "Free Spoken Digit Dataset: CC BY-SA 4.0",
+                "audio": speech.licence,
                 "video": "Optical Recognition of Handwritten Digits (scikit-learn's copy): CC BY 4.0",
                 "text": "made by this program",
             },
             "citation": {
-                "audio": "Z. Jackson et al., Free Spoken Digit Dataset, doi:10.5281/zenodo.1342401",
+                "audio": speech.citation,
                 "video": "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, "
                 "UCI Machine Learning Repository, 1998, doi:10.24432/C50P49",
             },
@@ -172,37 +165,38 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
     )
 
 
-def _audio(
-    plan: _Plan, recordings: list[Recording], speakers: list[str], params: DigitsParams
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _audio(plan: _Plan, speech: Speech, params: DigitsParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([params.seed, 1])
     pools: dict[tuple[int, str, int], list[Recording]] = {}
-    for recording in recordings:
-        pools.setdefault((recording.split, recording.speaker, recording.digit), []).append(recording)
-    speaker = rng.integers(len(speakers), size=len(plan.split))
-    longest = max(len(r.spectrum) for r in recordings)
+    for recording in speech.recordings:
+        pools.setdefault((recording.split, recording.voice, recording.digit), []).append(recording)
+    kinds = {recording.voice: speech.kinds.index(recording.kind) for recording in speech.recordings}
+    voices = [sorted({voice for split, voice, _ in pools if split == here}) for here in range(3)]
+    drawn = rng.integers([len(voices[split]) for split in plan.split])
+    voice = [voices[split][number] for split, number in zip(plan.split, drawn, strict=True)]
+    longest = max(len(r.spectrum) for r in speech.recordings)
     noise = 10 ** (-params.snr_db / 20) * spectrum(rng.standard_normal(HOP * (longest + 4000)))
     filters = mel_filters(_BANDS)
     silence = np.zeros((40, noise.shape[1]), np.complex64)
     features = np.empty((*plan.digit.shape, _BANDS * _QUARTERS), np.float32)
     references = np.full(plan.digit.shape, "", "<U64")
     for clip, step in np.ndindex(*plan.digit.shape):
-        digit, gain, speech = plan.digit[clip, step], 1.0, silence
+        digit, gain, sound = plan.digit[clip, step], 1.0, silence
         if digit >= 0:
-            pool = pools[plan.split[clip], speakers[speaker[clip]], digit]
+            pool = pools[plan.split[clip], voice[clip], digit]
             recording = pool[rng.integers(len(pool))]
             sign = 1 - 2 * plan.size[clip, step]
             gain = 10 ** ((sign * params.loudness_db + params.loudness_spread_db * rng.standard_normal()) / 20)
-            speech = recording.spectrum
-            references[clip, step] = f"wav:{recording.name}#0.0,{recording.seconds:.4f}"
+            sound = recording.spectrum
+            references[clip, step] = recording.reference
         # the transform is linear, so speech and noise may be added after it
-        start = rng.integers(len(noise) - len(speech))
-        mixed = np.float32(gain) * speech + noise[start : start + len(speech)]
+        start = rng.integers(len(noise) - len(sound))
+        mixed = np.float32(gain) * sound + noise[start : start + len(sound)]
         power = mixed.real**2 + mixed.imag**2
         bounds = np.linspace(0, len(power), _QUARTERS + 1).astype(int)
         quarters = np.stack([power[a:b].mean(axis=0) for a, b in pairwise(bounds)])
         features[clip, step] = np.log(quarters @ filters + 1e-3).ravel()
-    return features, speaker, references
+    return features, np.array([kinds[name] for name in voice]), references
 
 
 def image_splits(count: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 A reference is text ``kind:locator``; the empty reference stands for nothing (background, nothing kept)::
 
     wav:relative/path.wav#0.0,0.5   seconds 0 to 0.5 of a recording     -> (rate in Hz, float32 in -1..1)
+    voice:123                       recording 123 of the synthetic voices of this package
     png:relative/path.png           an image                             -> uint8 [H,W] or [H,W,3]
     digits:123                      image 123 of scikit-learn's digits   -> uint8 [8,8]
     word:seven                      a word                               -> str
@@ -54,7 +55,7 @@ def resolve(reference: str, root: str | Path = ".") -> Media:
     if not reference:
         return Media("none", None)
     kind, _ = _split(reference)
-    if kind == "wav":
+    if kind in ("wav", "voice"):
         return Media("audio", audio(reference, root))
     if kind == "word":
         return Media("word", word(reference))
@@ -62,9 +63,12 @@ def resolve(reference: str, root: str | Path = ".") -> Media:
 
 
 def audio(reference: str, root: str | Path = ".") -> tuple[int, np.ndarray]:
-    """Return ``(rate in Hz, float32 samples [n] or [n, channels])`` of a ``wav:`` reference."""
+    """Return ``(rate in Hz, float32 samples [n] or [n, channels])`` of a ``wav:`` or ``voice:`` reference."""
     from scipy.io import wavfile
 
+    kind, locator = _split(reference)
+    if kind == "voice":
+        return _voice(locator)
     locator = _split(reference, "wav")
     name, _, seconds = locator.partition("#")
     rate, samples = wavfile.read(_file(name, root))
@@ -79,6 +83,15 @@ def audio(reference: str, root: str | Path = ".") -> tuple[int, np.ndarray]:
             raise MediaError(f"found '{reference}', need 'wav:FILE#START,STOP' in seconds") from None
         samples = samples[round(start * rate) : round(stop * rate)]
     return rate, samples.astype(np.float32)
+
+
+def _voice(locator: str) -> tuple[int, np.ndarray]:
+    from srcid.features.voices import RATE, spoken
+
+    try:
+        return RATE, spoken(int(locator) if locator.isdecimal() else -1)
+    except IndexError as error:
+        raise MediaError(f"found 'voice:{locator}': {error}") from None
 
 
 def image(reference: str, root: str | Path = ".") -> np.ndarray:
@@ -105,7 +118,7 @@ def word(reference: str) -> str:
 def _split(reference: str, need: str = "") -> Any:
     """Return ``(kind, locator)``, or the locator alone where one ``need``-ed kind is asked for."""
     kind, colon, locator = reference.partition(":")
-    kinds = ["wav", "png", "digits", "word"]
+    kinds = ["wav", "voice", "png", "digits", "word"]
     if not colon or kind not in kinds:
         raise MediaError(f"found media reference '{reference}', need KIND:LOCATOR with one of {kinds}")
     if need and kind != need:

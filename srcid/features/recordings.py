@@ -1,4 +1,4 @@
-"""The Free Spoken Digit Dataset: finding, reading and splitting its recordings; spectra and mel bands."""
+"""Spoken digits: the synthetic voices of this package or the Free Spoken Digit Dataset; spectra and mel bands."""
 
 from __future__ import annotations
 
@@ -10,36 +10,97 @@ from pathlib import Path
 import numpy as np
 
 from srcid.features.checks import StoreError
+from srcid.features.voices import RATE, spoken, voices, voices_fingerprint
 
 FSDD_ADVICE = (
     "download https://github.com/Jakobovski/free-spoken-digit-dataset (3,000 recordings, CC BY-SA 4.0) "
     "and give its folder as fsdd=PATH"
 )
 SPLITS = ("train", "val", "test")
-RATE, WINDOW, HOP = 8000, 256, 80  # Hz, samples, samples
+WINDOW, HOP = 256, 80  # samples
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One spoken digit: file name, what the name says, length in seconds, and its spectrum at unit power."""
+    """One spoken digit.
 
-    name: str
+    Attributes:
+        reference: media reference, see :mod:`srcid.features.media`.
+        digit: what is said.
+        voice: who says it; a clip has one voice throughout.
+        kind: the private factor of the audio: the speaker, or the kind of synthetic voice.
+        split: number of the split.
+        spectrum: complex64 ``[frames, frequencies]``, at unit power.
+    """
+
+    reference: str
     digit: int
-    speaker: str
-    index: int
-    seconds: float
-    spectrum: np.ndarray  # complex64 [frames, frequencies]
+    voice: str
+    kind: str
+    split: int
+    spectrum: np.ndarray
 
-    @property
-    def split(self) -> int:
-        """Number of the split: index 0-4 is the official test split, 5-9 validates, the rest trains."""
-        return 2 if self.index < 5 else 1 if self.index < 10 else 0
+
+@dataclass(frozen=True)
+class Speech:
+    """Recordings to make clips of; ``source``, ``licence`` and ``citation`` say whose they are.
+
+    Attributes:
+        recordings: all of them, in a fixed order.
+        kinds: the values of the private factor.
+        fingerprint: tells these recordings from others.
+        folder: where the recordings' media references start; None if they need no files.
+    """
+
+    recordings: tuple[Recording, ...]
+    kinds: tuple[str, ...]
+    fingerprint: str
+    folder: Path | None
+    source: str
+    licence: str
+    citation: str
+
+
+def read_speech(fsdd: str | Path = "") -> Speech:
+    """Read the recordings below ``fsdd``, or the synthetic voices where it is empty.
+
+    Raises:
+        StoreError: no recordings there, or unusable ones.
+    """
+    if not str(fsdd):
+        return Speech(
+            recordings=_read_voices(),
+            kinds=tuple(dict.fromkeys(voices().kinds)),
+            fingerprint=voices_fingerprint(),
+            folder=None,
+            source="synthetic voices of espeak-ng, not of people; fsdd=PATH takes people's",
+            licence="made by this project (data/make_voices.py) and shared under its licence",
+            citation="eSpeak NG 1.52, https://github.com/espeak-ng/espeak-ng",
+        )
+    folder = find_recordings(fsdd)
+    recordings = _read_fsdd(folder)
+    return Speech(
+        recordings=recordings,
+        kinds=tuple(sorted({r.kind for r in recordings})),
+        fingerprint=speech_fingerprint(fsdd),
+        folder=folder,
+        source="people: the Free Spoken Digit Dataset",
+        licence="Free Spoken Digit Dataset: CC BY-SA 4.0",
+        citation="Z. Jackson et al., Free Spoken Digit Dataset, doi:10.5281/zenodo.1342401",
+    )
+
+
+def speech_fingerprint(fsdd: str | Path = "") -> str:
+    """Hash that tells recordings from others: of the voices, or of the names and sizes of the files."""
+    if not str(fsdd):
+        return voices_fingerprint()
+    files = sorted(find_recordings(fsdd).glob("*.wav"))
+    listing = "\n".join(f"{file.name} {file.stat().st_size}" for file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def find_recordings(fsdd: str | Path) -> Path:
     """Return the folder of wav files at or below ``fsdd``; the error says what to download."""
-    if not str(fsdd):
-        raise StoreError("the digits need recordings:", [f"found no path to them; {FSDD_ADVICE}"])
     base = Path(fsdd).expanduser()
     for folder in (base / "recordings", base):
         if any(folder.glob("[0-9]_*_*.wav")):
@@ -47,14 +108,21 @@ def find_recordings(fsdd: str | Path) -> Path:
     raise StoreError("the digits need recordings:", [f"found no 0_SPEAKER_0.wav in {fsdd}; {FSDD_ADVICE}"])
 
 
-def recordings_fingerprint(folder: Path) -> str:
-    """Hash of the names and sizes of the recordings, so that stores of other recordings are told apart."""
-    listing = "\n".join(f"{file.name} {file.stat().st_size}" for file in sorted(folder.glob("*.wav")))
-    return hashlib.sha256(listing.encode()).hexdigest()
+def _read_voices() -> tuple[Recording, ...]:
+    found = voices()
+    return tuple(
+        Recording(f"voice:{number}", number % 10, name, kind, SPLITS.index(split), _unit_spectrum(spoken(number)))
+        for number, (name, kind, split) in enumerate(
+            row for row in zip(found.names, found.kinds, found.splits, strict=True) for _ in range(10)
+        )
+    )
 
 
-def read_recordings(folder: Path) -> list[Recording]:
-    """Read all recordings; unusable ones, and digits a speaker lacks in a split, are reported together."""
+def _read_fsdd(folder: Path) -> tuple[Recording, ...]:
+    """Read all recordings; unusable ones, and digits a speaker lacks in a split, are reported together.
+
+    Index 0-4 is the official test split, 5-9 validates, the rest trains.
+    """
     from scipy.io import wavfile
 
     recordings, problems = [], []
@@ -72,18 +140,22 @@ def read_recordings(folder: Path) -> list[Recording]:
             problems.append(f"{file.name}: found {rate} Hz, shape {samples.shape}; need {RATE} Hz mono, not silent")
             continue
         digit, speaker, index = named.groups()
-        samples = samples / np.sqrt(np.mean(np.square(samples, dtype=float)))
-        seconds = len(samples) / rate
-        recordings.append(Recording(file.name, int(digit), speaker, int(index), seconds, spectrum(samples)))
-    for speaker in sorted({r.speaker for r in recordings}):
+        reference = f"wav:{file.name}#0.0,{len(samples) / rate:.4f}"
+        split = 2 if int(index) < 5 else 1 if int(index) < 10 else 0
+        recordings.append(Recording(reference, int(digit), speaker, speaker, split, _unit_spectrum(samples)))
+    for speaker in sorted({r.voice for r in recordings}):
         for split, name in enumerate(SPLITS):
-            have = {r.digit for r in recordings if r.speaker == speaker and r.split == split}
+            have = {r.digit for r in recordings if r.voice == speaker and r.split == split}
             if len(have) < 10:
                 missing = sorted(set(range(10)) - have)
                 problems.append(f"speaker {speaker} has no recording of the digits {missing} for the {name} split")
     if problems:
         raise StoreError(f"the recordings in {folder} cannot be used; {FSDD_ADVICE}:", problems)
-    return recordings
+    return tuple(recordings)
+
+
+def _unit_spectrum(samples: np.ndarray) -> np.ndarray:
+    return spectrum(samples / np.sqrt(np.mean(np.square(samples, dtype=float))))
 
 
 def spectrum(samples: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from srcid.features.checks import StoreError
 from srcid.features.digits import DigitsParams, make_digits
 from srcid.features.manifest import read_manifest
-from srcid.features.recordings import find_recordings, recordings_fingerprint
+from srcid.features.recordings import find_recordings, speech_fingerprint
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import SyntheticParams, make_synthetic
 from srcid.params import ParameterError, Section, describe, suggest
@@ -40,12 +40,12 @@ def _synthetic_identity(params: SyntheticParams) -> dict[str, Any]:
 
 def _digits_identity(params: DigitsParams) -> dict[str, Any]:
     # the recordings count, not the folder they lie in
-    folder = find_recordings(params.fsdd)
-    return {**params.model_dump(mode="json", exclude={"fsdd"}), "recordings": recordings_fingerprint(folder)}
+    return {**params.model_dump(mode="json", exclude={"fsdd"}), "recordings": speech_fingerprint(params.fsdd)}
 
 
 def _seek_recordings(options: Mapping[str, Any]) -> None:
-    find_recordings(str(options.get("fsdd", "")))
+    if options.get("fsdd"):
+        find_recordings(str(options["fsdd"]))
 
 
 DATA_SETS: dict[str, DataSet] = {

@@ -33,6 +33,8 @@ def test_digits_and_words_are_resolved():
     assert word("word:seven") == "seven"
     assert resolve("word:a:b") == Media("word", "a:b")
     assert resolve("digits:3").kind == "image"
+    rate, samples = resolve("voice:7").content
+    assert rate == 8000 and samples.dtype == np.float32 and 0.85 < np.abs(samples).max() < 0.95
     assert resolve("") == Media("none", None)
 
 
@@ -46,6 +48,8 @@ def test_digits_and_words_are_resolved():
         ("digits:1797", "need 'png:FILE' or 'digits:0' to 'digits:1796'"),
         ("digits:-1", "need 'png:FILE'"),
         ("digits:x", "need 'png:FILE'"),
+        ("voice:1350", "found 'voice:1350': found recording 1350, need 0 to 1349"),
+        ("voice:-1", "need 0 to 1349"),
         ("smell:rose", "need KIND:LOCATOR"),
         ("seven", "need KIND:LOCATOR"),
     ],

@@ -33,7 +33,10 @@ def test_other_options_make_another_store(tmp_path):
 
 def test_digits_are_made_and_found_again_by_what_they_are_made_of(shared, tmp_path):
     fsdd = shared / "data" / "fsdd"
+    spoken = open_data("digits", tmp_path, SMALL)
+    assert open_data("digits", tmp_path, {"fsdd": "", **SMALL}).path == spoken.path
     first = open_data("digits", tmp_path, {"fsdd": str(fsdd), **SMALL})
+    assert first.path != spoken.path
     again = open_data("digits", tmp_path, {"fsdd": str(fsdd / "recordings"), **SMALL})
     assert again.path == first.path
 
@@ -78,7 +81,8 @@ def test_checking_tells_everything_that_making_would_and_makes_nothing(tmp_path)
     told = check_data("digits", tmp_path, {"fsdd": "nowhere", "typoss": 1, "train": 0})
     assert len(told) == 3 and "found no 0_SPEAKER_0.wav in nowhere" in told[0]
     assert "did you mean 'typos'?" in "".join(told) and "train=0" in "".join(told)
-    [told] = check_data("digits", tmp_path)
+    assert check_data("digits", tmp_path) == []
+    [told] = check_data("digits", tmp_path, {"fsdd": "nowhere"})
     assert "give its folder as fsdd=PATH" in told
     [told] = check_data("synthetik", tmp_path)
     assert "did you mean 'synthetic'?" in told

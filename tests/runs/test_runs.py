@@ -366,8 +366,8 @@ def test_data_are_checked_with_the_parameters(project):
         runs.check_parameters("reader", {"row": "x", "generator": {"nois": 2, "train": 0}})
     message = str(caught.value)
     assert "row='x'" in message and "did you mean 'noise'?" in message and "train=0" in message
-    with pytest.raises(ParameterError, match="digits need recordings: found no path to them"):
-        runs.check_parameters("reader", {"data": "digits"})
+    with pytest.raises(ParameterError, match=r"digits need recordings: found no 0_SPEAKER_0\.wav in nowhere"):
+        runs.check_parameters("reader", {"data": "digits", "generator": {"fsdd": "nowhere"}})
     with pytest.raises(ParameterError, match=r"found 'synthetik', .*did you mean 'synthetic'\?"):
         runs.check_parameters("reader", {"data": "synthetik"})
     with pytest.raises(ParameterError) as caught:  # what could not be read is told once
