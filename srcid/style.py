@@ -1,15 +1,22 @@
-"""One visual identity: colours with a fixed meaning, a template for light and dark pages, captions.
+"""One visual identity: colours with a fixed meaning, a template for light and dark pages, titles and captions.
 
 Meaning of colours, everywhere: a modality keeps its colour (:func:`modality_colors`); grey is what belongs to
 all modalities; :data:`GENERAL` and :data:`SPECIFIC` tell the halves of a layer apart. Layers differ by dash
 or shade.
+
+A figure is complete in itself: :func:`finish` puts title and caption into the picture, so that it can be saved and
+drawn anywhere. On a page they are text around it, which wraps, can be selected and never lies under the toolbar:
+JupyterLab shows :func:`outside` between :func:`heading` and :func:`small_print`, as wide as the page is.
 """
 
 from __future__ import annotations
 
 import colorsys
+import html
+import re
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,18 +26,40 @@ import plotly.io as pio
 # of about 3:1 or more on white and on JupyterLab's dark grey alike; yellow and black do not.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GENERAL, SPECIFIC = "#E69F00", "#56B4E9"
-INK = "#787878"  # the grey that is equally far from white and from #111111: 4.4:1
+INK = "#767676"  # 4.5:1 on white; pages replace it by their own colour of text (PAGE_STYLE), pictures by DARK
+DARK = "#4d4d4d"
 FAINT = "rgba(128,128,128,0.25)"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
-WIDTH = 960  # pixels; fixed, so that a static picture and the notebook show the same thing
+WIDTH = 960  # pixels of a picture; on a page a figure is as wide as the page
 
-# 'showSendToCloud' removes the button that would upload the figure
-CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": False}
+# 'showSendToCloud' removes the button that would upload the figure; the camera saves vectors, fit for a paper
+CONFIG = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "responsive": True,
+    "displayModeBar": "hover",
+    "toImageButtonOptions": {"format": "svg", "filename": "figure"},
+}
+
+# Letters are up to .6 of their size wide (DejaVu Sans, the widest font that stands in for others).
+_TITLE, _TITLE_LETTERS = 15, int((WIDTH - 24) / (0.6 * 15))
+_CAPTION, _CAPTION_LETTERS = 11, int((WIDTH - 24) / (0.56 * 11))
+_HEAD, _LINE, _CAPTION_LINE = 34, 19, 15  # pixels of a title's first line, of each further one, of a caption's line
+_INHERIT = "font-family:var(--jp-content-font-family,sans-serif);color:var(--jp-content-font-color"
+_HIDDEN = dict(size=1, color="rgba(0,0,0,0)")
+
+# In a figure on a page, grey text takes the page's colour of text: readable in both of JupyterLab's themes.
+_INK_FILL = "rgb({}, {}, {})".format(*(int(INK[i : i + 2], 16) for i in (1, 3, 5)))
+PAGE_STYLE = (
+    f"<style>.js-plotly-plot text[style*='fill: {_INK_FILL}']"
+    "{fill:var(--jp-content-font-color1,currentColor)!important;fill-opacity:.78!important}"
+    ".js-plotly-plot .modebar-group{background-color:var(--jp-layout-color0,transparent)!important}</style>"
+)
 
 
 def apply_style() -> None:
-    """Make the ``srcid`` template the default and take the upload button from every renderer; idempotent."""
+    """Make the ``srcid`` template the default and dress every renderer and notebook for it; idempotent."""
     if pio.templates.default == "srcid":
         return
     axis = dict(
@@ -54,7 +83,6 @@ def apply_style() -> None:
             colorway=OKABE_ITO,
             xaxis=axis,
             yaxis=axis,
-            width=WIDTH,
             margin=dict(l=60, r=24, t=60, b=60),
             legend=dict(font=dict(size=11), bgcolor="rgba(0,0,0,0)"),
             hoverlabel=dict(bgcolor="#333333", bordercolor=INK, font=dict(color="#ffffff", size=12)),
@@ -68,7 +96,8 @@ def apply_style() -> None:
         if hasattr(renderer, "config"):
             renderer.config = {**(renderer.config or {}), **CONFIG}
         if renderer.__class__.__name__ == "PngRenderer":
-            renderer.scale = 1.5  # sharp enough for a page, small enough for a committed notebook
+            renderer.scale, renderer.width = 1.5, WIDTH  # sharp enough, and small enough for a committed notebook
+    _show_in_notebooks()
 
 
 def modality_colors(modalities: Sequence[str]) -> dict[str, str]:
@@ -111,52 +140,142 @@ def finish(
 ) -> go.Figure:
     """Give a figure its title, its caption below the plots, its size, and the template.
 
-    ``top``, ``bottom`` and ``left`` are margins in pixels, without further title lines and the caption.
+    ``top``, ``bottom`` and ``left`` are margins in pixels; ``top`` holds a title of one line, and grows with more.
     """
     apply_style()
-    title_lines = textwrap.wrap(title, 132) or [""]
-    lines = textwrap.wrap(caption, 180)
-    top += 19 * (len(title_lines) - 1)
-    below = bottom + 14 * len(lines)
+    lines = textwrap.wrap(caption, _CAPTION_LETTERS)
+    below = bottom + _CAPTION_LINE * len(lines)
     fig.update_layout(
         template="srcid",
-        title=dict(
-            text="<br>".join(title_lines),
-            y=1,
-            yref="container",
-            yanchor="top",
-            pad=dict(t=12 + 12 * (len(title_lines) - 1), l=12),
-        ),
+        title=dict(text="", y=1, yref="container", yanchor="top", font=dict(size=_TITLE)),
         height=height + top + below,
         width=WIDTH,
         margin=dict(t=top, b=below, l=left),
     )
-    if lines:
-        # anchored in pixels to the lower edge, whatever the height of the plots
-        fig.add_annotation(
-            text="<br>".join(lines),
-            name="caption",
-            x=0,
-            xref="paper",
-            xanchor="left",
-            xshift=12 - left,
-            y=0,
-            yref="paper",
-            yanchor="bottom",
-            yshift=-below + 4,
-            showarrow=False,
-            align="left",
-            font=dict(size=10.5, color=INK),
-        )
+    retitle(fig, title)
+    # anchored in pixels to the lower edge, whatever the height of the plots
+    fig.add_annotation(
+        text="<br>".join(lines),
+        name="caption",
+        x=0,
+        xref="paper",
+        xanchor="left",
+        xshift=12 - left,
+        y=0,
+        yref="paper",
+        yanchor="bottom",
+        yshift=-below + 4,
+        showarrow=False,
+        align="left",
+        font=dict(size=_CAPTION, color=INK),
+    )
     fig._config = {**(fig._config or {}), **CONFIG}
     return fig
+
+
+def retitle(fig: go.Figure, title: str) -> None:
+    """Give a figure of :func:`finish` another title, and the room its lines need."""
+    before, lines = fig.layout.title.text.count("<br>"), textwrap.wrap(title, _TITLE_LETTERS)
+    more = max(len(lines) - 1, 0)
+    fig.layout.title.update(text="<br>".join(lines), pad=dict(t=12 + 12 * more, l=12))
+    if fig.layout.title.font.size != _HIDDEN["size"]:
+        _add_room(fig, _LINE * (more - before))
 
 
 def legend_line(fig: go.Figure) -> go.Figure:
     """Put the legend in a line between title and plots; call it after :func:`finish` with a high ``top``."""
     lines = fig.layout.title.text.count("<br>")
-    place = 1 - (40 + 19 * lines) / fig.layout.height
+    place = 1 - (_HEAD + 6 + _LINE * lines) / fig.layout.height
     return fig.update_layout(legend=dict(orientation="h", x=0, y=place, yref="container", yanchor="top"))
+
+
+def _add_room(fig: go.Figure, above: int, below: int = 0) -> None:
+    """Add pixels above and below the plots, or take some away; plots and a line of legend stay where they are."""
+    layout, height = fig.layout, fig.layout.height + above + below
+    if layout.legend.yref == "container" and layout.legend.y is not None:
+        layout.legend.y = 1 - ((1 - layout.legend.y) * layout.height + above) / height
+    layout.update(height=height, margin=dict(t=layout.margin.t + above, b=layout.margin.b + below))
+
+
+def words(fig: go.Figure) -> tuple[str, str]:
+    """Title and caption of a figure, each on one line; empty for a figure that :func:`finish` did not make."""
+    notes = [note.text or "" for note in fig.layout.annotations if note.name == "caption"]
+    if not notes:
+        return "", ""
+    return (fig.layout.title.text or "").replace("<br>", " "), notes[0].replace("<br>", " ")
+
+
+def outside(fig: go.Figure) -> go.Figure:
+    """A copy of a figure for a page that says title and caption itself: as wide as there is room, without theirs."""
+    title, caption = words(fig)
+    shown = go.Figure(fig)
+    shown._config = fig._config
+    if not title and not caption:
+        return shown
+    lines = next(note.text for note in fig.layout.annotations if note.name == "caption").count("<br>") + 1
+    above = _HEAD + _LINE * fig.layout.title.text.count("<br>") if title else 0
+    _add_room(shown, -above, -_CAPTION_LINE * lines if caption else 0)
+    shown.update_annotations(visible=False, selector=dict(name="caption"))
+    return shown.update_layout(width=None, autosize=True, title=dict(font=_HIDDEN))
+
+
+def heading(fig: go.Figure) -> str:
+    """The title of a figure as HTML, with the colours of text that figures on this page take."""
+    look = "font-weight:600;font-size:15px;line-height:1.4;margin:8px 12px 2px;max-width:120ch"
+    title = _markup(words(fig)[0])
+    return PAGE_STYLE + (f"<div class='srcid-title' style='{look};{_INHERIT}1,inherit)'>{title}</div>" if title else "")
+
+
+def small_print(fig: go.Figure) -> str:
+    """The caption of a figure as HTML."""
+    look = "font-size:12px;line-height:1.45;margin:0 12px 12px;max-width:150ch"
+    caption = _markup(words(fig)[1])
+    return f"<div class='srcid-caption' style='{look};{_INHERIT}2,inherit)'>{caption}</div>" if caption else ""
+
+
+def _markup(text: str) -> str:
+    """Text of a figure as HTML: names from outside stay text, and plotly's plain marks stay marks."""
+    return re.sub(r"&lt;(/?(?:b|i|sub|sup))&gt;", r"<\1>", html.escape(html.unescape(text)))
+
+
+def picture(fig: go.Figure) -> go.Figure:
+    """A copy of a figure for a still picture: dark text on white, readable on light and dark pages alike."""
+    import json
+
+    copy = go.Figure(json.loads(fig.to_json().replace(INK, DARK)), skip_invalid=True)
+    return copy.update_layout(paper_bgcolor="white", plot_bgcolor="white", width=copy.layout.width or WIDTH)
+
+
+def write_page(fig: go.Figure, path: str | Path) -> None:
+    """Write a figure as an HTML file that opens offline."""
+    plot = outside(fig).to_html(full_html=False, include_plotlyjs=True, config=CONFIG)
+    name = html.escape(words(fig)[0] or "Figure")
+    head = f"<!doctype html><html><head><meta charset='utf-8'><title>{name}</title></head><body>"
+    Path(path).write_text(f"{head}{heading(fig)}{plot}{small_print(fig)}</body></html>", encoding="utf-8")
+
+
+def _show(fig: go.Figure) -> None:
+    """What a notebook does with a figure: its title, the figure, its caption."""
+    from IPython.display import display
+
+    if not pio.renderers.render_on_display:
+        return
+    title, caption = words(fig)
+    if title:
+        display({"text/html": heading(fig), "text/plain": title}, raw=True)
+    pio.show(outside(fig))
+    if caption:
+        display({"text/html": small_print(fig), "text/plain": caption}, raw=True)
+
+
+def _show_in_notebooks() -> None:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is not None:
+        shell.display_formatter.ipython_display_formatter.for_type(go.Figure, _show)
 
 
 def panel_titles(fig: go.Figure) -> None:

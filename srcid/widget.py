@@ -37,13 +37,43 @@ class Guard:
             self.message.value = f"<span style='color:#D55E00'>{html.escape(f'{type(error).__name__}: {error}')}</span>"
 
 
+def framed(view: Any) -> Any:
+    """A FigureWidget between its title and its caption, which are text of the page; :func:`redraw` renews all three."""
+    import ipywidgets
+
+    view._frame = ipywidgets.HTML(), ipywidgets.HTML()
+    framed_view = ipywidgets.VBox([view._frame[0], view, view._frame[1]], layout=dict(width="100%"))
+    retell(view)
+    return framed_view
+
+
+def retell(view: Any) -> None:
+    """Bring the text around a framed FigureWidget in line with its title and caption."""
+    from srcid.style import heading, small_print
+
+    view._frame[0].value, view._frame[1].value = heading(view), small_print(view)
+
+
 def redraw(view: Any, figure: Any) -> None:
     """Make a FigureWidget show ``figure``; one widget for all drawings, as each new one sends plotly.js again."""
+    from srcid.style import outside
+
+    framed_view = hasattr(view, "_frame")
+    shown = outside(figure) if framed_view else figure
     with view.batch_update():
         view.data = ()
-        view.layout = figure.layout
-        view.add_traces(figure.data)
+        view.layout = shown.layout
+        view.add_traces(shown.data)
     view._config = figure._config
+    if framed_view:
+        retell(view)
+
+
+def show(view: Any) -> None:
+    """Display a view to work with where somebody can, or else its still picture, ``view.figure()``."""
+    from IPython.display import display
+
+    display(view if has_front_end() else view.figure())
 
 
 def settle() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from srcid.widget import Guard, redraw
+from srcid.widget import Guard, framed, redraw
 
 
 class RetrievalGallery:
@@ -45,7 +45,7 @@ class RetrievalGallery:
         self.guard, self.players, self.view = Guard(), ipywidgets.VBox(), go.FigureWidget()
         self.guard(self._show)
         self.direction.observe(lambda _: self.guard(self._show), "value")
-        self.widget = ipywidgets.VBox([self.direction, self.guard.message, self.view, self.players])
+        self.widget = ipywidgets.VBox([self.direction, self.guard.message, framed(self.view), self.players])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from srcid.widget import Guard, redraw
+from srcid.widget import Guard, framed, redraw
 
 
 class ClipBrowser:
@@ -44,7 +44,7 @@ class ClipBrowser:
         self.split.observe(lambda _: self.guard(self._choose_split), "value")
         self.slider.observe(lambda _: self.guard(self._show), "value")
         self.widget = ipywidgets.VBox(
-            [ipywidgets.HBox([self.split, self.slider]), self.guard.message, self.players, self.view]
+            [ipywidgets.HBox([self.split, self.slider]), self.guard.message, self.players, framed(self.view)]
         )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from srcid.widget import Guard, redraw
+from srcid.widget import Guard, framed, redraw
 
 
 class InformationBrowser:
@@ -43,7 +43,7 @@ class InformationBrowser:
             menu.observe(lambda _, then=then: None if self._filling else self.guard(then), "value")
         menus = [self.question, self.layer, self.pair, self.estimator]
         choices = ipywidgets.HBox(menus, layout=dict(flex_flow="row wrap"))
-        self.widget = ipywidgets.VBox([choices, self.guard.message, self.bracket, self.card])
+        self.widget = ipywidgets.VBox([choices, self.guard.message, framed(self.bracket), framed(self.card)])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from srcid.widget import Guard
+from srcid.widget import Guard, framed, redraw
 
 _MODES = {"point and click": "zoom", "lasso": "lasso", "box": "select"}
 _SHOWN = 6  # rows of a table of counts
@@ -67,15 +67,15 @@ class LinkedMaps:
         )  # fmt: skip
         self.clear = ipywidgets.Button(description="clear", tooltip="mark nothing", layout=dict(width="70px"))
         self.table = ipywidgets.HTML()
-        drawing = self._draw(first)
-        self.view = go.FigureWidget(drawing)
-        self.view._config = drawing._config
+        self.view = go.FigureWidget()
+        view = framed(self.view)
+        redraw(self.view, self._draw(first))
         self.view.layout.update(dragmode="lasso", hovermode=False)
         self._fill_values()
         self._wire()
         self._tell()
         line = ipywidgets.HBox([self.mode, self.color, self.value, self.clear], layout=dict(flex_flow="wrap"))
-        self.widget = ipywidgets.VBox([line, self.guard.message, self.view, self.table])
+        self.widget = ipywidgets.VBox([line, self.guard.message, view, self.table])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)

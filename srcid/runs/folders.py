@@ -267,6 +267,9 @@ class Run:
         """Return the plotly figure kept under ``name``."""
         import plotly.graph_objects as go
 
+        from srcid.style import apply_style
+
+        apply_style()
         return go.Figure(self.read(f"figures/{name}.json")["figure"])
 
 

@@ -260,13 +260,14 @@ def draw(figure: Any, path: str | Path) -> Path:
     Raises:
         ReportError: no such kind of file, or kaleido or Chromium is missing.
     """
+    from srcid.style import picture, write_page
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".html":
-        figure.write_html(path, include_plotlyjs=True)
+        write_page(figure, path)
     elif path.suffix in (".png", ".svg", ".pdf", ".webp", ".jpg"):
-        figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
-        path.write_bytes(_image(figure, path.suffix.removeprefix("."), ReportError, scale=2))
+        path.write_bytes(_image(picture(figure), path.suffix.removeprefix("."), ReportError, scale=2))
     else:
         raise ReportError(f"found a file named {path.name}; need one ending in .png, .svg, .pdf or .html")
     return path
@@ -322,12 +323,14 @@ def _png(figure: dict[str, Any]) -> bytes:
     import plotly.graph_objects as go
     from PIL import Image
 
+    from srcid.style import picture
+
     drawing = go.Figure(data=figure["data"], layout=figure.get("layout", {}), skip_invalid=True)
     small = io.BytesIO()
-    picture = Image.open(io.BytesIO(_image(drawing, "png", FreezeError)))
-    # this method keeps transparency; dithering would put a grain on even areas
-    picture = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    picture.save(small, "PNG", optimize=True)
+    image = Image.open(io.BytesIO(_image(picture(drawing), "png", FreezeError)))
+    # dithering would put a grain on even areas
+    image = image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    image.save(small, "PNG", optimize=True)
     return small.getvalue()
 
 

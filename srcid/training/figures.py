@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from srcid.style import DASHES, INK, finish, legend_line, modality_colors, panel_titles
+from srcid.style import DASHES, INK, finish, legend_line, modality_colors, panel_titles, retitle
 from srcid.training.warmstart import REASONS
 
 Metrics = Sequence[Mapping[str, Any]]
@@ -112,7 +112,7 @@ def update_training_curves(
     ]
     last = max((line["step"] for line in metrics), default=1)
     fig.update_xaxes(range=[0, 1.02 * max(last, 1)])
-    fig.layout.title.text = headline(metrics, modalities)
+    retitle(fig, headline(metrics, modalities))
 
 
 def series(metrics: Metrics, key: str, points: int = 200) -> tuple[list[float], list[float]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from srcid.widget import has_front_end
+from srcid.widget import framed, has_front_end, redraw, retell
 
 Metrics = Mapping[str, Any]
 Trainer = Callable[..., Any]
@@ -169,10 +169,11 @@ class LiveTraining:
         self._button.on_click(lambda _: self.stop())
         self._bar = ipywidgets.FloatProgress(min=0, max=1, layout=dict(width="180px"))
         self._state = ipywidgets.HTML("preparing …")
-        self._curves = go.FigureWidget(self.figure())
-        self._curves._config = self.figure()._config
+        self._curves = go.FigureWidget()
         line = ipywidgets.HBox([self._button, self._bar, self._state], layout=dict(align_items="center"))
-        return ipywidgets.VBox([line, self._curves])
+        view = framed(self._curves)
+        redraw(self._curves, self.figure())
+        return ipywidgets.VBox([line, view])
 
     def _say(self, text: str, error: bool = False) -> None:
         if self.widget is not None:
@@ -185,6 +186,7 @@ class LiveTraining:
         lines = list(self.metrics)
         with self._curves.batch_update():
             update_training_curves(self._curves, lines, self.modalities, self.layers, points=120)
+        retell(self._curves)
         self._bar.value = min(1.0, lines[-1].get("epoch", 0) / self.epochs) if lines else 0
         if not self._stop.is_set():
             self._say(self.progress())

@@ -85,7 +85,7 @@ def load_transformer(module: nn.Module, values, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["two_layer_network", "two_layer_network_b"])
-def test_the_public_two_layer_network_is_reproduced(name):  # noqa: F811
+def test_the_public_two_layer_network_is_reproduced(name):
     values = reference_tensors(name)
     net = published_network(values)
     inputs = {m: values[f"in_{m}"].clone().requires_grad_() for m in MODALITIES}
@@ -116,7 +116,7 @@ def test_the_public_two_layer_network_is_reproduced(name):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ["two_layer_network", "two_layer_network_b"])
-def test_one_training_step_moves_both_codebooks_as_published(name):  # noqa: F811
+def test_one_training_step_moves_both_codebooks_as_published(name):
     values = reference_tensors(name)
     net = published_network(values).train()
     for module in net.modules():

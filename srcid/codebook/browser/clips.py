@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from srcid.widget import Guard, redraw
+from srcid.widget import Guard, framed, redraw
 
 ALONE = "(nothing)"
 
@@ -58,7 +58,7 @@ class ClipCodes:
         for control in (self.slider, self.run, self.beside):
             control.observe(lambda _: self.guard(self._show), "value")
         runs = w.HBox([self.run, self.beside], layout=dict(display="" if len(names) > 1 else "none"))
-        self.widget = w.VBox([w.HBox([self.split, self.slider]), runs, self.guard.message, self.view])
+        self.widget = w.VBox([w.HBox([self.split, self.slider]), runs, self.guard.message, framed(self.view)])
         self._show()
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from srcid.widget import Guard, redraw, settle
+from srcid.widget import Guard, framed, redraw, settle
 
 _FOUND = 8  # codes offered as the answer to a search, as neighbours and as companions
 
@@ -134,7 +134,7 @@ class CodeExplorer:
             w.HBox([self.layers, self.slider, self.previous, self.next], layout=line),
             w.HBox([self.search, self.found.widget], layout=line),
             self.guard.message, self.headline, self.tiles, self.neighbours.widget,
-            *(row.widget for row in self.companions.values()), self.profile, self.hints,
+            *(row.widget for row in self.companions.values()), framed(self.profile), self.hints,
         ])  # fmt: skip
 
     def _moved(self, action: Callable[[], None]) -> None:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable
 from typing import Any
 
-from srcid.widget import Guard, redraw
+from srcid.widget import Guard, framed, redraw
 
 _SHOWN = 10  # rows of the table
 _SORTS = ("surest", "purity", "lift", "p", "steps", "code", "class")  # what Association.ranked knows
@@ -68,8 +68,8 @@ class UsageBrowser:
         self.view = go.FigureWidget()
         self.widget = ipywidgets.VBox([
             ipywidgets.HBox([self.layer, self.stage, self.modality, self.label]),
-            ipywidgets.HBox([self.slider, self.said]), self.guard.message, self.view, ipywidgets.HBox([self.sort]),
-            self.list,
+            ipywidgets.HBox([self.slider, self.said]), self.guard.message, framed(self.view),
+            ipywidgets.HBox([self.sort]), self.list,
         ])  # fmt: skip
         self.guard(self._show)
         for control in (self.layer, self.stage, self.modality, self.label):

@@ -15,7 +15,7 @@ from srcid.style import FAINT, INK, WIDTH, empty_figure, finish
 
 SVG_LIMIT = 8000  # points of a figure; WebGL above, whose contexts a page has few of
 _GAP, _SIDE = 22, 24  # pixels between panels, and beside them
-_LETTER = 6.1  # pixels of a letter in a key
+_LETTER = 7  # pixels of a letter in a key; more than it needs, as a page may be narrower than WIDTH
 DIM = 0.06  # opacity of what is not chosen
 
 Panel = tuple[Any, str]
@@ -131,9 +131,12 @@ def _panel(fig: go.Figure, i: int, projection: Any, shade: Coloring | None, x: l
     else:
         plain = dict(showticklabels=False, ticks="", zeroline=False, showgrid=False, mirror=True, linecolor=FAINT)
         spans = [None, None] if shade is None else _square(projection.coordinates)
+        # squares stay squares on a page of another width, and flush with their heads
+        across = dict(constrain="domain", constraintoward="left", domain=x, anchor=f"y{number}", range=spans[0])
+        upright = dict(constrain="domain", constraintoward="top", domain=y, anchor=f"x{number}", range=spans[1])
         fig.update_layout({
-            f"xaxis{number}": dict(plain, domain=x, anchor=f"y{number}", range=spans[0]),
-            f"yaxis{number}": dict(plain, domain=y, anchor=f"x{number}", range=spans[1]),
+            f"xaxis{number}": plain | across,
+            f"yaxis{number}": plain | upright | dict(scaleanchor=f"x{number}"),
         })  # fmt: skip
         axes = dict(xaxis=f"x{number}", yaxis=f"y{number}")
         axes |= dict(x=[], y=[]) if shade is None else dict(zip("xy", projection.coordinates.T, strict=True))

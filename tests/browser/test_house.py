@@ -1,0 +1,108 @@
+"""The house style on real pages: nothing is cut, text can be read, in two sizes of window and both themes."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+
+from tests.browser.steps import assert_well, run_all, wait_for_the_end
+
+pytestmark = pytest.mark.browser
+
+SOURCE = """
+import numpy as np
+from srcid.maps.browser import LinkedMaps
+from srcid.maps.figures.panels import map_figure
+from srcid.maps.points import Points
+from srcid.maps.projection import project
+from srcid.style import empty_figure
+from srcid.training.figures import training_curves
+
+draw, names = np.random.default_rng(0), ("audio", "video", "text")
+places = np.arange(200)
+columns = dict(
+    layer=np.full(600, 1), modality=np.repeat(names, 200), clip=np.tile(places // 5, 3), step=np.tile(places % 5, 3),
+    code=draw.integers(0, 9, size=600), label=np.array(["bark", "horn", "a long name"])[draw.integers(3, size=600)],
+)
+points = Points(draw.normal(size=(600, 5)), columns, "general features of layer 1")
+found = project(points, "pca")
+lines = [
+    {"step": s, "epoch": s / 50, "loss/total": 50 / s, "layers_open": 1 + (s > 30), "agreement/1/audio-video": 0.2,
+     "agreement/1/audio-text": 0.4}
+    | {f"{q}/{k}/{m}": k + s / 50 for q in ("recon", "mi", "scale") for k in (1, 2) for m in names}
+    for s in range(1, 101)
+]
+"""
+CELLS = (
+    SOURCE,
+    "training_curves(lines, names, 2, caption='Twelve <words> of small print. ' * 12)",
+    "map_figure([(found, c) for c in ('modality', 'label', 'code')], names)",
+    "LinkedMaps([found, found, found], names)",
+    "empty_figure('There is nothing to draw, for <script>this</script> reason.')",
+)
+SIZES = {"wide": (1440, 900), "narrow": (1280, 720)}
+# of each figure: its width, that of the cell's output, where its letters end, and the contrast of its text
+LOOK = """() => {
+    const luminance = c => { const [r, g, b] = c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92
+        : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+    const channels = text => text.match(/[\\d.]+/g).map(Number);
+    const ground = e => { for (; e; e = e.parentElement) { const c = channels(getComputedStyle(e).backgroundColor);
+        if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
+    const contrast = (color, alpha, back) => { const c = color.map((v, i) => alpha * v + (1 - alpha) * back[i]);
+        const [a, b] = [luminance(c), luminance(back)].sort((x, y) => y - x); return (a + .05) / (b + .05); };
+    return [...document.querySelectorAll('.js-plotly-plot')].map(plot => {
+        const back = ground(plot), room = plot.closest('.jp-OutputArea-child').getBoundingClientRect();
+        const letters = [...plot.querySelectorAll('text')].filter(t => t.textContent.trim()
+            && parseFloat(getComputedStyle(t).fontSize) > 2 && t.getBoundingClientRect().width);
+        const read = letters.map(t => { const s = getComputedStyle(t), c = channels(s.fill);
+            return [contrast(c.slice(0, 3), (c[3] ?? 1) * s.fillOpacity, back), t.textContent]; });
+        const box = plot.getBoundingClientRect();
+        return {width: box.width, room: room.width, left: box.left, right: box.right,
+            letters: letters.map(t => [t.getBoundingClientRect(), t.textContent]).map(([r, s]) => [r.left, r.right, s]),
+            worst: read.sort((a, b) => a[0] - b[0])[0] ?? [21, ''], bar: getComputedStyle(
+                plot.querySelector('.modebar-group')).opacity}; });
+}"""
+WORDS = """() => [...document.querySelectorAll('.srcid-title, .srcid-caption')].map(e => {
+    const range = document.createRange(); range.selectNodeContents(e);
+    const box = range.getBoundingClientRect(), room = e.closest('.jp-OutputArea-child').getBoundingClientRect();
+    return [e.textContent, box.right <= room.right + 1, box.height > 8]; })"""
+
+
+@pytest.fixture(scope="module")
+def page(lab):
+    """A notebook of one figure of each kind, run."""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
+    book.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
+    nbformat.write(book, lab.folder / "house.ipynb")
+    page = lab.open("house.ipynb")
+    run_all(page)
+    assert_well(lab, wait_for_the_end(page, 120))
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("theme", ("Light", "Dark"))
+@pytest.mark.parametrize("size", SIZES)
+def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
+    width, height = SIZES[size]
+    page.set_viewport_size(dict(width=width, height=height))
+    page.evaluate(
+        "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}"
+    )
+    page.mouse.move(2, 2)
+    page.wait_for_timeout(2500)
+    found = page.evaluate(LOOK)
+    for place in range(len(found)):
+        page.evaluate("i => document.querySelectorAll('.js-plotly-plot')[i].scrollIntoView({block: 'center'})", place)
+        page.wait_for_timeout(400)
+        lab.picture(page, f"house_{size}_{theme.lower()}_{place}")
+    assert len(found) == 4
+    for figure in found:
+        assert 0.9 * figure["room"] - 90 < figure["width"] <= figure["room"] + 1, figure
+        assert all(figure["left"] - 1 <= a and b <= figure["right"] + 1 for a, b, _ in figure["letters"]), figure
+        assert figure["worst"][0] >= 4.5, figure["worst"]
+        assert figure["bar"] == "0"  # until the mouse comes
+    said = page.evaluate(WORDS)
+    assert len(said) == 7 and all(fits and high for _, fits, high in said), said
+    assert said[0][0].startswith("Step 100: loss 50") and "<words>" in said[1][0]
+    assert said[-1][0] == "There is nothing to draw, for <script>this</script> reason."
