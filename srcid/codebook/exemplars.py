@@ -25,11 +25,10 @@ class CodeIndex:
     Raises:
         DiagnosticsError: the table has no codes.
 
-    Example:
-        >>> index = CodeIndex(table)
-        >>> card = index.look_up(layer=1, code=17)
-        >>> card.exemplars["audio"][0].media
-        'wav:recordings/7_theo_3.wav#0.0,0.5'
+    Example, on a table of the digits::
+
+        card = CodeIndex(table).look_up(layer=1, code=17)
+        card.exemplars["audio"][0].media  # 'wav:recordings/7_theo_3.wav#0.0,0.5'
     """
 
     def __init__(self, table: Any, clips: Any = None) -> None:
