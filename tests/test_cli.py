@@ -190,6 +190,11 @@ case "$*" in
     "-c import sys"*) ;;
     "-c import srcid") [[ -e "$here/installed" ]] ;;
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" ;;
+    "-c import importlib.metadata"*) [[ ! -e "$here/torch" ]] || cat "$here/torch" ;;
+    "-m pip install "*"torch==2.13.0+cpu")
+        echo "torch $*" >>"$LOG"
+        if [[ "$*" == *--index-url* ]]; then [[ -n "${PYTORCH_INDEX:-}" ]]; else [[ -n "${OWN_INDEX:-}" ]]; fi &&
+            echo "2.13.0+cpu" >"$here/torch" ;;
     "-m pip install "*)
         echo "pip ${*: -1}" >>"$LOG"
         [[ -z "${CUT:-}" ]] || exit 1
@@ -230,7 +235,13 @@ def copied(tmp_path):
 
         @property
         def installed(self):
-            return [line.removeprefix("pip ") for line in log.read_text().splitlines()]
+            return [line.removeprefix("pip ") for line in log.read_text().splitlines() if line.startswith("pip ")]
+
+        @property
+        def asked_for_torch(self):
+            """From where its CPU build was asked for."""
+            lines = [line for line in log.read_text().splitlines() if line.startswith("torch ")]
+            return ["PyTorch's index" if "--index-url" in line else "pip's own" for line in lines]
 
     return Copied()
 
@@ -279,9 +290,68 @@ def test_lab_refuses_a_venv_it_cannot_use_and_leaves_it_alone(copied):
     assert mine.exists() and copied.installed == []
 
 
+def test_without_a_gpu_torch_is_the_cpu_build_and_lab_says_so(copied):
+    done = copied("install", PYTORCH_INDEX="1")
+    assert done.returncode == 0 and "found no GPU; torch 2.13.0 for the CPU" in done.stdout
+    assert copied.asked_for_torch == ["pip's own", "PyTorch's index"] and copied.installed == ["."]
+    copied("install", "browser", PYTORCH_INDEX="1")  # torch is there already
+    assert len(copied.asked_for_torch) == 2 and copied.installed == [".", ".[browser]"]
+
+
+def test_an_index_of_ones_own_that_has_the_cpu_build_is_enough(copied):
+    assert copied("install", OWN_INDEX="1").returncode == 0
+    assert copied.asked_for_torch == ["pip's own"] and copied.installed == ["."]
+
+
+def test_where_no_cpu_build_can_be_had_pip_chooses(copied):
+    done = copied("install")
+    assert done.returncode == 0 and "found no CPU build of torch 2.13.0" in done.stdout
+    assert copied.asked_for_torch == ["pip's own", "PyTorch's index"] and copied.installed == ["."]
+
+
+def test_with_a_gpu_or_on_request_pip_chooses_torch(copied, tmp_path):
+    for name, words in (("nvidia-smi", "GPU 0: a card"), ("nothing", "")):
+        tool = tmp_path / name / "nvidia-smi"
+        tool.parent.mkdir()
+        tool.write_text(f"#!/bin/sh\necho '{words}'\n")
+        tool.chmod(0o755)
+    with_gpu, without = (f"{tmp_path / name}:{os.environ['PATH']}" for name in ("nvidia-smi", "nothing"))
+    assert "found a GPU; torch as pip chooses it" in copied("install", PATH=with_gpu).stdout
+    assert "since SRCID_TORCH=cuda" in copied("install", "test", PATH=without, SRCID_TORCH="cuda").stdout
+    assert copied.asked_for_torch == []
+    assert copied("install", "browser", PATH=with_gpu, SRCID_TORCH="cpu", PYTORCH_INDEX="1").returncode == 0
+    assert len(copied.asked_for_torch) == 2
+
+
+def test_torch_for_nothing_known_is_refused(copied):
+    refused = copied("install", SRCID_TORCH="gpu")
+    assert refused.returncode == 2 and "found SRCID_TORCH=gpu, need cuda, cpu or nothing" in refused.stderr
+    assert copied.installed == copied.asked_for_torch == []
+
+
 def test_all_tests_have_what_they_import(copied):
-    copied("test")  # ends at the missing linter
+    copied("test")  # ends at the missing notebooks
     assert copied.installed == [".[cluster,quantizers,test]"]
+
+
+@pytest.mark.parametrize("failing", [(), ("ruff",), ("lint-imports", "pytest")])
+def test_every_check_runs_and_failures_are_summed_up(copied, failing):
+    copied("install", "test", "quantizers", "cluster")
+    for name in ("ruff", "lint-imports", "pytest"):
+        tool = copied.venv / "bin" / name
+        tool.write_text(f"#!/bin/sh\nexit {int(name in failing)}\n")
+        tool.chmod(0o755)
+    notebooks = copied.venv.with_name("notebooks")
+    notebooks.mkdir()
+    (notebooks / "01.ipynb").touch()
+    done = copied("test")
+    steps = {"lint": "ruff", "format": "ruff", "layering": "lint-imports", "tests": "pytest", "notebooks": "pytest"}
+    for step, tool in steps.items():
+        assert f"== {step} {'FAILED after' if tool in failing else 'passed in'}" in done.stdout
+    summary = done.stdout.splitlines()[-1]
+    bad = [step for step, tool in steps.items() if tool in failing]
+    assert summary.startswith("== all passed") if not bad else summary.endswith(f"s: {', '.join(bad)}")
+    assert done.returncode == (1 if bad else 0)
 
 
 def test_ci_installs_every_extra_and_lets_no_test_skip(tmp_path):
