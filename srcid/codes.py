@@ -1,6 +1,12 @@
 """CodeTable: what a trained model says of a store, on disk. All inspection and scoring reads this, never the model.
 
-A folder of plain NumPy arrays and a manifest; opening it maps them into memory and needs no torch.
+A folder of plain NumPy arrays and a manifest; opening it maps them into memory and needs no torch::
+
+    manifest.json            format, shapes, parameters, origin; size and checksums of every array
+    arrays-3f29c0a1b2d4/     the arrays, named after their content
+
+The manifest is replaced only when all arrays it names are on disk. At any moment a reader, or whoever comes after a
+crash, finds the old table or the new one, never a mixture.
 """
 
 from __future__ import annotations
@@ -8,16 +14,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from srcid.features import FeatureStore, LabelInfo
+from srcid.files import code_version, differences, disk_errors, fingerprints, reserved_array, whole_file
+from srcid.params import describe
+from srcid.problems import ProblemsError
 
 if TYPE_CHECKING:
     from srcid.model.network import SRCID
@@ -27,8 +39,32 @@ VERSION = 2
 READABLE = (1, 2)  # version 1 keeps no distance of the second nearest code
 
 
-class CodeTableError(ValueError):
+class CodeTableError(ProblemsError):
     """A CodeTable that cannot be read, or does not hold what was asked for."""
+
+
+_Name = Annotated[str, Field(pattern=r"^[^/\\\x00]{1,200}$")]  # part of the name of a file
+_Count = Annotated[int, Field(ge=0, lt=2**40)]
+
+
+class _Manifest(BaseModel):
+    """What a manifest must say before any of its files is touched."""
+
+    model_config = ConfigDict(strict=True)
+
+    modalities: list[_Name] = Field(min_length=1)
+    layers: int = Field(ge=1, le=64)
+    stages: int = Field(ge=0, le=64)
+    sizes: list[_Count]
+    clips: _Count
+    steps: _Count
+    splits: list[_Name]
+    labels: dict[_Name, dict[str, Any]]
+    media: list[_Name]
+    params: dict[str, Any]
+    store: dict[str, str]
+    arrays: str = Field("", pattern=r"^(arrays-[0-9a-f]{12})?$")
+    files: dict[_Name, dict[str, int | str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,25 +81,57 @@ class CodeTable:
 
     @classmethod
     def open(cls, path: str | Path) -> CodeTable:
-        """Open the table in ``path``.
+        """Open the table in ``path``, and compare sizes and samples of its files with its manifest.
 
         Raises:
-            CodeTableError: there is none, or its format is not this version's.
+            CodeTableError: there is none, it is damaged, or its format is not this version's.
         """
-        path = Path(path)
+        table = cls._read(Path(path))
+        while problems := differences(table.arrays, table.manifest.get("files") or {}):
+            again = cls._read(Path(path))
+            if again.manifest == table.manifest:
+                raise CodeTableError(
+                    f"the code table in {path} is damaged; delete the folder and encode again:", problems
+                )
+            table = again  # it was replaced just now
+        return table
+
+    @classmethod
+    def _read(cls, path: Path) -> CodeTable:
         file = path / "manifest.json"
         if not file.is_file():
             raise CodeTableError(
                 f"found no code table in {path}; train first (02_train), or point to a run's codes folder"
             )
         try:
-            manifest = json.loads(file.read_text())
+            manifest = json.loads(file.read_text(encoding="utf-8"))
             known = (manifest["format"], manifest["version"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise CodeTableError(f"{file} is damaged ({error!r}); delete the folder and encode again") from error
-        if known not in [(FORMAT, version) for version in READABLE]:
-            raise CodeTableError(f"{file} has format {known}, this version reads {FORMAT} of version {READABLE}")
+            if known not in [(FORMAT, version) for version in READABLE]:
+                raise CodeTableError(f"{file} has format {known}, this version reads {FORMAT} of version {READABLE}")
+            _Manifest.model_validate(manifest)
+        except ValidationError as error:
+            raise CodeTableError(
+                f"{file} is damaged; delete the folder and encode again:", describe(error, [])
+            ) from None
+        except CodeTableError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CodeTableError(f"{file} is damaged ({error!r}); delete the folder and encode again") from None
         return cls(path, manifest)
+
+    def verify(self) -> None:
+        """Compare every byte of the table with the checksums in its manifest.
+
+        Raises:
+            CodeTableError: something differs; all of it is named.
+        """
+        problems = differences(self.arrays, self.manifest.get("files") or {}, whole=True)
+        CodeTableError.check(f"the code table in {self.path} is damaged; delete the folder and encode again:", problems)
+
+    @property
+    def arrays(self) -> Path:
+        """Folder of the arrays: that of the table itself, in tables of earlier versions."""
+        return self.path / self.manifest.get("arrays", "")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -118,12 +186,12 @@ class CodeTable:
     @cached_property
     def ids(self) -> np.ndarray:
         """Clip names, ``[N]``."""
-        return np.load(self.path / "ids.npy")
+        return self._load("ids.npy")
 
     @cached_property
     def splits(self) -> dict[str, np.ndarray]:
         """Row numbers of each split."""
-        return {name: np.load(self.path / f"split_{name}.npy") for name in self.manifest["splits"]}
+        return {name: self._load(f"split_{name}.npy") for name in self.manifest["splits"]}
 
     @cached_property
     def label_info(self) -> dict[str, LabelInfo]:
@@ -136,17 +204,17 @@ class CodeTable:
     @cached_property
     def labels(self) -> dict[str, np.ndarray]:
         """Labels as in the store."""
-        return {name: np.load(self.path / f"label_{name}.npy") for name in self.manifest["labels"]}
+        return {name: self._load(f"label_{name}.npy") for name in self.manifest["labels"]}
 
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
         """Valid steps of each modality, bool ``[N, T]``."""
-        return {m: np.load(self.path / f"mask_{m}.npy") for m in self.modalities}
+        return {m: self._load(f"mask_{m}.npy") for m in self.modalities}
 
     @cached_property
     def media(self) -> dict[str, np.ndarray]:
         """Media references ``[N, T]`` of the modalities that have them."""
-        return {m: np.load(self.path / f"media_{m}.npy") for m in self.manifest["media"]}
+        return {m: self._load(f"media_{m}.npy") for m in self.manifest["media"]}
 
     def codes(self, layer: int, modality: str) -> np.ndarray:
         """Codes ``[N, T, S]`` int32; -1 at padded steps."""
@@ -203,8 +271,8 @@ class CodeTable:
 
     def codebook(self, layer: int) -> np.ndarray | None:
         """Code vectors ``[stages, L, D]`` float32; None for quantisers without (identity, raw fsq)."""
-        file = self.path / f"codebook_{self._check(layer)}.npy"
-        return np.load(file) if file.is_file() else None
+        name = f"codebook_{self._check(layer)}.npy"
+        return self._load(name) if self._keeps(name) else None
 
     def quantized(self, layer: int, modality: str, rows: np.ndarray | None = None) -> np.ndarray:
         """Quantised features ``[n, T, D]`` float32 of the clips ``rows`` (all by default); zeros at padded steps."""
@@ -229,7 +297,7 @@ class CodeTable:
 
     @cached_property
     def _kept(self) -> np.ndarray:
-        return np.load(self.path / "kept.npy")
+        return self._load("kept.npy")
 
     @cached_property
     def _joint_cache(self) -> dict[int, dict[str, np.ndarray]]:
@@ -260,16 +328,52 @@ class CodeTable:
 
     def _array(self, kind: str, layer: int, modality: str) -> np.ndarray:
         self._check(layer, modality)
-        file = self.path / f"{kind}_{layer}_{modality}.npy"
-        if not file.is_file():
+        name = f"{kind}_{layer}_{modality}.npy"
+        if not self._keeps(name):
             hints = dict.fromkeys(("general", "specific"), " features; train with keep_features above 0")
             hints["nearest"] = " distances; it was made by an earlier version: delete the folder and encode again"
             raise CodeTableError(f"{self.path} keeps no {kind}{hints.get(kind, '')} (layer {layer}, {modality})")
-        return np.load(file, mmap_mode="r")
+        if name not in self._mapped:
+            self._mapped[name] = self._load(name, "r")
+            if kind == "codes":
+                self._check_codes(self._mapped[name], name)
+        return self._mapped[name]
+
+    @cached_property
+    def _mapped(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def _keeps(self, name: str) -> bool:
+        files = self.manifest.get("files")  # tables of earlier versions do not tell
+        return (self.arrays / name).is_file() if files is None else name in files
+
+    def _load(self, name: str, mode: str | None = None) -> np.ndarray:
+        try:
+            return np.load(self.arrays / name, mmap_mode=mode, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            gone = isinstance(error, FileNotFoundError)
+            why = "was replaced since it was opened; open it again" if gone else f"has a damaged file, {name} ({error})"
+            raise CodeTableError(f"the code table in {self.path} {why}") from None
+
+    def _check_codes(self, codes: np.ndarray, name: str) -> None:
+        """Refuse codes that the codebooks do not have: every later index would be wrong."""
+        wanted = (self.clips, self.steps, self.stages)
+        problem = f"shape {codes.shape}, need {wanted}" if codes.shape != wanted else ""
+        if not problem and codes.size:
+            low, high = codes.min((0, 1)), codes.max((0, 1))
+            if (low < -1).any() or (high >= self.sizes).any():
+                problem = f"codes from {low.min()} to {high.max()}, need -1 (padding) to {max(self.sizes) - 1}"
+        if problem:
+            raise CodeTableError(
+                f"{self.arrays / name} is damaged: it has {problem}; delete the folder and encode again"
+            )
 
 
 def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: int = 200) -> CodeTable:
-    """Encode every clip of ``store`` and write the table to ``path``, replacing an older one.
+    """Return the table of what ``network`` says of every clip of ``store``, kept in ``path``.
+
+    A table that is there, of the same weights, parameters, store and code, is returned as it is; another one is
+    replaced once the new one is complete. Processes that encode into the same folder wait for each other.
 
     Args:
         network: trained; its parameters say in which mode codes are read out and how many clips keep their
@@ -279,14 +383,56 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
 
     Raises:
         CodeTableError: the store's modalities or widths are not the network's; nothing has been written then.
+        DiskError: the disk is full or cannot be written; a table that was there is as it was.
     """
+    _check_store(network, store)
+    path, weights = Path(path), weights_checksum(network)
+    facts = {"params": network.params.model_dump(mode="json"), "batch_size": batch_size}
+    if found := _current(path, store, weights, facts):
+        return found
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with FileLock(path / "encoding.lock"):
+            if found := _current(path, store, weights, facts):  # made meanwhile by whom this process waited for
+                return found
+            for left in path.glob(".arrays-*"):  # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            draft = path / f".arrays-{secrets.token_hex(4)}"
+            draft.mkdir()
+            try:
+                manifest = _write_arrays(network, store, draft, batch_size) | facts | {"model": weights}
+                manifest |= {"code": code_version(), "files": fingerprints(draft)}
+                content = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+                manifest["arrays"] = f"arrays-{content[:12]}"
+                shutil.rmtree(path / manifest["arrays"], ignore_errors=True)  # damaged, or it would have been taken
+                draft.rename(path / manifest["arrays"])
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+            with whole_file(path / "manifest.json") as file:
+                file.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            for old in path.glob("arrays-*"):
+                if old.name != manifest["arrays"]:
+                    shutil.rmtree(old, ignore_errors=True)
+    return CodeTable.open(path)
+
+
+def _current(path: Path, store: FeatureStore, weights: str, facts: Mapping[str, Any]) -> CodeTable | None:
+    """The table in ``path``, if encoding ``store`` by these weights and this code would only make it again."""
+    try:
+        table = CodeTable.open(path)
+    except CodeTableError:
+        return None
+    said = table.manifest
+    same = said.get("code") == code_version() and all(said.get(name) == value for name, value in facts.items())
+    same &= table.checksum == store.checksum and said["store"]["path"] == os.fspath(store.path.resolve())
+    return table if same and weights in ("", table.model) else None
+
+
+def _write_arrays(network: SRCID, store: FeatureStore, folder: Path, batch_size: int) -> dict[str, Any]:
+    """Encode every clip and write the arrays of its table to ``folder``; return what the manifest says of them."""
     import torch
 
-    path, p = Path(path), network.params
-    _check_store(network, store)
-    partial = path.with_name(path.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    p = network.params
     first = next(network.parameters())
     draw = np.random.default_rng(p.seed)
     kept = np.sort(draw.permutation(store.clips)[: p.keep_features])
@@ -294,7 +440,7 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
     place[kept] = np.arange(len(kept))
     quantizer = network.layers[0].quantizer
     books = [layer.quantizer.codebooks for layer in network.layers]
-    writer = _Writer(partial, store, len(kept))
+    writer = _Writer(folder, store, len(kept))
 
     network.train(p.encode_mode == "train")
     for layer in network.layers:
@@ -325,12 +471,9 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
     network.eval()
     for k, book in enumerate(books, 1):
         if book is not None:
-            np.save(partial / f"codebook_{k}.npy", book.float().cpu().numpy())
-    np.save(partial / "kept.npy", kept)
-    writer.finish(network, quantizer)
-    shutil.rmtree(path, ignore_errors=True)
-    partial.replace(path)
-    return CodeTable.open(path)
+            np.save(folder / f"codebook_{k}.npy", book.float().cpu().numpy())
+    np.save(folder / "kept.npy", kept)
+    return writer.finish(len(network.layers), quantizer)
 
 
 def weights_checksum(network: SRCID) -> str:
@@ -353,13 +496,7 @@ def encode_once(
     Raises:
         CodeTableError: as :func:`encode`.
     """
-    try:
-        table = CodeTable.open(path)
-        if table.checksum == store.checksum and weights in ("", table.model):
-            return table
-    except CodeTableError:
-        pass
-    return encode(load(), store, path, batch_size)
+    return _current(Path(path), store, weights, {"batch_size": batch_size}) or encode(load(), store, path, batch_size)
 
 
 def _check_store(network: SRCID, store: FeatureStore) -> None:
@@ -372,8 +509,7 @@ def _check_store(network: SRCID, store: FeatureStore) -> None:
                 f"features of another width than the model's: modality '{m}' has shape {tuple(shape)} a step, the "
                 f"model was trained on {tuple(network.shapes[m])}"
             )
-    if problems:
-        raise CodeTableError("this store cannot be encoded:\n" + "\n".join(f"  - {line}" for line in problems))
+    CodeTableError.check("this store cannot be encoded:", problems)
 
 
 class _Writer:
@@ -389,10 +525,10 @@ class _Writer:
         if name not in self.arrays:
             length = self.kept if kind in ("general", "specific") else self.store.clips
             shape = (length, *values.shape[1:])
-            self.arrays[name] = np.lib.format.open_memmap(self.folder / f"{name}.npy", "w+", dtype, shape)
+            self.arrays[name] = reserved_array(self.folder / f"{name}.npy", dtype, shape)
         self.arrays[name][rows] = values
 
-    def finish(self, network: SRCID, quantizer: Any) -> None:
+    def finish(self, layers: int, quantizer: Any) -> dict[str, Any]:
         store, folder = self.store, self.folder
         for array in self.arrays.values():
             array.flush()
@@ -406,11 +542,11 @@ class _Writer:
             np.save(folder / f"mask_{m}.npy", store.masks[m])
         for m, references in store.media.items():
             np.save(folder / f"media_{m}.npy", references)
-        manifest = {
+        return {
             "format": FORMAT,
             "version": VERSION,
             "modalities": list(store.modalities),
-            "layers": len(network.layers),
+            "layers": layers,
             "stages": len(quantizer.sizes),
             "sizes": list(quantizer.sizes),
             "clips": store.clips,
@@ -418,8 +554,5 @@ class _Writer:
             "splits": list(store.splits),
             "labels": {name: vars(info) for name, info in store.label_info.items()},
             "media": list(store.media),
-            "params": network.params.model_dump(mode="json"),
-            "model": weights_checksum(network),
             "store": {"path": os.fspath(store.path.resolve()), "checksum": store.checksum},
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))

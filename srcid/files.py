@@ -1,12 +1,30 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and that can be told from damaged ones; which code wrote them."""
 
 from __future__ import annotations
 
+import errno
+import functools
+import hashlib
+import importlib.metadata
 import os
+import re
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_BLOCK, _BLOCKS = 4096, 64  # bytes and number of the blocks that a sample of a file consists of
+
+
+class DiskError(OSError):
+    """A disk that is full or cannot be written; the message says where, what is needed and what is free."""
+
+    def __str__(self) -> str:
+        return str(self.args[-1])  # an OSError would put its number before it
 
 
 @contextmanager
@@ -15,12 +33,123 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Whoever reads meanwhile, or after a crash, finds the old file or the new one, never a part. After an error the
     draft is gone and ``path`` is as it was. Several processes may write at once; the last one stays.
+
+    Raises:
+        DiskError: the disk is full or cannot be written.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with disk_errors(path.parent):
+        try:
+            yield draft
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(folder: Path, need: int = 0) -> Iterator[None]:
+    """Say in one sentence what keeps the code inside from writing to ``folder``.
+
+    Args:
+        need: bytes that are about to be written, where known.
+
+    Raises:
+        DiskError: the disk is full or cannot be written.
+    """
     try:
-        yield draft
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        yield
+    except DiskError:
+        raise
+    except Exception as error:
+        # safetensors tells of the system's errors in words only
+        said = re.search(r"os error (\d+)", str(error))
+        number = error.errno if isinstance(error, OSError) else int(said[1]) if said else None
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+            free = f"{shutil.disk_usage(there).free / 1e6:,.1f} MB are free"
+            wanted = f"{need / 1e6:,.1f} MB are needed" if need else "more is needed"
+            text = f"no space left in {folder}: {free}, {wanted}; free some space, then run the same command again"
+        elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+            place = getattr(error, "filename", None) or folder
+            text = f"{place} cannot be written ({os.strerror(number)}); need a folder that you may write to"
+        else:
+            raise
+        raise DiskError(number, text) from None
+
+
+def reserved_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Make a ``.npy`` file for an array of zeros and return it mapped into memory, for writing.
+
+    Its space is reserved first, where the system can do that: on a full disk a mapped file without space of its own
+    ends the process with SIGBUS.
+
+    Raises:
+        DiskError: the disk is full or cannot be written.
+    """
+    need = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+    with disk_errors(path.parent, need):
+        with path.open("wb") as file:
+            header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.flush()
+            if need and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), file.tell(), need)
+            else:
+                file.truncate(file.tell() + need)
+        return np.load(path, mmap_mode="r+")
+
+
+def fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size, hash of a sample and hash of the whole of each file in ``folder``, by name."""
+    found = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as file:
+            whole = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path.name] = {"bytes": path.stat().st_size, "sample": _sample(path), "sha256": whole}
+    return found
+
+
+def differences(folder: Path, expected: Mapping[str, Mapping[str, Any]], whole: bool = False) -> list[str]:
+    """Return a sentence for each file in ``folder`` that is not as :func:`fingerprints` found it.
+
+    Args:
+        whole: read every byte; else sizes and samples, which takes milliseconds.
+    """
+    problems = []
+    for name, about in expected.items():
+        path = folder / name
+        try:
+            if path.stat().st_size != about["bytes"]:
+                problems.append(f"{name} has {path.stat().st_size:,} bytes, need {about['bytes']:,}")
+            elif _sample(path) != about["sample"]:
+                problems.append(f"the checksum of {name} differs")
+            elif whole:
+                with path.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != about["sha256"]:
+                        problems.append(f"the checksum of {name} differs")
+        except OSError as error:
+            problems.append(f"{name} cannot be read ({error.strerror})")
+    return problems
+
+
+def _sample(path: Path) -> str:
+    """Hash of up to 64 blocks of a file, evenly spread from its first to its last byte: all of a small file."""
+    size, digest = path.stat().st_size, hashlib.sha256()
+    last = max(0, size - _BLOCK)
+    places = range(0, size, _BLOCK) if size <= _BLOCK * _BLOCKS else [last * i // (_BLOCKS - 1) for i in range(_BLOCKS)]
+    with path.open("rb") as file:
+        for place in places:
+            file.seek(place)
+            digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
+
+
+@functools.cache
+def code_version() -> str:
+    """Package version and a hash of the package's sources, e.g. ``0.1.0+3f29c0a1b2d4``."""
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.relative_to(package).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
+    return f"{importlib.metadata.version('srcid')}+{digest.hexdigest()[:12]}"

@@ -14,9 +14,7 @@ lands in the same folder again, and continues there; anything else gets a folder
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -30,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from srcid.files import whole_file
+from srcid.files import code_version, whole_file
 from srcid.problems import ProblemsError
 
 FORMAT, VERSION = "srcid-run", 1
@@ -84,15 +82,6 @@ def stores() -> Path:
 def headless() -> bool:
     """Whether nobody is there to click: under :func:`execute` and in the test suite."""
     return bool(os.environ.get("SRCID_RUN") or os.environ.get("SRCID_HEADLESS"))
-
-
-@functools.cache
-def code_version() -> str:
-    """Package version and a hash of the package's sources, e.g. ``0.1.0+3f29c0a1b2d4``."""
-    package, digest = Path(__file__).parents[1], hashlib.sha256()
-    for source in sorted(package.rglob("*.py")):
-        digest.update(source.relative_to(package).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
-    return f"{importlib.metadata.version('srcid')}+{digest.hexdigest()[:12]}"
 
 
 def identity(params: Mapping[str, Any], checksum: str = "", code: str | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import numpy as np
@@ -136,7 +137,7 @@ def write_large(tmp_path, code_tables):
         "event": dict(name="event", kind="multilabel", level="step", classes=list("abcdefghij"), **about),
         "fine": dict(name="fine", kind="category", level="clip", classes=list("wxyz"), **about),
     }
-    changed = dict(clips=3000, steps=10, sizes=[200], stages=1, splits=[], labels=labels, media=[])
+    changed = dict(clips=3000, steps=10, sizes=[200], stages=1, splits=[], labels=labels, media=[], arrays="", files=None)
     return CodeTable(tmp_path, plain | changed)
 
 
@@ -145,8 +146,7 @@ def test_the_notebook_runs_on_a_table_without_labels(code_tables, tmp_path, monk
     monkeypatch.setenv("SRCID_RUNS", str(tmp_path / "runs"))
     trained = runs.Run.create_or_open("02_train-bare", "02_train", dict(seed=0))
     bare = code_tables["vq"].manifest | {"labels": {}}
-    for file in code_tables["vq"].path.iterdir():
-        (trained.codes / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(code_tables["vq"].path, trained.codes, dirs_exist_ok=True)
     (trained.codes / "manifest.json").write_text(json.dumps(bare))
     trained.metrics.write_text('{"step": 1, "perplexity/1/first": 2.0}\n')
     trained.finish()
