@@ -1,19 +1,18 @@
 """How fast published archives become a feature store, against a plain zip + pickle loader and the disk itself.
 
 The clips have the published shapes and types: sounds [10, 128] and pictures [10, 7, 7, 512] in float64, one zip and
-one pickle for each, deflated; about half of each grid is zero, as it is behind a ReLU. Four ways are measured in
+one pickle for each, deflated; about half of each grid is zero, as it is behind a ReLU. Three ways are measured in
 turn, round by round, and the medians count:
 
 - plain: one process opens each zip, unpickles it without a look, and writes float32 to one file per modality, which
-  is flushed at the end: what a loader would do that trusts everything and cannot be resumed;
-- convert, with one process and with several: ``python -m srcid convert`` without its command line, checks, hashes
-  and journal included;
+  is flushed at the end: what a loader would do that trusts everything;
+- convert: ``python -m srcid convert`` without its command line, checks and hashes included;
 - disk: as many bytes as the store has, written in one go and flushed.
 
-Ratios mean more than clips a second, which depend on the machine and its neighbours; processor time (of all
-processes, starting them included) bears busy neighbours best.
+Ratios mean more than clips a second, which depend on the machine and its neighbours; processor time bears busy
+neighbours best.
 
-    python benchmarks/conversion.py --clips 200 --jobs 2
+    python benchmarks/conversion.py --clips 200
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ SHAPES = {"audio": (10, 128), "video": (10, 7, 7, 512)}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=200, help="clips; 1 MB each in the store")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes of the second conversion")
     parser.add_argument("--dtype", default="float32", help="float32 or float16")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds")
     parser.add_argument("--folder", type=Path, default=None, help="where to put the test data; default: temporary")
@@ -97,17 +95,11 @@ def disk(target: Path, size: int) -> None:
 def report(root: Path, options: argparse.Namespace) -> None:
     """Measure all ways in turn and print clips a second, MB a second written, and ratios."""
     clip_bytes = sum(int(np.prod(shape)) for shape in SHAPES.values()) * np.dtype(options.dtype).itemsize
-
-    def converting(jobs: int) -> Callable[[Path], object]:
-        return lambda target: convert(
-            "vggsound-avel40k", root / "in", target,
-            dtype=options.dtype, jobs=jobs, allow_missing=True, progress=io.StringIO(),
-        )  # fmt: skip
-
     ways: dict[str, Callable[[Path], object]] = {
-        "plain, 1 process": lambda target: plain(root / "in", target, options.clips, options.dtype),
-        "convert, 1 process": converting(1),
-        f"convert, {options.jobs} processes": converting(options.jobs),
+        "plain": lambda target: plain(root / "in", target, options.clips, options.dtype),
+        "convert": lambda target: convert(
+            "vggsound-avel40k", root / "in", target, dtype=options.dtype, allow_missing=True, progress=io.StringIO()
+        ),
         "disk alone": lambda target: disk(target, options.clips * clip_bytes),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -120,7 +112,7 @@ def report(root: Path, options: argparse.Namespace) -> None:
             seconds[name].append(time.perf_counter() - start)
             busy[name].append(sum(os.times()[:4]) - used)
             shutil.rmtree(target) if target.is_dir() else target.unlink()
-    reference = np.median(seconds["plain, 1 process"])
+    reference = np.median(seconds["plain"])
     for name, taken in seconds.items():
         middle = np.median(taken)
         rate = options.clips / middle

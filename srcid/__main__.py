@@ -79,7 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--list", type=Path, metavar="FILE", help="list of clips (default: found by its name)")
     convert.add_argument("--text", type=Path, metavar="FILE", help="word vectors of sentences: .npz or .npy")
     convert.add_argument("--dtype", default="float32", metavar="TYPE", help="float32 (default) or float16")
-    convert.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: one each processor)")
     convert.add_argument("--allow-missing", action="store_true", help="go on without clips that have no features")
     convert.set_defaults(command=_convert)
 
@@ -163,7 +162,6 @@ def _convert(options: argparse.Namespace) -> int:
         clip_list=options.list,
         text=options.text,
         dtype=options.dtype,
-        jobs=options.jobs,
         allow_missing=options.allow_missing,
     )
     print(f"{done.audit.text()}\naudit: {', '.join(_short(file) for file in done.audit_files)}")

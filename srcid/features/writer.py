@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import glob
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from srcid.features.checks import (
     Annotations,
@@ -28,6 +33,7 @@ from srcid.features.checks import (
 from srcid.features.manifest import FORMAT, VERSION, checksum, flush, sha256
 
 Store = TypeVar("Store")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class StoreWriter(Generic[Store]):
@@ -48,17 +54,26 @@ class StoreWriter(Generic[Store]):
             problems += check_shape(name, (1, steps, *shape))
         if problems:
             raise StoreError(f"cannot make a feature store at {path}:", problems)
-        self.path, self.steps, self.clips = path, steps, 0
+        self.path, self.steps = path, steps
         self._shapes = {name: tuple(int(n) for n in shape) for name, shape in shapes.items()}
         self._dtypes = {name: np.dtype((dtypes or {}).get(name, "<f4")) for name in shapes}
         self._media_root, self._evaluation_only = media_root, evaluation_only
         self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        self._lock = FileLock(self._partial.with_suffix(".lock"))
         self._counts = dict.fromkeys(shapes, 0)
         self._files: dict[str, Any] = {}
-        self._published, self._opened = False, opened
+        self._closed, self._opened = False, opened
 
     def __enter__(self) -> StoreWriter:
-        (self._partial / "features").mkdir(parents=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_orphans(self.path)
+            self._lock.acquire()
+            (self._partial / "features").mkdir(parents=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot make a feature store at {self.path}:", [f"cannot write there ({error})"]
+            ) from None
         for name in self._shapes:
             self._files[name] = (self._partial / f"features/{name}.npy").open("w+b")
             self._header(name)
@@ -67,10 +82,25 @@ class StoreWriter(Generic[Store]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         for file in self._files.values():
             file.close()
-        if not self._published:
+        if not self._closed:
             shutil.rmtree(self._partial, ignore_errors=True)
-            if kind is None:
-                raise StoreError(f"nothing was kept at {self.path}:", ["the writer was left without calling finish()"])
+        _release(self._lock)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            free = shutil.disk_usage(self.path.parent).free
+            why = f"{os.strerror(error.errno)}: found {free / 1e6:.0f} MB free at {self.path.parent}; make room there"
+            raise StoreError(f"nothing was kept at {self.path}:", [why]) from None
+        if not self._closed and kind is None:
+            raise StoreError(f"nothing was kept at {self.path}:", ["the writer was left without calling finish()"])
+
+    @property
+    def clips(self) -> int:
+        """Clips written so far."""
+        return next(iter(self._counts.values()))
+
+    def discard(self) -> None:
+        """Leave nothing behind, and say so by this call rather than by an error."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._closed = True
 
     def append(self, batch: Mapping[str, np.ndarray]) -> None:
         """Add clips, ``{modality: [n, T, ...]}``.
@@ -94,7 +124,6 @@ class StoreWriter(Generic[Store]):
             raise StoreError(f"clips from {self.clips} on cannot be added to {self.path}:", problems)
         for name, array in arrays.items():
             self.write(name, array)
-        self.clips = next(iter(self._counts.values()))
 
     def finish(self, **annotations: Any) -> Store:
         """Check and write labels, classes, splits, ids, masks, media, visible_in and provenance (the
@@ -128,67 +157,68 @@ class StoreWriter(Generic[Store]):
         for name, file in self._files.items():
             self._header(name)
             file.close()
-        publish(self._partial, self.path, list(self._shapes), annotations, self._media_root, self._evaluation_only)
-        self._published = True
+        for name, array in _named_arrays(annotations):
+            (self._partial / name).parent.mkdir(exist_ok=True)
+            np.save(self._partial / name, array, allow_pickle=False)
+        file = self._partial / "manifest.json"
+        file.write_text(json.dumps(self._manifest(annotations), indent=1, ensure_ascii=False), encoding="utf-8")
+        flush(file)
+        flush(self._partial)
+        try:
+            self._partial.rename(self.path)
+        except OSError as error:
+            problem = f"the folder is taken ({error})"
+            raise StoreError(f"cannot make a feature store at {self.path}:", [problem]) from None
+        flush(self.path.parent)
+        self._closed = True
         return self._opened(self.path)
 
-
-def publish(
-    partial: Path,
-    path: Path,
-    modalities: Sequence[str],
-    annotations: Annotations,
-    media_root: str | Path | None = None,
-    evaluation_only: bool = False,
-) -> None:
-    """Give the folder ``partial``, which holds ``features/<modality>.npy``, all else that makes it a store, and
-    rename it to ``path``. May be repeated after it was cut off.
-
-    Raises:
-        StoreError: something lies at ``path``.
-    """
-    for name, array in _named_arrays(annotations):
-        (partial / name).parent.mkdir(exist_ok=True)
-        np.save(partial / name, array, allow_pickle=False)
-    files = {}
-    for file in sorted(partial.rglob("*.npy")):
-        header = np.load(file, mmap_mode="r")
-        files[file.relative_to(partial).as_posix()] = {
-            "shape": list(header.shape),
-            "dtype": header.dtype.str,
-            "bytes": file.stat().st_size,
-            "sha256": sha256(file),
+    def _manifest(self, annotations: Annotations) -> dict[str, Any]:
+        """What the store says of itself; every array is flushed to the disk on the way."""
+        files = {}
+        for file in sorted(self._partial.rglob("*.npy")):
+            header = np.load(file, mmap_mode="r")
+            files[file.relative_to(self._partial).as_posix()] = {
+                "shape": list(header.shape),
+                "dtype": header.dtype.str,
+                "bytes": file.stat().st_size,
+                "sha256": sha256(file),
+            }
+            flush(file)
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "modalities": list(self._shapes),
+            "clips": self.clips,
+            "steps": self.steps,
+            "evaluation_only": self._evaluation_only,
+            "labels": {
+                name: {"kind": i.kind, "level": i.level, "classes": i.classes, "visible_in": i.visible_in}
+                for name, i in annotations.info.items()
+            },
+            "splits": list(annotations.splits),
+            "masks": list(annotations.masks),
+            "media": list(annotations.media),
+            "provenance": annotations.provenance,
+            "files": files,
         }
-        flush(file)
-    clips, steps = files[f"features/{modalities[0]}.npy"]["shape"][:2]
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "modalities": list(modalities),
-        "clips": clips,
-        "steps": steps,
-        "evaluation_only": evaluation_only,
-        "labels": {
-            name: {"kind": i.kind, "level": i.level, "classes": i.classes, "visible_in": i.visible_in}
-            for name, i in annotations.info.items()
-        },
-        "splits": list(annotations.splits),
-        "masks": list(annotations.masks),
-        "media": list(annotations.media),
-        "provenance": annotations.provenance,
-        "files": files,
-    }
-    manifest["checksum"] = checksum(manifest)
-    manifest["media_root"] = str(Path(media_root).resolve()) if media_root else None
-    file = partial / "manifest.json"
-    file.write_text(json.dumps(manifest, indent=1, ensure_ascii=False), encoding="utf-8")
-    flush(file)
-    flush(partial)
-    try:
-        partial.rename(path)
-    except OSError as error:
-        raise StoreError(f"cannot make a feature store at {path}:", [f"the folder is taken ({error})"]) from None
-    flush(path.parent)
+        manifest["checksum"] = checksum(manifest)
+        manifest["media_root"] = str(Path(self._media_root).resolve()) if self._media_root else None
+        return manifest
+
+
+def _remove_orphans(path: Path) -> None:
+    """Delete what killed writers of the store at ``path`` left: drafts whose lock nobody holds."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        lock = FileLock(draft.with_suffix(".lock"), timeout=0)
+        with contextlib.suppress(Timeout), lock:
+            shutil.rmtree(draft, ignore_errors=True)
+            _release(lock)
+
+
+def _release(lock: FileLock) -> None:
+    Path(lock.lock_file).unlink(missing_ok=True)  # before it is released: nobody else has it then
+    lock.release()
 
 
 def _named_arrays(annotations: Annotations) -> Iterator[tuple[str, np.ndarray]]:

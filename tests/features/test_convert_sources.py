@@ -10,7 +10,7 @@ import pytest
 
 from srcid.features.published import Events, Found, Sentences, SourceError, avvp_events, event_seconds
 from srcid.features.published.archives import Archives, check_hdf5, read_archive
-from srcid.features.published.avvp import CLASSES, SHARED
+from srcid.features.published.ave import CLASSES, SHARED
 from srcid.features.published.lists import ave_annotations, clotho_captions, order
 from tests.features.published_files import archive, hdf5, listing, sentences
 from tests.helpers import reference

@@ -379,11 +379,16 @@ def test_a_killed_writer_leaves_no_store(tmp_path):
     ended = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
     assert ended.returncode == -signal.SIGKILL
     assert not path.exists()
-    (left,) = tmp_path.iterdir()
-    assert left.name.startswith(".store.") and left.name.endswith(".partial")
+    (left,) = tmp_path.glob("*.partial")
+    assert left.name.startswith(".store.")
     with pytest.raises(StoreError, match="never finished"):
         FeatureStore.open(left)
-    FeatureStore.create(path, **content())
+    with FeatureStore.writer(path, {"a": (3,), "b": (3,)}, steps=2) as alive:
+        assert not left.exists()
+        FeatureStore.create(path, **content())
+        assert len(list(tmp_path.glob(".store.*.partial"))) == 1  # what lives is left alone
+        alive.discard()
+    assert [found.name for found in tmp_path.iterdir()] == ["store"]
 
 
 def test_a_failing_disk_leaves_no_store(tmp_path, monkeypatch):
@@ -391,7 +396,7 @@ def test_a_failing_disk_leaves_no_store(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match=r"No space left on device: found .* MB free at"):
         FeatureStore.create(tmp_path / "store", **content())
     assert list(tmp_path.iterdir()) == []
 

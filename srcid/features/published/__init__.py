@@ -1,8 +1,7 @@
 """Published features and lists of the literature, made into feature stores: ``python -m srcid convert``.
 
-``data/README.md`` says what to download for each layout. One file a family of lists: :mod:`vggsound`, :mod:`ave`,
-:mod:`avvp`, :mod:`ucf` and :mod:`captions` say which rows a store is to have (:class:`Plan`); :func:`convert` reads
-and writes their features.
+``data/README.md`` says what to download for each layout. One file a family of lists: :mod:`vggsound`, :mod:`ave`
+and :mod:`captions` say which rows a store is to have (:class:`Plan`); :func:`convert` reads and writes their features.
 """
 
 from srcid.features.published.archives import Found, Sentences, SourceError

@@ -5,7 +5,9 @@ A source reads the features of one clip or sentence, ``[t, ...]``, and names the
 
 from __future__ import annotations
 
+import math
 import os
+import stat
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -135,7 +137,7 @@ class Hdf5:
 
     def read(self, where: int) -> np.ndarray:
         try:
-            return _hdf5(self.file)[self.dataset][where]
+            return _hdf5(self.file, _stamp(self.file))[self.dataset][where]
         except (OSError, KeyError, ValueError) as error:
             raise SourceError(f"{self.file}: row {where} cannot be read ({error})") from None
 
@@ -156,13 +158,13 @@ class Sentences:
     file: str
 
     def read(self, where: int) -> np.ndarray:
-        table = _table(self.file)
+        table = self._table()
         words = np.asarray(table["features"][where])
         return words[self.counting(where)]
 
     def counting(self, where: int) -> np.ndarray:
         """Return which words of a sentence count, bool ``[words]``."""
-        table = _table(self.file)
+        table = self._table()
         if "mask" in table:
             return table["mask"][where].astype(bool)
         return np.asarray(table["features"][where]).any(axis=-1)
@@ -170,21 +172,24 @@ class Sentences:
     @cached_property
     def names(self) -> list[str] | None:
         """What each sentence belongs to; None for a ``.npy``."""
-        names = _table(self.file).get("names")
+        names = self._table().get("names")
         return None if names is None else [str(name) for name in names]
 
     @cached_property
     def count(self) -> int:
-        return len(_table(self.file)["features"])
+        return len(self._table()["features"])
 
     @property
     def width(self) -> int:
-        return _table(self.file)["features"].shape[-1]
+        return self._table()["features"].shape[-1]
 
     def tokens(self, where: int) -> list[str]:
         """Return the words that count as text; none where the file does not say."""
-        tokens = _table(self.file).get("tokens")
+        tokens = self._table().get("tokens")
         return [] if tokens is None else [str(t) for t in tokens[where][self.counting(where)]]
+
+    def _table(self) -> dict[str, np.ndarray]:
+        return _table(self.file, _stamp(self.file))
 
     def name_of(self, where: int) -> str:
         return self.names[where] if self.names else f"{Path(self.file).name}[{where}]"
@@ -193,16 +198,35 @@ class Sentences:
 Source = Archives | Hdf5 | Sentences
 
 
-@lru_cache(maxsize=2)  # several modalities may lie in one archive, and captions share an item
 def read_archive(path: str) -> np.ndarray | dict[str, np.ndarray]:
     """Return what one archive holds.
 
     Raises:
         SourceError: it is damaged, too large, holds other than one pickle of arrays, or would write outside itself.
     """
+    return _read_archive(path, _stamp(path))
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Size and time of a file: what a cache must know beside its name.
+
+    Raises:
+        SourceError: there is no such file, or it is a pipe, a device or a folder, which are never read.
+    """
     try:
-        if os.path.getsize(path) > MAX_ITEM_BYTES:
-            raise SourceError(f"found {os.path.getsize(path)} bytes, need at most {MAX_ITEM_BYTES}")
+        found = os.stat(path)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error})") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceError(f"{path}: is no regular file")
+    return found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=2)  # several modalities may lie in one archive, and captions share an item
+def _read_archive(path: str, stamp: tuple[int, int]) -> np.ndarray | dict[str, np.ndarray]:
+    try:
+        if stamp[0] > MAX_ITEM_BYTES:
+            raise SourceError(f"found {stamp[0]} bytes, need at most {MAX_ITEM_BYTES}")
         if path.lower().endswith(".npy"):
             # mapped, so that a header cannot ask for more than is there
             return np.load(path, mmap_mode="r", allow_pickle=False)
@@ -265,6 +289,8 @@ def check_hdf5(file: Path, dataset: str, shape: Sequence[int | None], kinds: str
                 return [f"{file}: found values of type {data.dtype}, need numbers"], ()
             if data.external or data.is_virtual:
                 return [f"{file}: '{dataset}' keeps its values in other files; need them in this one"], ()
+            if None in shape and math.prod(data.shape) * data.dtype.itemsize > MAX_TABLE_BYTES:
+                return [f"{file}: found '{dataset}' {list(data.shape)}, which unpacks to too much"], ()
             if data.chunks and np.prod(data.chunks) * data.dtype.itemsize > MAX_TABLE_BYTES:
                 return [f"{file}: '{dataset}' is stored in chunks of {data.chunks}, which unpack to too much"], ()
             return [], data.shape
@@ -273,19 +299,31 @@ def check_hdf5(file: Path, dataset: str, shape: Sequence[int | None], kinds: str
 
 
 @lru_cache(maxsize=8)
-def _hdf5(file: str) -> Any:
+def _hdf5(file: str, stamp: tuple[int, int]) -> Any:
     import h5py
 
     return h5py.File(file, "r")
 
 
+def _declared(file: str) -> int:
+    """Return how many bytes the arrays of a ``.npz`` take, by headers or by members, whichever says more."""
+    declared = 0
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(stream)
+            declared += max(member.file_size, math.prod(shape) * dtype.itemsize)
+    return declared
+
+
 @lru_cache(maxsize=2)
-def _table(file: str) -> dict[str, np.ndarray]:
+def _table(file: str, stamp: tuple[int, int]) -> dict[str, np.ndarray]:
     """Return the arrays of a table of sentences, checked."""
     try:
         if file.lower().endswith(".npz"):
-            with zipfile.ZipFile(file) as archive:
-                declared = sum(member.file_size for member in archive.infolist())
+            declared = _declared(file)
             if declared > MAX_TABLE_BYTES:
                 raise SourceError(
                     f"{file}: unpacks to {declared} bytes, need at most {MAX_TABLE_BYTES}; "
@@ -295,9 +333,9 @@ def _table(file: str) -> dict[str, np.ndarray]:
                 table = {name: held[name] for name in held.files}
         else:
             table = {"features": np.load(file, mmap_mode="r", allow_pickle=False)}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, SourceError):
-            raise
+    except SourceError:
+        raise
+    except Exception as error:  # zip, zlib and NumPy have errors of their own
         raise SourceError(f"{file}: cannot be read ({error})") from None
     features = table.get("features")
     if features is None or features.ndim != 3 or features.dtype.kind != "f":

@@ -1,4 +1,9 @@
-"""AVE: 4,143 clips with one event each, everything in HDF5 files by the row of ``Annotations.txt``."""
+"""AVE and AVVP (LLP): events by the second.
+
+AVE has 4,143 clips with one event each, everything in HDF5 files by the row of ``Annotations.txt``. AVVP has several
+events a clip, heard and seen apart in the evaluation clips, and one archive a clip and modality. Twelve classes are in
+both.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,34 @@ from functools import partial
 import numpy as np
 
 from srcid.features.published.archives import Found, SourceError, check_hdf5
-from srcid.features.published.avvp import SHARED
-from srcid.features.published.lists import AveClip, ave_annotations, order
-from srcid.features.published.plan import STEPS, Plan, sentences, shorten, whole
-from srcid.features.published.splits import Options
+from srcid.features.published.lists import AveClip, Events, ave_annotations, avvp_events, event_seconds, order
+from srcid.features.published.plan import STEPS, Options, Plan, archived, sentences, shorten, whole
+
+CLASSES = (
+    "Accordion", "Acoustic_guitar", "Baby_cry_infant_cry", "Baby_laughter", "Banjo", "Basketball_bounce", "Blender",
+    "Car", "Cat", "Cello", "Chainsaw", "Cheering", "Chicken_rooster", "Clapping", "Dog", "Fire_alarm", "Frying_(food)",
+    "Helicopter", "Lawn_mower", "Motorcycle", "Singing", "Speech", "Telephone_bell_ringing", "Vacuum_cleaner",
+    "Violin_fiddle",
+)  # fmt: skip
+
+SHARED = {
+    "Accordion": ("Accordion",),
+    "Acoustic_guitar": ("Acoustic guitar",),
+    "Baby_cry_infant_cry": ("Baby cry, infant cry",),
+    "Banjo": ("Banjo",),
+    "Cat": ("Cat",),
+    "Chainsaw": ("Chainsaw",),
+    "Dog": ("Bark",),
+    "Frying_(food)": ("Frying (food)",),
+    "Helicopter": ("Helicopter",),
+    "Motorcycle": ("Motorcycle",),
+    "Speech": ("Female speech, woman speaking", "Male speech, man speaking"),
+    "Violin_fiddle": ("Violin, fiddle",),
+}
+"""The twelve classes that AVVP and AVE share, by their names: AVVP's -> AVE's."""
 
 
-def plan(found: Found, options: Options, shared: bool = False) -> Plan:
+def ave_plan(found: Found, options: Options, shared: bool = False) -> Plan:
     """Return what the lists of AVE say; with ``shared`` of the clips whose class AVVP has too.
 
     Raises:
@@ -112,4 +138,82 @@ def _repeated(clips: list[AveClip], splits: list[str], notes: list[str]) -> None
         )
 
 
-LAYOUTS = {"ave": plan, "ave12": partial(plan, shared=True)}
+def avvp_plan(found: Found, options: Options, shared: bool = False) -> Plan:
+    """Return what AVVP's lists say; with ``shared`` of the clips and classes that AVE has too.
+
+    Validation and test clips have events by the second, heard (``event_audio``) and seen (``event_video``);
+    ``event`` is either. Training clips have names without times, which count for all ten seconds of all three:
+    the label ``supervision`` tells the two kinds apart.
+
+    Raises:
+        SourceError: a list is absent or does not fit.
+    """
+    if options.list or options.text:
+        raise SourceError("AVVP comes in five lists and without sentences: leave out --list and --text")
+    weak, notes, splits = {}, [], {}
+    for split, pattern in (("train", "avvp_train"), ("val", "avvp_val_pd"), ("test", "avvp_test_pd")):
+        file = (found.one if split == "train" else found.need)(f"{pattern}.csv", f"{pattern}*.csv")
+        if file is None:
+            notes.append("no AVVP_train.csv: the store has validation and test clips alone")
+            continue
+        listed, remarks = avvp_events(file)
+        notes += remarks
+        if both := [clip for clip in listed if clip in weak]:
+            raise SourceError(f"{file}: {len(both)} clips are in another list too: {shorten(both)}")
+        weak |= listed
+        splits |= dict.fromkeys(listed, split)
+    timed: dict[str, dict[str, Events]] = {}
+    for name, pattern in (("audio", "avvp_eval_audio"), ("video", "avvp_eval_visual")):
+        file = found.need(f"{pattern}.csv", f"{pattern}*.csv")
+        timed[name], remarks = avvp_events(file)
+        notes += remarks
+        if strays := [clip for clip in timed[name] if splits.get(clip, "train") == "train"]:
+            notes.append(
+                f"{file.name}: {len(strays)} clips are neither validation nor test clips and left out: "
+                f"{shorten(strays)}"
+            )
+    everything = [*weak.values(), *timed["audio"].values(), *timed["video"].values()]
+    strangers = sorted({name for events in everything for name in events.names} - set(CLASSES))
+    if strangers:
+        raise SourceError(f"the lists name events {shorten(strangers)}, which are none of AVVP's {len(CLASSES)}")
+    classes = tuple(SHARED) if shared else CLASSES
+    events = {
+        clip: {m: weak[clip] if splits[clip] == "train" else timed[m].get(clip, Events(())) for m in timed}
+        for clip in weak
+    }
+    ids = list(events)
+    if shared:
+        ids = [c for c in ids if any(set(e.names) & set(classes) for e in (weak[c], *events[c].values()))]
+    labels = {f"event_{m}": np.stack([event_seconds(events[clip][m], classes, STEPS) for clip in ids]) for m in timed}
+    if silent := [c for c in ids if splits[c] != "train" and not any(events[c][m].names for m in timed)]:
+        notes.append(f"{len(silent)} evaluation clips have no event by the second: {shorten(silent)}")
+    keys = [(clip, clip[:11]) for clip in ids]  # archives have the name of the video
+    streams, extra = {}, {}
+    for m in timed:
+        streams[m], extra[m] = archived(found, m, keys, 2)
+    return Plan(
+        ids,
+        [splits[clip] for clip in ids],
+        [next((name for name in weak[clip].names if name in classes), "") for clip in ids],
+        streams,
+        labels={
+            "event": labels["event_audio"] | labels["event_video"],
+            **labels,
+            "supervision": np.array([int(splits[clip] != "train") for clip in ids]),
+        },
+        classes={
+            **dict.fromkeys(("event", "event_audio", "event_video"), classes),
+            "supervision": ("the whole clip", "each second"),
+        },
+        visible_in={f"event_{m}": (m,) for m in timed},
+        notes=notes,
+        extra=extra,
+    )
+
+
+LAYOUTS = {
+    "ave": ave_plan,
+    "ave12": partial(ave_plan, shared=True),
+    "avvp": avvp_plan,
+    "avvp12": partial(avvp_plan, shared=True),
+}

@@ -14,8 +14,7 @@ import numpy as np
 
 from srcid.features.published.archives import Found, SourceError
 from srcid.features.published.lists import clotho_captions, coco_captions
-from srcid.features.published.plan import Plan, archived, sentences
-from srcid.features.published.splits import Options
+from srcid.features.published.plan import Options, Plan, archived, sentences
 
 KINDS = {
     "mscoco": ("video", coco_captions, ("captions*.json", "*.json")),

@@ -144,11 +144,11 @@ def conversion_audit(
     source: Path,
     plan: Plan,
     doubled: list[str],
-    records: Mapping[int, Mapping[str, Any]],
+    clips: Mapping[int, Any],
     refused: Mapping[int, str],
     complete: bool,
 ) -> ConversionAudit:
-    """Return the audit of a conversion; ``records`` and ``refused`` by row of the plan.
+    """Return the audit of a conversion; ``clips`` (what was seen of each) and ``refused`` by row of the plan.
 
     Args:
         complete: whether features were read; without, only the files were counted.
@@ -156,7 +156,7 @@ def conversion_audit(
     missing = plan.missing()
     absent = np.logical_or.reduce(list(missing.values()))
     used = np.zeros(len(plan.ids), bool)
-    used[list(records)] = True
+    used[list(clips)] = True
     splits: dict[str, dict[str, int]] = {}
     classes: dict[str, dict[str, dict[str, int]]] = {}
     for row, (split, name) in enumerate(zip(plan.splits, plan.categories, strict=True)):
@@ -180,16 +180,16 @@ def conversion_audit(
     constant: dict[str, list[str]] = {}
     same: dict[str, dict[str, list[int]]] = {}
     wordless = set()
-    for row, record in sorted(records.items()):
-        for name, steps in record["steps"].items():
+    for row, clip in sorted(clips.items()):
+        for name, steps in clip.steps.items():
             stream = plan.streams[name]
             if stream.fill == "mask":
                 wordless |= {stream.source.name_of(stream.where[row])} if not steps else set()
             elif steps != STEPS:
                 lengths["short" if steps < STEPS else "long"].setdefault(name, {})[plan.ids[row]] = steps
-        for name in record["constant"]:
+        for name in clip.constant:
             constant.setdefault(name, []).append(plan.ids[row])
-        for name, digest in record["digest"].items():
+        for name, digest in clip.digest.items():
             same.setdefault(name, {}).setdefault(digest, []).append(row)
     if wordless and not any("known word" in fault for fault in faults):
         faults.append(f"{len(wordless):,} sentences have no known word: {shorten(sorted(wordless))}")

@@ -89,9 +89,11 @@ def order(file: Path, clips: int) -> np.ndarray:
     """
     import h5py
 
-    problems, _ = check_hdf5(file, "order", (None,), kinds="iu")
+    problems, shape = check_hdf5(file, "order", (None,), kinds="iu")
     if problems:
         raise SourceError(problems[0])
+    if shape[0] > clips:
+        raise SourceError(f"{file}: found {shape[0]:,} rows for {clips:,} clips")
     with h5py.File(file, "r") as held:
         rows = held["order"][:].astype(np.int64)
     if len(rows) and (rows.min() < 0 or rows.max() >= clips):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,20 @@ STEPS = 10
 """Steps of every published data set: seconds of a clip, words of a sentence."""
 SHAPES = {"audio": (128,), "video": (7, 7, 512), "text": (768,)}
 """Features of a step: VGGish, VGG19 and BERT."""
-SPLITS = ("train", "val", "test")
+_GROUP = re.compile(r"_g(\d\d)_c\d\d$")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says beside the folder.
+
+    Attributes:
+        list: the list to take instead of the one that is found by its name.
+        text: ``.npz`` or ``.npy`` with word vectors, see :class:`~srcid.features.published.archives.Sentences`.
+    """
+
+    list: Path | None = None
+    text: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -71,10 +84,6 @@ class Plan:
     extra: dict[str, list[str]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def evaluation_only(self) -> bool:
-        return len(self.streams) == 1
-
     def reads(self) -> dict[str, Stream]:
         """Everything that is read for a row: the modalities, and ``label`` where seconds are labelled."""
         return self.streams | ({"label": self.presence} if self.presence else {})
@@ -82,14 +91,6 @@ class Plan:
     def missing(self) -> dict[str, np.ndarray]:
         """Per thing that is read, which rows have no file, bool ``[rows]``."""
         return {name: np.array([w is None for w in s.where], bool) for name, s in self.reads().items()}
-
-    def fingerprint(self, rows: np.ndarray, dtype: str) -> str:
-        """Hash of all that decides which features come to lie where in the store."""
-        streams = {
-            name: [s.shape, s.fill, repr(s.source), [s.where[row] for row in rows]] for name, s in self.reads().items()
-        }
-        content = [dtype, [self.ids[row] for row in rows], streams]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def archived(found: Found, name: str, keys: Sequence[Sequence[str]], wanted: int) -> tuple[Stream, list[str]]:
@@ -182,3 +183,22 @@ def shorten(names: Sequence[str], count: int = 5) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - count:,} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+def named_split(name: str) -> str:
+    """Return a split by the name that stores give it."""
+    return {"training": "train", "valid": "val", "validation": "val", "testing": "test"}.get(name.lower(), name.lower())
+
+
+def ucf_split(video_id: str) -> str:
+    """Split UCF-101 by group, as clips of one group are cut from one video: groups 1 to 7 test (its first official
+    list), 8 to 10 validate."""
+    found = _GROUP.search(video_id)
+    group = int(found[1]) if found else 8 + zlib.crc32(video_id.encode()) % 18
+    return "test" if group <= 7 else "val" if group <= 10 else "train"
+
+
+def hashed_split(name: str) -> str:
+    """Split by a hash of the name, 70 : 10 : 20."""
+    place = zlib.crc32(name.encode()) % 10
+    return "train" if place < 7 else "val" if place < 8 else "test"
