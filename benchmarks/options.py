@@ -70,7 +70,6 @@ def one(store_path: str, name: str, changes: dict, seed: int, base: dict, folder
 
     from srcid.codes import encode
     from srcid.evaluation.probes import fit_probes
-    from srcid.evaluation.tables import probe_summary
     from srcid.features import FeatureStore
     from srcid.params import resolve
     from srcid.training.loop import load, train
@@ -85,7 +84,7 @@ def one(store_path: str, name: str, changes: dict, seed: int, base: dict, folder
     table = encode(load(run), store, run / "codes")
     table.splits["test"] = table.splits["val"]  # options are chosen on validation clips only
     probes = fit_probes(table, params, representations=("all", "only1"))
-    record = dict(name=name, seed=seed, seconds=seconds, opened=result.opened, scores=averages(probe_summary(probes)))
+    record = dict(name=name, seed=seed, seconds=seconds, opened=result.opened, scores=averages(probes.frame()))
     record_path.write_text(json.dumps(record))
     shutil.rmtree(run)
     return record

@@ -45,7 +45,6 @@ from srcid.codebook.usage import code_usage, sharing
 from srcid.codes import encode
 from srcid.evaluation.figures.scores import score_figure
 from srcid.evaluation.probes import fit_probes
-from srcid.evaluation.tables import paper_table, probe_summary
 from srcid.features import open_data
 from srcid.params import resolve
 from srcid.training.live import LiveTraining
@@ -174,7 +173,7 @@ pd.DataFrame(
 
 # %% tags=[]
 probes = fit_probes(table, params, progress=lambda stack: print(stack, flush=True))
-summary = probe_summary(probes)
+summary = probes.frame()
 scores = score_figure(summary, table.modalities, probes.notes)
 run.save_figure(scores, "scores")
 scores
@@ -183,7 +182,7 @@ scores
 # Percent, with 95 % intervals over probe seeds; `chance` always answers the most frequent class.
 
 # %% tags=[]
-display(paper_table(probes).T)
+display(probes.table().T)
 print("\n".join(probes.notes) or "nothing was left out")
 
 # %% [markdown] tags=[]

@@ -2,24 +2,29 @@
 
 A claim is decided by Student's t-test on the differences of paired seeds, at the level of all claims of one source
 together (Holm's correction). Not to find a gain is no evidence that there is none: "does not help by a margin" is
-supported where the gain lies below the margin beyond doubt, and contradicted where it lies above the margin beyond
-doubt. A gain that is real and smaller than the margin contradicts nothing.
+supported where the gain is significantly below the margin, and contradicted where it is significantly above. A gain
+that is real and smaller than the margin contradicts nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, check_names, seed_differences
-from srcid.statistics import LEAST, holm, t_interval, t_test
+from srcid.params import EvaluationParams
+from srcid.statistics import LEAST, Interval, holm, t_interval, t_test
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from srcid.evaluation.inputs import Codes
+
+_ANEW = ("stage1", "exchanged")  # what runs do not score by themselves
+PARTS = ("all", "only1", *_ANEW)
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 
 
@@ -46,7 +51,7 @@ class Verdict:
     """What the runs say of a claim.
 
     Attributes:
-        difference, low, high: points, mean over paired seeds with its t-interval (not widened for other claims).
+        difference: points, mean over paired seeds with its t-interval (not widened for other claims).
         p: of the two-sided test against 0, or against the margin; p_holm: after Holm's correction over ``claims``
             claims.
         seeds, missing: the pairs, and the seeds that one side lacks.
@@ -55,9 +60,7 @@ class Verdict:
     """
 
     claim: Claim
-    difference: float
-    low: float
-    high: float
+    difference: Interval
     p: float
     p_holm: float
     claims: int
@@ -65,19 +68,18 @@ class Verdict:
     missing: tuple[int, ...]
     verdict: str
     why: str
-    level: float
 
     @property
-    def sentence(self) -> str:
+    def finding(self) -> str:
         """The claim, the difference with its interval, and the verdict, in words."""
-        c = self.claim
+        c, d = self.claim, self.difference
         where = f"{c.method} − {c.reference}, {c.task} {c.direction}"
         if not self.seeds:
             return f"{c.text}: {self.verdict}. {where}: {self.why}."
         number = f"{len(self.seeds)} seed{'s' if len(self.seeds) > 1 else ''}"
-        found = f"{self.difference:+.1f} points"
-        if np.isfinite(self.low):
-            found += f" ({self.level:.0%} interval {self.low:+.1f} to {self.high:+.1f}, {number}".replace("%", " %")
+        found = f"{d.value:+.1f} points"
+        if d.known:
+            found += f" ({100 * d.level:g} % interval {d.low:+.1f} to {d.high:+.1f}, {number}"
             found += f"; p = {self.p_holm:.2g} corrected for {self.claims} claims)" if np.isfinite(self.p) else ")"
         else:
             found += f" ({number})"
@@ -87,18 +89,44 @@ class Verdict:
         return f"{c.text}: {verdict}. {where}: {found}{more}."
 
 
-def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) -> tuple[Verdict, ...]:
+@dataclass(frozen=True)
+class Verdicts:
+    """The verdicts on several claims, in the order of the claims."""
+
+    verdicts: tuple[Verdict, ...]
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return iter(self.verdicts)
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row a claim: source, claim, difference, low, high, p_holm, seeds, verdict."""
+        import pandas as pd
+
+        rows = [
+            (v.claim.source, v.claim.text, v.difference.value, *v.difference.ends, v.p_holm, len(v.seeds), v.verdict)
+            for v in self
+        ]
+        return pd.DataFrame(
+            rows, columns=["source", "claim", "difference", "low", "high", "p_holm", "seeds", "verdict"]
+        )
+
+    @property
+    def finding(self) -> str:
+        """How many claims are supported, contradicted and undecided."""
+        found = [v.verdict for v in self]
+        counts = ", ".join(f"{found.count(name)} {name}" for name in (SUPPORTED, CONTRADICTED, UNDECIDED))
+        return f"Of {len(found)} claims, {counts}"
+
+
+def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) -> Verdicts:
     """Put claims to the test on a score matrix; those of one source are corrected together.
 
     Raises:
         ComparisonError: methods or columns that the matrix does not have, all at once.
     """
     claims = tuple(claims)
-    check_names(
-        matrix,
-        [name for claim in claims for name in (claim.method, claim.reference)],
-        [(claim.task, claim.direction) for claim in claims],
-    )
+    names = [name for claim in claims for name in (claim.method, claim.reference)]
+    check_names(matrix, names, [(claim.task, claim.direction) for claim in claims])
     found = [seed_differences(matrix, c.method, c.reference, (c.task, c.direction)) for c in claims]
     nulls = [0.0 if claim.gain else claim.margin for claim in claims]  # support and contradiction are its two sides
     p = np.array([t_test(gaps, null, "two-sided") for (_, _, gaps), null in zip(found, nulls, strict=True)], float)
@@ -108,16 +136,15 @@ def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) ->
         corrected[sources == source] = holm(p[sources == source])
         number[sources == source] = np.isfinite(p[sources == source]).sum()
     verdicts = []
-    for place, claim in enumerate(claims):
-        (seeds, missing, gaps), fair = found[place], corrected[place]
-        low, high = t_interval(gaps, level).ends
-        mean = float(gaps.mean()) if len(gaps) else float("nan")
-        verdict = UNDECIDED
-        if np.isfinite(fair) and fair < 1 - level:
-            verdict = SUPPORTED if (mean > nulls[place]) == claim.gain else CONTRADICTED
-        numbers = mean, low, high, float(p[place]), float(fair), int(number[place])
-        verdicts.append(Verdict(claim, *numbers, seeds, missing, verdict, _why(gaps), level))
-    return tuple(verdicts)
+    for claim, (seeds, missing, gaps), null, *ps, count in zip(
+        claims, found, nulls, p.tolist(), corrected.tolist(), number.tolist(), strict=True
+    ):
+        gap = t_interval(gaps, level)
+        above = SUPPORTED if claim.gain else CONTRADICTED
+        below = CONTRADICTED if claim.gain else SUPPORTED
+        verdict = UNDECIDED if not ps[1] < 1 - level else above if gap.value > null else below
+        verdicts.append(Verdict(claim, gap, *ps, count, seeds, missing, verdict, _why(gaps)))
+    return Verdicts(tuple(verdicts))
 
 
 def _why(gaps: np.ndarray) -> str:
@@ -130,19 +157,6 @@ def _why(gaps: np.ndarray) -> str:
     if np.isnan(t_test(gaps, 0.0, "two-sided")):
         return "every seed gives the same difference, so its spread cannot be estimated"
     return ""
-
-
-def verdict_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """Return verdicts as a table: source, claim, difference, low, high, p_holm, seeds, verdict."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        [
-            (v.claim.source, v.claim.text, v.difference, v.low, v.high, v.p_holm, len(v.seeds), v.verdict)
-            for v in verdicts
-        ],
-        columns=["source", "claim", "difference", "low", "high", "p_holm", "seeds", "verdict"],
-    )
 
 
 def paper_claims(
@@ -227,3 +241,66 @@ def paper_claims(
             text = f"SRCID with L = {size} is better than DCID with L = {2 * size} m → n"
             ask("equal vectors, Table II", text, two_layers[size], one_layer[2 * size])
     return claims, missing
+
+
+def probe_parts(
+    tables: Mapping[str, Codes],
+    directions: pd.DataFrame,
+    params: pd.DataFrame,
+    progress: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Fit probes that read the first part of each run's code alone, or later parts with vectors exchanged.
+
+    Probes read vectors. Two modalities that choose different codes with close vectors are alike to a probe, two that
+    choose the same code always are. To exchange the vectors among the codes of a part takes the first away and leaves
+    the second.
+
+    Args:
+        tables: code table by run.
+        directions: what the runs scored, of these runs and others (:func:`srcid.runs.collect`); the same tasks are
+            scored again.
+        params: a row a run with its parameters; its own probe settings are used.
+        progress: called with the name of each run before its probes are fitted.
+
+    Returns:
+        the rows of ``directions`` of these runs, and behind them those of the representations ``stage1`` and
+        ``exchanged`` that the run's code has (:meth:`srcid.evaluation.inputs.Representation.named`).
+    """
+    import pandas as pd
+
+    from srcid.evaluation.probes import fit_probes
+
+    frames = []
+    for run, table in tables.items():
+        if progress is not None:
+            progress(run)
+        mine = directions[directions["run"] == run]
+        settings = {name: params.at[run, name] for name in EvaluationParams.model_fields}
+        tasks = list(dict.fromkeys(mine["task"]))
+        found = fit_probes(table, EvaluationParams(**settings), tasks, _ANEW).frame()
+        about = {name: mine[name].iloc[0] for name in ("run", "method", "seed", "data")}
+        frames += [mine, found.assign(**about)] if len(found) else [mine]
+    return pd.concat(frames, ignore_index=True)
+
+
+def part_claims(methods: Iterable[str], asked: Iterable[str]) -> list[Claim]:
+    """Return what to ask of each method: do later parts help other modalities, and do they without their geometry?
+
+    Args:
+        methods: labels, those of representations included (``srcid vq (only1)``).
+        asked: labels of the methods to ask about, without representation.
+    """
+    there = set(methods)
+    claims = []
+    for method in asked:
+        first = next((name for name in (f"{method} (stage1)", f"{method} (only1)") if name in there), None)
+        exchanged = f"{method} (exchanged)"
+        if first is None or exchanged not in there:
+            continue
+        questions = {
+            "later parts help m → n": (method, first),
+            "with vectors exchanged, later parts help m → n": (exchanged, first),
+            "later parts help m → n more with their own vectors": (method, exchanged),
+        }
+        claims += [Claim(f"{method}: {text}", *pair, source="parts of a code") for text, pair in questions.items()]
+    return claims

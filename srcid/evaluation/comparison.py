@@ -8,14 +8,16 @@ over seeds; the interval over clips, within a run, stands beside them where aske
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from srcid.evaluation.metrics import EvaluationError
 from srcid.params import suggest
-from srcid.statistics import holm, t_interval, t_test
+from srcid.statistics import Interval, holm, t_interval, t_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +27,7 @@ _NEEDED = ("run", "method", "seed", "task", "representation", "train", "test", "
 
 
 class ComparisonError(EvaluationError):
-    """Scores that cannot be compared as asked; the message says what to do."""
+    """Scores that cannot be compared as asked; its problems say what to do."""
 
 
 def score_matrix(
@@ -106,65 +108,47 @@ def means(matrix: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     rows = []
     for method in methods_of(matrix):
         part = matrix.xs(method, level="method")
-        for task, direction in matrix.columns:
-            values = part[task, direction].dropna().to_numpy()
-            low, high = t_interval(values, level).ends
-            score = float(values.mean()) if len(values) else np.nan
-            rows.append((method, task, direction, score, low, high, len(values)))
+        for key in matrix.columns:
+            score = t_interval(part[key].dropna().to_numpy(), level)
+            rows.append((method, *key, score.value, score.low, score.high, score.n))
     return pd.DataFrame(rows, columns=["method", "task", "direction", "score", "low", "high", "seeds"])
 
 
-def comparison_table(
-    directions: pd.DataFrame,
-    representations: Sequence[str] = ("all",),
-    metrics: Mapping[str, str] | None = None,
-    only_means: bool = False,
-    clips: bool = False,
-    level: float = 0.95,
-) -> pd.DataFrame:
-    """Return Table I's layout as text: rows methods, columns tasks and directions, ``81.2 ± 1.3`` in percent.
+@dataclass(frozen=True)
+class Differences:
+    """How much better each method is than a reference on the same seeds, in points.
 
-    ± is half the t-interval over training seeds and missing where there is one seed. The last row answers the most
-    frequent class always. The column ``seeds`` counts runs.
-
-    Args:
-        directions, representations, metrics: as for :func:`score_matrix`.
-        only_means: leave out single directions, keep the means.
-        clips: add ``[low, high]``, the interval over scored clips within a run (its mean over runs). For the mean of
-            several directions it is that of perfectly correlated ones: the true interval is no wider.
-        level: of the intervals.
-
-    Raises:
-        ComparisonError: as for :func:`score_matrix`.
+    Attributes:
+        rows: method, reference, task, direction, difference (mean over the seeds that both have), low, high
+            (t-interval), p (two-sided t-test), p_holm (after Holm's correction for all rows), seeds (the pairs),
+            missing (seeds that one of the two lacks; left out). Below ``LEAST`` pairs, and where all pairs differ by
+            the same amount, p is NaN.
+        reference, level: as asked.
     """
-    import pandas as pd
 
-    matrix = score_matrix(directions, representations, metrics)
-    summary = means(matrix, level).set_index(["method", "task", "direction"])
-    columns = [key for key in matrix.columns if not only_means or key[1] in (ACROSS, WITHIN)]
-    ends = {}
-    if clips:
-        ends = {c: score_matrix(directions, representations, metrics, c) for c in ("clip_low", "clip_high")}
-    table = {}
-    for method in methods_of(matrix):
-        cells = {("", "seeds"): str(int(summary.loc[method]["seeds"].max()))}
-        for key in columns:
-            cell = summary.loc[(method, *key)]
-            if not cell["seeds"]:
-                cells[key] = ""
-                continue
-            cells[key] = f"{cell['score']:.1f}"
-            if np.isfinite(cell["low"]):
-                cells[key] += f" ± {(cell['high'] - cell['low']) / 2:.1f}"
-            if clips:
-                low, high = (frame.xs(method, level="method")[key].mean() for frame in ends.values())
-                cells[key] += f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""
-        table[method] = cells
-    chance = score_matrix(directions, representations, metrics, "chance")[columns].mean()
-    table["chance"] = {key: f"{value:.1f}" if np.isfinite(value) else "" for key, value in chance.items()}
-    frame = pd.DataFrame.from_dict(table, orient="index", columns=[("", "seeds"), *columns]).fillna("")
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns, names=["task", "direction"])
-    return frame
+    rows: pd.DataFrame
+    reference: str
+    level: float = 0.95
+
+    @property
+    def certain(self) -> np.ndarray:
+        """Which rows differ from 0 after correction."""
+        return self.rows["p_holm"].to_numpy(float) < 1 - self.level
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows rounded for reading, without what is the same in all of them."""
+        shown = self.rows[["method", "task", "direction", "difference", "low", "high", "p_holm"]]
+        shown = shown.round({"difference": 1, "low": 1, "high": 1, "p_holm": 4})
+        return shown.assign(pairs=self.rows["seeds"].map(len), without_partner=self.rows["missing"])
+
+    @property
+    def finding(self) -> str:
+        """How many differences remain after correction."""
+        if not len(self.rows):
+            return f"No method shares a seed with {self.reference}"
+        count = int(self.certain.sum())
+        text = f"Against {self.reference} on the same seeds, {count} of {len(self.rows)} differences are certain"
+        return f"{text} after correction for their number"
 
 
 def paired(
@@ -172,13 +156,8 @@ def paired(
     reference: str,
     columns: Sequence[tuple[str, str]] | None = None,
     level: float = 0.95,
-) -> pd.DataFrame:
-    """Return how much better each method is than ``reference`` on the same seeds, in points.
-
-    Columns: method, reference, task, direction, difference (mean over the seeds that both have), low, high
-    (t-interval), p (two-sided t-test), p_holm (p after Holm's correction for all rows of this frame), seeds (the
-    pairs), missing (seeds that one of the two lacks; left out). Below ``LEAST`` pairs, and where all pairs differ
-    by the same amount, p is NaN.
+) -> Differences:
+    """Compare each method with ``reference`` seed by seed.
 
     Args:
         matrix: of :func:`score_matrix`.
@@ -196,13 +175,55 @@ def paired(
     for method in methods_of(matrix):
         for key in columns if method != reference else ():
             seeds, missing, gaps = seed_differences(matrix, method, reference, key)
-            low, high = t_interval(gaps, level).ends
-            gap = float(gaps.mean()) if len(gaps) else np.nan
-            rows.append((method, reference, *key, gap, low, high, t_test(gaps, 0.0, "two-sided"), seeds, missing))
+            gap = t_interval(gaps, level)
+            p = t_test(gaps, 0.0, "two-sided")
+            rows.append((method, reference, *key, gap.value, gap.low, gap.high, p, seeds, missing))
     names = ["method", "reference", "task", "direction", "difference", "low", "high", "p", "seeds", "missing"]
     frame = pd.DataFrame(rows, columns=names)
     frame.insert(8, "p_holm", holm(frame["p"].to_numpy(float)))
-    return frame
+    return Differences(frame, reference, level)
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The method of the highest mean, and which others cannot be told from it.
+
+    Attributes:
+        method, score: the method, and its mean over seeds with its t-interval.
+        equals: methods whose paired difference to it is not certain, the highest first.
+    """
+
+    method: str
+    score: Interval
+    equals: tuple[str, ...]
+
+    def says(self, where: str) -> str:
+        """Name a winner only if there is one; ``where`` it scores begins the sentence, ``m → n`` for example."""
+        score = f"{self.method} ({self.score.text()} %)"
+        if not self.equals:
+            return f"{where}: {score} scores highest"
+        others = ", ".join(self.equals[:2]) + (f" and {len(self.equals) - 2} more" if len(self.equals) > 2 else "")
+        return f"{where}: undecided between {score} and {others}"
+
+
+def leader(
+    matrix: pd.DataFrame, column: tuple[str, str], methods: Iterable[str] = (), level: float = 0.95
+) -> Leader | None:
+    """Find the method with the highest mean of a column; all pairs are tested seed by seed, Holm-corrected together.
+
+    The correction counts every pair, since the best was chosen by what it is judged by. None where fewer than two
+    methods have the column.
+    """
+    names = [name for name in methods or methods_of(matrix) if matrix.xs(name, level="method")[column].notna().any()]
+    if len(names) < 2:
+        return None
+    scores = {name: t_interval(matrix.xs(name, level="method")[column].dropna().to_numpy(), level) for name in names}
+    ranked = sorted(names, key=lambda name: -scores[name].value)
+    pairs = list(combinations(names, 2))
+    p = holm(np.array([t_test(seed_differences(matrix, *pair, column)[2], 0.0, "two-sided") for pair in pairs]))
+    certain = {frozenset(pair) for pair, value in zip(pairs, p, strict=True) if value < 1 - level}
+    equals = tuple(name for name in ranked[1:] if frozenset((ranked[0], name)) not in certain)
+    return Leader(ranked[0], scores[ranked[0]], equals)
 
 
 def seed_differences(
@@ -214,84 +235,6 @@ def seed_differences(
     missing = tuple(sorted(int(seed) for seed in set(first.index) ^ set(second.index)))
     gaps = first.loc[both].to_numpy(float) - second.loc[both].to_numpy(float)
     return tuple(int(seed) for seed in both), missing, gaps
-
-
-def quality(matrix: pd.DataFrame, costs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Return what each method scores and costs: rows methods, columns (quantity, ``mean`` | ``low`` | ``high``).
-
-    Quantities: ``across`` and ``within`` (average scores, percent), ``reconstruction`` (validation, mean squared error
-    of layer 1's input, mean over modalities; features are on their own scale, so it compares runs of one data set),
-    ``ms_per_step`` (median, smallest and largest of the runs: what else the machine did is no chance of the seed),
-    ``parameters`` (millions), ``memory`` (GB, largest resident size of the process) and ``bits`` (a step's, in use:
-    entropy of the codes over all modalities, stages joined, summed over layers, which bounds their joint entropy from
-    above). What was not measured or is not defined, such as the bits of the identity, is NaN.
-
-    Args:
-        matrix: of :func:`score_matrix`, for one representation.
-        costs: a row a run, indexed by its name, with the columns of ``cost.json``.
-    """
-    import pandas as pd
-
-    costs = costs.reindex(matrix.index.get_level_values("run"))
-    found = pd.DataFrame(index=matrix.index)
-    for name, direction in (("across", ACROSS), ("within", WITHIN)):
-        found[name] = matrix.get((AVERAGE, direction), pd.Series(np.nan, matrix.index))
-
-    def column(name: str) -> np.ndarray:
-        return costs[name].to_numpy(float) if name in costs else np.full(len(costs), np.nan)
-
-    rebuilt = [name for name in costs if name.startswith("val/recon/1/")]
-    used = [name for name in costs if name.startswith("bits/") and name.endswith("/joint")]
-    found["reconstruction"] = costs[rebuilt].mean(axis=1).to_numpy(float) if rebuilt else np.nan
-    found["ms_per_step"] = column("ms_per_step")
-    found["parameters"] = column("parameters") / 1e6
-    found["memory"] = column("memory_mb") / 1024
-    found["bits"] = costs[used].sum(axis=1, min_count=1).to_numpy(float) if used else np.nan
-    rows = {}
-    for method in methods_of(matrix):
-        part = found.xs(method, level="method")
-        cells = {name: part[name].dropna().to_numpy(float) for name in found}
-        ends = {name: t_interval(values, level).ends for name, values in cells.items()}
-        rows[method] = {(name, "mean"): values.mean() if len(values) else np.nan for name, values in cells.items()}
-        rows[method] |= {(name, end): ends[name][i] for name in cells for i, end in enumerate(("low", "high"))}
-        if len(times := cells["ms_per_step"]):
-            found_times = dict(mean=np.median(times), low=times.min(), high=times.max())
-            rows[method] |= {("ms_per_step", part): value for part, value in found_times.items()}
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns, names=["quantity", ""])
-    return frame.sort_index(axis=1, level=0, sort_remaining=False)
-
-
-def ablation(matrix: pd.DataFrame, params: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Return scores by codebook size and by the layers whose CLUB term is off, as in the paper's Fig. 3.
-
-    Runs with the vector quantiser only. Columns: family (the method without these two options), codebook_size,
-    club_off (tuple of layers), direction (:data:`ACROSS` or :data:`WITHIN`, averages over tasks), score, low, high,
-    seeds; sorted.
-
-    Args:
-        matrix: of :func:`score_matrix`, for one representation.
-        params: a row a run with the columns family, quantizer, codebook_size and club_off.
-    """
-    import pandas as pd
-
-    if not len(matrix):
-        raise ComparisonError("no run was scored, so there is nothing to compare in an ablation")
-
-    rows = []
-    about = params.loc[params["quantizer"] == "vq", ["family", "codebook_size", "club_off"]]
-    about = about.assign(club_off=about["club_off"].map(tuple))
-    matrix = matrix[matrix.index.get_level_values("run").isin(about.index)]
-    keys = [tuple(about.loc[run]) for run in matrix.index.get_level_values("run")]
-    for key in sorted(set(keys), key=lambda key: (list(dict.fromkeys(k[0] for k in keys)).index(key[0]), key[1:])):
-        part = matrix[[other == key for other in keys]]
-        for direction in (ACROSS, WITHIN):
-            if (AVERAGE, direction) in part:
-                values = part[AVERAGE, direction].dropna().to_numpy()
-                score = values.mean() if len(values) else np.nan
-                rows.append((*key, direction, score, *t_interval(values, level).ends, len(values)))
-    names = ["family", "codebook_size", "club_off", "direction", "score", "low", "high", "seeds"]
-    return pd.DataFrame(rows, columns=names)
 
 
 def check_names(matrix: pd.DataFrame, methods: Sequence[str], columns: Sequence[tuple[str, str]]) -> None:
@@ -312,8 +255,7 @@ def check_names(matrix: pd.DataFrame, methods: Sequence[str], columns: Sequence[
         for key in dict.fromkeys(columns)
         if tuple(key) not in matrix.columns
     ]
-    if problems:
-        raise ComparisonError("these scores cannot be compared so:", problems)
+    ComparisonError.check("these scores cannot be compared so:", problems)
 
 
 def _checked(directions, representations, metrics, column):
@@ -329,8 +271,7 @@ def _checked(directions, representations, metrics, column):
             counts = rows.groupby("data")["run"].nunique()
             found = ", ".join(f"{name} ({count} runs)" for name, count in counts.items())
             problems.append(f"found several data sets, {found}; need one: keep the rows of one value of 'data'")
-    if problems:
-        raise ComparisonError("these scores cannot be compared:", problems)
+    ComparisonError.check("these scores cannot be compared:", problems)
     # the representations of a method follow it, in the order asked for
     place = {name: index for index, name in enumerate(representations)}
     order = {name: index for index, name in enumerate(dict.fromkeys(rows["method"]))}
@@ -341,11 +282,7 @@ def _checked(directions, representations, metrics, column):
 def _refuse_twins(tidy) -> None:
     counts = tidy.groupby(["method", "seed"], sort=False)["run"].unique()
     twins = [f"{method}, seed {seed}: {', '.join(runs)}" for (method, seed), runs in counts.items() if len(runs) > 1]
-    if twins:
-        raise ComparisonError(
-            "found several runs of one method and seed, need one each: leave the others out"
-            + "".join(f"\n  - {twin}" for twin in twins)
-        )
+    ComparisonError.check("found several runs of one method and seed, need one each: leave the others out", twins)
 
 
 def _same(direction: str) -> bool:

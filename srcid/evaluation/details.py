@@ -1,4 +1,4 @@
-"""What lies behind a score: classes, their confusion, the threshold, single clips. Arrays in, labelled results out.
+"""What lies behind a score: classes, their confusion, the threshold. Arrays in, labelled results out.
 
 All of it is read off the predictions that ``probes.fit_probes`` keeps: those of the first probe seed.
 Directions are taken together, ``across`` modalities or ``within`` one; intervals are of a bootstrap over clips.
@@ -6,41 +6,76 @@ Directions are taken together, ``across`` modalities or ``within`` one; interval
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from srcid.evaluation.inputs import Codes
 from srcid.evaluation.metrics import EvaluationError, with_background
-from srcid.evaluation.probes import ProbeResults, ProbeScore
-from srcid.statistics import bootstrap_weights
+from srcid.evaluation.results import ProbeResults, ProbeScore
+from srcid.statistics import Interval, bootstrap_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Where = Literal["across", "within"]
 BACKGROUND = "background"
 REPLICATES = 500
+_NONE = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """F1 of each class, percent.
+    """F1 of each class, percent, with the 95 % interval over clips.
 
     Attributes:
-        classes: names ``[C]``; localisation has ``background`` last.
-        across, within: F1 of probes on other modalities than their own, and on their own: rows score, low and high of
-            the 95 % interval over clips, ``[3, C]``; NaN where a class neither occurs nor is predicted.
-        support: scored clips (classification) or steps (localisation) of each class, in one modality ``[C]``.
+        classes: names; localisation has ``background`` last.
+        across, within: by class, F1 of probes on other modalities than their own, and on their own; NaN where a class
+            neither occurs nor is predicted.
+        support: scored clips (classification) or steps (localisation) of each class, in one modality.
         task, representation, clips: what was scored.
     """
 
     classes: tuple[str, ...]
-    across: np.ndarray
-    within: np.ndarray
-    support: np.ndarray
+    across: tuple[Interval, ...]
+    within: tuple[Interval, ...]
+    support: tuple[int, ...]
     task: str
     representation: str
     clips: int
+
+    @property
+    def unit(self) -> str:
+        """What :attr:`support` counts."""
+        return "clips" if self.task in ("classification", "unpaired") else "steps"
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row a class, the highest F1 across modalities first (within one, if it was not asked across)."""
+        import pandas as pd
+
+        rows = {
+            name: dict(support=support, across=a.value, across_low=a.low, across_high=a.high,
+                       within=w.value, within_low=w.low, within_high=w.high)
+            for name, support, a, w in zip(self.classes, self.support, self.across, self.within, strict=True)
+        }  # fmt: skip
+        frame = pd.DataFrame.from_dict(rows, orient="index")
+        order = frame["across"].fillna(frame["within"]).sort_values(ascending=False, kind="stable", na_position="last")
+        return frame.loc[order.index].rename_axis("class")
+
+    @property
+    def finding(self) -> str:
+        """The classes of the highest and of the lowest F1."""
+        known = [(a if np.isfinite(a.value) else w, name)
+                 for name, a, w in zip(self.classes, self.across, self.within, strict=True)]  # fmt: skip
+        known = sorted((pair for pair in known if np.isfinite(pair[0].value)), key=lambda pair: -pair[0].value)
+        head = f"{self.task.capitalize()}, class by class"
+        if not known:
+            return f"{head}: no class was scored"
+        (high, best), (low, worst) = known[0], known[-1]
+        return f"{head}: F1 from {high.text('.0f')} % ({best}) to {low.text('.0f')} % ({worst}) on test clips"
 
 
 @dataclass(frozen=True)
@@ -53,6 +88,7 @@ class Confusion:
         unit: what was counted: clips, or steps at which exactly one class is true.
         task, representation, where: what was scored.
         directions: how many directions were summed.
+        right: share of what was counted that is right, percent, with the interval over clips.
     """
 
     classes: tuple[str, ...]
@@ -62,14 +98,38 @@ class Confusion:
     representation: str
     where: Where
     directions: int
+    right: Interval = _NONE
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Shares of the true class, 0 to 1, ``[C, C]``; NaN for classes that do not occur."""
+        total = self.counts.sum(1, keepdims=True)
+        return np.divide(self.counts, total, out=np.full(self.counts.shape, np.nan), where=total > 0)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the counts with the names of the classes."""
+        import pandas as pd
+
+        names = list(self.classes)
+        return pd.DataFrame(self.counts, pd.Index(names, name="true"), pd.Index(names, name="predicted"))
 
     def top(self, k: int = 5) -> list[tuple[str, str, float]]:
-        """Return the ``k`` most frequent confusions: (true, taken for, share of the true class's)."""
-        share = self.counts / np.maximum(self.counts.sum(1, keepdims=True), 1)
+        """Return the ``k`` most frequent confusions: (true, predicted, share of the true class's)."""
+        share = np.nan_to_num(self.shares)
         np.fill_diagonal(share, 0)
         order = np.argsort(-share, axis=None, kind="stable")[:k]
         pairs = [np.unravel_index(flat, share.shape) for flat in order]
         return [(self.classes[a], self.classes[b], float(share[a, b])) for a, b in pairs if share[a, b] > 0]
+
+    @property
+    def finding(self) -> str:
+        """The share that is right, and the most frequent confusion."""
+        if not self.counts.any():
+            return f"No {self.unit} were scored: there is no confusion"
+        text = f"{self.task.capitalize()} {self.where} modalities: {self.right.text('.0f')} % of test {self.unit} right"
+        for true, predicted, part in self.top(1):
+            text += f"; most often, {true} is taken for {predicted} ({part:.0%})"
+        return text
 
 
 @dataclass(frozen=True)
@@ -78,9 +138,8 @@ class ThresholdCurve:
 
     Attributes:
         threshold: ``[n]``.
-        precision, recall, f1: micro, background counted as a class; rows score, low, high of the 95 % interval over
-            clips; percent, ``[3, n]``.
-        best: threshold of the highest F1.
+        precision, recall, f1: by threshold, micro, background counted as a class, percent, with the 95 % interval over
+            clips.
         probability, observed: mean predicted probability and share of true cells in bins of the former, 0 to 1;
             NaN for empty bins.
         cells: predictions in each bin.
@@ -89,10 +148,9 @@ class ThresholdCurve:
     """
 
     threshold: np.ndarray
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
-    best: float
+    precision: tuple[Interval, ...]
+    recall: tuple[Interval, ...]
+    f1: tuple[Interval, ...]
     probability: np.ndarray
     observed: np.ndarray
     cells: np.ndarray
@@ -102,35 +160,26 @@ class ThresholdCurve:
     clips: int
     directions: int
 
+    def frame(self) -> pd.DataFrame:
+        """Return a row a threshold: precision, recall and f1, each with ``_low`` and ``_high``."""
+        import pandas as pd
 
-@dataclass(frozen=True)
-class Timeline:
-    """One clip: what is true, what probes say, and the codes they read.
+        columns: dict[str, list[float]] = {"threshold": list(self.threshold)}
+        for name in ("precision", "recall", "f1"):
+            cells = getattr(self, name)
+            columns |= {name: [c.value for c in cells], f"{name}_low": [c.low for c in cells]}
+            columns[f"{name}_high"] = [c.high for c in cells]
+        return pd.DataFrame(columns)
 
-    Attributes:
-        clip: row of the table; ``name``: its id.
-        classes: the event classes that are true or predicted somewhere in the clip ``[C]``.
-        truth: ``[T, C]``.
-        said: by direction (train, test): predicted events ``[T, C]``.
-        present: by modality, steps that exist ``[T]``.
-        codes: by (layer, modality), one symbol a step ``[T]``, -1 where there is none; empty without a quantiser.
-        f1: micro F1 of the clip's events, mean over directions across modalities, percent.
-        quantile: place of that F1 among all scored clips, 0 (worst) to 1.
-        modalities: of the table, in its order.
-        representation: what the probes read.
-    """
-
-    clip: int
-    name: str
-    classes: tuple[str, ...]
-    truth: np.ndarray
-    said: dict[tuple[str, str], np.ndarray]
-    present: dict[str, np.ndarray]
-    codes: dict[tuple[int, str], np.ndarray]
-    f1: float
-    quantile: float
-    modalities: tuple[str, ...]
-    representation: str
+    @property
+    def finding(self) -> str:
+        """F1 at 0.5 and at the best threshold, and the calibration error."""
+        half = self.f1[int(np.argmin(np.abs(self.threshold - 0.5)))]
+        best = int(np.nanargmax([cell.value for cell in self.f1]))
+        return (
+            f"Localisation {self.where} modalities, test clips: F1 {half.text()} % at threshold 0.5, at most "
+            f"{self.f1[best].text()} % at {self.threshold[best]:.2f}; calibration error {100 * self.error:.1f} points"
+        )
 
 
 def class_scores(
@@ -151,13 +200,13 @@ def class_scores(
         rows = np.unique(np.concatenate([s.rows for s in scores])) if scores else np.zeros(0, int)
         counts = np.zeros((len(rows), len(names), 3))
         for s in scores:
-            said, truth = _cells(s, table)
+            said, truth = predicted_cells(s, table)
             found = np.stack([said & truth, said, truth], axis=-1).sum(1)
             counts[np.searchsorted(rows, s.rows)] += found
             if where == "within" or not support.any():
                 support, clips = found[..., 2].sum(0), len(s.rows)
-        both.append(_resampled(counts, lambda hits, guesses, truths: (2 * hits, guesses + truths)))
-    return ClassScores(names, both[0], both[1], support, task, representation, clips)
+        both.append(_resampled(counts, _f1))
+    return ClassScores(names, *both, tuple(support.tolist()), task, representation, clips)
 
 
 def class_confusion(
@@ -172,18 +221,24 @@ def class_confusion(
     Raises:
         EvaluationError: no such scores.
     """
+    from sklearn.metrics import confusion_matrix
+
     names = _names(table, task)
     scores = _kept(results, task, representation, where)
     if not scores:
         raise EvaluationError(f"found no scores of {task}, {representation}, {where} modalities; need one direction")
-    counts = np.zeros((len(names), len(names)), int)
+    rows = np.unique(np.concatenate([s.rows for s in scores]))
+    counts, right = np.zeros((len(names), len(names)), int), np.zeros((len(rows), 1, 3))
     for s in scores:
-        _, truth = _cells(s, table)
+        _, truth = predicted_cells(s, table)
         likeliest = s.prediction[:, None] if task == "classification" else s.prediction.argmax(-1)
-        one = truth.sum(-1) == 1
-        np.add.at(counts, (truth.argmax(-1)[one], likeliest[one]), 1)
+        one, true = truth.sum(-1) == 1, truth.argmax(-1)
+        counts += confusion_matrix(true[one], likeliest[one], labels=range(len(names)))
+        hits, every = ((one & (true == likeliest)).sum(1), one.sum(1))
+        right[np.searchsorted(rows, s.rows), 0] += np.stack([hits, every, every], -1)
     unit = "clips" if task == "classification" else "steps of exactly one class"
-    return Confusion(names, counts, unit, task, representation, where, len(scores))
+    (share,) = _resampled(right, _precision)
+    return Confusion(names, counts, unit, task, representation, where, len(scores), share)
 
 
 def threshold_calibration(
@@ -209,7 +264,7 @@ def threshold_calibration(
     for s in scores:
         probability = s.prediction.astype(np.float32)
         present = np.asarray(table.masks[s.test], bool)[s.rows][..., None]
-        truth = with_background(_events(table)[s.rows]) & present
+        truth = with_background(true_events(table)[s.rows]) & present
         place = np.searchsorted(rows, s.rows)
         for i, threshold in enumerate(thresholds):
             above = (probability > threshold) & present
@@ -221,77 +276,9 @@ def threshold_calibration(
         cells += np.bincount(number, minlength=bins)
     share = np.where(cells > 0, 1 / np.maximum(cells, 1), np.nan)
     gap = np.abs(said - right).sum() / cells.sum()
-    f1 = _resampled(counts, lambda hits, guesses, truths: (2 * hits, guesses + truths))
     return ThresholdCurve(
-        np.asarray(thresholds, float),
-        _resampled(counts, lambda hits, guesses, truths: (hits, guesses)),
-        _resampled(counts, lambda hits, guesses, truths: (hits, truths)),
-        f1, float(thresholds[int(np.nanargmax(f1[0]))]), said * share, right * share, cells, float(gap),
-        representation, where, len(rows), len(scores),
-    )  # fmt: skip
-
-
-def timelines(
-    results: ProbeResults,
-    table: Codes,
-    clips: Sequence[int] = (),
-    task: str = "localisation",
-    representation: str = "all",
-) -> tuple[Timeline, ...]:
-    """Return the timelines of ``clips`` (rows of the table), or of a good, a middling and a bad one.
-
-    Good, middling and bad are the 90 %, 50 % and 10 % quantiles of the clips' F1 across modalities.
-
-    Raises:
-        EvaluationError: no such scores, or clips that were not scored.
-    """
-    scores = [s for s in results.select(task=task, representation=representation, seed=0) if s.prediction is not None]
-    across = [s for s in scores if s.train != s.test] or scores
-    if not scores:
-        raise EvaluationError(f"found no scores of {task}, {representation}")
-    rows = np.unique(np.concatenate([s.rows for s in across]))
-    total, asked = np.zeros(len(rows)), np.zeros(len(rows), int)
-    for s in across:
-        said, truth = (cells[..., :-1].sum((1, 2)) for cells in _cells(s, table))
-        hits = np.logical_and(*_cells(s, table))[..., :-1].sum((1, 2))
-        place = np.searchsorted(rows, s.rows)
-        total[place] += 2 * hits / np.maximum(said + truth, 1)
-        asked[place] += 1
-    f1 = 100 * total / asked
-    order = np.argsort(f1, kind="stable")
-    quantile = np.empty(len(rows))
-    quantile[order] = np.arange(len(rows)) / max(len(rows) - 1, 1)
-    unknown = sorted(set(map(int, clips)) - set(rows.tolist()))
-    if unknown:
-        raise EvaluationError(f"found clips {unknown}, which were not scored; need rows such as {rows[:3].tolist()}")
-    chosen = list(clips) or [int(rows[order[round(q * (len(rows) - 1))]]) for q in (0.9, 0.5, 0.1)]
-    return tuple(
-        _timeline(clip, scores, table, float(f1[i]), float(quantile[i]), representation)
-        for clip in chosen
-        for i in [int(np.searchsorted(rows, clip))]
-    )
-
-
-def _timeline(
-    clip: int, scores: Sequence[ProbeScore], table: Codes, f1: float, quantile: float, representation: str
-) -> Timeline:
-    truth = _events(table)[clip]
-    said = {
-        (s.train, s.test): s.prediction[i, :, :-1] > 0.5
-        for s in scores
-        for i in np.flatnonzero(s.rows == clip)
-    }  # fmt: skip
-    shown = np.flatnonzero(np.logical_or.reduce([truth, *said.values()]).any(0))
-    names = table.label_info["event"].classes
-    codes = {}
-    if getattr(table, "stages", 1):
-        codes = {(k, m): table.code(k, m)[clip] for k in range(1, table.layers + 1) for m in table.modalities}
-    ids = getattr(table, "ids", ())
-    return Timeline(
-        int(clip), str(ids[clip]) if len(ids) else "", tuple(str(names[c]) for c in shown), truth[:, shown],
-        {pair: steps[:, shown] for pair, steps in said.items()},
-        {m: np.asarray(table.masks[m], bool)[clip] for m in table.modalities},
-        codes, f1, quantile, tuple(table.modalities), representation,
+        np.asarray(thresholds, float), *(_resampled(counts, ratio) for ratio in (_precision, _recall, _f1)),
+        said * share, right * share, cells, float(gap), representation, where, len(rows), len(scores),
     )  # fmt: skip
 
 
@@ -310,29 +297,42 @@ def _names(table: Codes, task: str) -> tuple[str, ...]:
     return (*classes, BACKGROUND) if task in ("localisation", "cross-dataset") else classes
 
 
-def _events(table: Codes) -> np.ndarray:
+def true_events(table: Codes) -> np.ndarray:
     """Events at steps that some modality has, as probes see them."""
     there = np.logical_or.reduce([np.asarray(mask, bool) for mask in table.masks.values()])
     return np.asarray(table.labels["event"], bool) & there[..., None]
 
 
-def _cells(score: ProbeScore, table: Codes) -> tuple[np.ndarray, np.ndarray]:
+def predicted_cells(score: ProbeScore, table: Codes) -> tuple[np.ndarray, np.ndarray]:
     """Return (predicted, true) ``[n, steps, classes]``; one step, the clip, for classification."""
-    events = _events(table)[score.rows]
+    events = true_events(table)[score.rows]
     if score.prediction.ndim == 1:
         return score.prediction[:, None, None] == np.arange(events.shape[-1]), events.any(1, keepdims=True)
     present = np.asarray(table.masks[score.test], bool)[score.rows][..., None]
     return (score.prediction > 0.5) & present, with_background(events) & present
 
 
-def _resampled(counts: np.ndarray, ratio) -> np.ndarray:
-    """Return score, low and high in percent, ``[3, K]``, of (hits, predictions, truths) per clip ``[n, K, 3]``."""
-    if not len(counts):
-        return np.full((3, counts.shape[1]), np.nan)
-    weights = np.concatenate([np.ones((1, len(counts)), np.float32), bootstrap_weights(len(counts), REPLICATES)])
+def _precision(hits: np.ndarray, guesses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return hits, guesses
+
+
+def _recall(hits: np.ndarray, guesses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return hits, truths
+
+
+def _f1(hits: np.ndarray, guesses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return 2 * hits, guesses + truths
+
+
+def _resampled(counts: np.ndarray, ratio: Callable[..., tuple[np.ndarray, np.ndarray]]) -> tuple[Interval, ...]:
+    """Return the score in percent of each of K questions, from (hits, predictions, truths) per clip ``[n, K, 3]``."""
+    n, questions, _ = counts.shape
+    if not n:
+        return (_NONE,) * questions
+    weights = np.concatenate([np.ones((1, n), np.float32), bootstrap_weights(n, REPLICATES)])
     part, whole = ratio(*np.moveaxis(np.tensordot(weights, counts, axes=1), -1, 0))
     values = 100.0 * np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-    none = np.isnan(values[0])
-    values[:, none] = 0
-    low, high = np.nanquantile(values[1:], [0.025, 0.975], axis=0)
-    return np.where(none, np.nan, np.stack([values[0], low, high]))
+    known = np.isfinite(values[0])
+    ends = np.full((2, questions), np.nan)
+    ends[:, known] = np.nanquantile(values[1:, known], [0.025, 0.975], axis=0)
+    return tuple(Interval(float(v), float(a), float(b), 0.95, n) for v, a, b in zip(values[0], *ends, strict=True))

@@ -236,7 +236,7 @@ def check_parts(parts: Sequence[Part], names: Sequence[str]) -> None:
         if other:
             problems.append(f"{name} was made by another model than {names[0]}: {other}; encode both with one model")
     if problems:
-        raise EvaluationError("tables cannot be read together:\n" + "\n".join(f"  - {p}" for p in problems))
+        raise EvaluationError("tables cannot be read together:", problems)
 
 
 def _other_model(first: Codes, second: Codes) -> str:

@@ -43,14 +43,6 @@ def clip_class(events: np.ndarray, empty: int = -1) -> np.ndarray:
     return np.where(events.any((-1, -2)), events.argmax(-1).max(-1), empty)
 
 
-def clip_accuracy(scores: np.ndarray, classes: np.ndarray) -> float:
-    """Return the share of clips whose highest score ``[N, C]`` is that of their class ``[N]``, in percent."""
-    scores, classes = np.asarray(scores), np.asarray(classes)
-    if scores.ndim != 2 or scores.shape[0] != classes.shape[0] or not len(classes):
-        raise EvaluationError(f"found scores {scores.shape} and classes {classes.shape}; need [N, C] and [N], N > 0")
-    return 100.0 * float(np.mean(scores.argmax(-1) == classes))
-
-
 def micro_scores(
     probabilities: np.ndarray, labels: np.ndarray, threshold: float = 0.5, mask: np.ndarray | None = None
 ) -> MicroScores:
@@ -68,38 +60,6 @@ def cell_counts(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | No
     """Count (hits, predictions, truths) over the last axis: boolean ``[..., C]`` to integer ``[..., 3]``."""
     counts = np.stack([(predicted & labels).sum(-1), predicted.sum(-1), labels.sum(-1)], axis=-1)
     return counts if mask is None else counts * np.asarray(mask, bool)[..., None]
-
-
-def epoch_scores(probabilities: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> MicroScores:
-    """Return the published epoch score: batch precision and recall averaged with the rows of each batch as
-    weights.
-
-    ``rows`` is the number of rows of each batch, in order; F1 comes from the two averages. It differs from
-    :func:`micro_scores` of all rows, and serves only to compare with published numbers.
-    """
-    ends = np.cumsum(rows)
-    batches = [micro_scores(probabilities[e - n : e], labels[e - n : e]) for e, n in zip(ends, rows, strict=True)]
-    precision = float(np.average([batch.precision for batch in batches], weights=rows))
-    recall = float(np.average([batch.recall for batch in batches], weights=rows))
-    return MicroScores(precision, recall, 2 * precision * recall / (precision + recall) if precision + recall else 0.0)
-
-
-def per_class_scores(
-    predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
-    """Return ``precision``, ``recall``, ``f1`` (percent) and ``support`` (true cells), each ``[C]``, over
-    ``[..., C]``.
-
-    A class that is never predicted has precision 0, one that never occurs recall 0.
-    """
-    predicted, labels = np.asarray(predicted, bool), np.asarray(labels, bool)
-    keep = np.ones(labels.shape[:-1], bool) if mask is None else np.asarray(mask, bool)
-    predicted, labels = predicted[keep], labels[keep]
-    hits, guesses, truths = (predicted & labels).sum(0), predicted.sum(0), labels.sum(0)
-    return {
-        "precision": _percent(hits, guesses), "recall": _percent(hits, truths),
-        "f1": _percent(2 * hits, guesses + truths), "support": truths,
-    }  # fmt: skip
 
 
 def segment_f1(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -130,22 +90,6 @@ def event_f1(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None 
     right = guess_owner[pairs[0][shared >= overlap * union]]
     owners = [right, guess_owner, truth_owner]
     return _clip_f1(*(np.bincount(owner, minlength=clips * classes).reshape(clips, classes) for owner in owners))
-
-
-def confusion(predicted: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
-    """Count clips by true class (rows) and predicted class (columns): ``[count, count]`` of integers."""
-    return np.bincount(np.asarray(classes) * count + np.asarray(predicted), minlength=count * count).reshape(
-        count, count
-    )
-
-
-def threshold_curve(
-    probabilities: np.ndarray, labels: np.ndarray, thresholds: np.ndarray, mask: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
-    """Return ``threshold`` and micro ``precision``, ``recall`` and ``f1`` (percent) at each, ``[n]``."""
-    scores = [micro_scores(probabilities, labels, threshold, mask) for threshold in thresholds]
-    curves = {name: np.array([getattr(s, name) for s in scores]) for name in ("precision", "recall", "f1")}
-    return {"threshold": np.asarray(thresholds, float), **curves}
 
 
 def _ratios(hits: float, guesses: float, truths: float) -> MicroScores:

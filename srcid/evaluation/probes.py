@@ -11,84 +11,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from srcid.evaluation.inputs import Codes, Inputs, Representation, read_inputs
 from srcid.evaluation.metrics import EvaluationError
-from srcid.evaluation.prerequisites import check, different, lacking, usable_rows
+from srcid.evaluation.results import ProbeResults, ProbeScore
 from srcid.evaluation.tasks import PAIRED, TASKS, Task, Weights
-from srcid.params import EvaluationParams
+from srcid.params import EvaluationParams, suggest
 
 REPRESENTATIONS = ("all", "only1", "continuous")
 READ_CLIPS = 128  # clips per forward pass where no gradient is needed
-
-
-@dataclass(frozen=True)
-class ProbeScore:
-    """One probe scored on one modality.
-
-    Attributes:
-        task, representation, train, test, seed: which probe, and the modality it is scored on.
-        epoch: the chosen epoch, from 1.
-        values: scores in percent: ``accuracy``, or ``precision``, ``recall``, ``f1`` (micro, background
-            counted as a class) and AVVP's ``segment_f1`` and ``event_f1`` (foreground).
-        metric: the one of them that tables report.
-        rows: scored clips, as rows of the table ``[n]``.
-        counts: per clip what the score divides, ``[n, 2]``: its score is 100 * sum(counts[:, 0]) /
-            sum(counts[:, 1]).
-        prediction: class per clip ``[n]``, or probabilities ``[n, T, classes + 1]`` float16, 0 at absent
-            steps; None beyond the first seed.
-        data: name of the data that the rows belong to; scores of equal ``data`` are of the same clips.
-    """
-
-    task: str
-    representation: str
-    train: str
-    test: str
-    seed: int
-    epoch: int
-    values: dict[str, float]
-    metric: str
-    rows: np.ndarray
-    counts: np.ndarray
-    prediction: np.ndarray | None = None
-    data: str = ""
-
-    @property
-    def score(self) -> float:
-        """The reported score in percent."""
-        return self.values[self.metric]
-
-
-@dataclass(frozen=True)
-class ProbeResults:
-    """All probes of one code table.
-
-    Attributes:
-        scores: one per task, representation, training modality, scored modality and seed.
-        chance: per task the scores of always answering the most frequent class of the training clips.
-        classes: names of the event classes.
-        modalities: in the table's order.
-        clips: per task the number of clips used, by split.
-        params: the parameters they were fitted with.
-        notes: what was left out and why, as sentences.
-    """
-
-    scores: tuple[ProbeScore, ...]
-    chance: dict[str, dict[str, float]]
-    classes: tuple[str, ...]
-    modalities: tuple[str, ...]
-    clips: dict[str, dict[str, int]]
-    params: dict[str, Any]
-    notes: tuple[str, ...] = field(default=())
-
-    def select(self, **which: Any) -> list[ProbeScore]:
-        """Return the scores whose fields equal all of ``which``: ``select(train="audio", seed=0)``."""
-        return [s for s in self.scores if all(getattr(s, name) == value for name, value in which.items())]
 
 
 def fit_probes(
@@ -130,8 +65,8 @@ def fit_probes(
     train = tuple(table.modalities) if train is None else tuple(train)
     asked = {name: TASKS[name].splits(params.protocol) for name in tasks if name in TASKS}
     needed = tuple(dict.fromkeys(split for splits in asked.values() for split in splits)) or ("train", "val", "test")
-    missing = lacking(table, needed)
-    chosen, notes = different(check(table, tasks, representations, train, missing))
+    missing = _missing(table, needed)
+    chosen, notes = _different(_checked(table, tasks, representations, train, missing))
     settings = {name: getattr(params, name) for name in EvaluationParams.model_fields}
     info = table.label_info.get("event")
     names = tuple(info.classes) if info is not None else ()
@@ -146,7 +81,7 @@ def fit_probes(
     ready = []
     for name in tasks:
         task, splits = TASKS[name](events), asked[name]
-        rows = [{m: usable_rows(table, s, task.usable & present[m].any(1)) for m in table.modalities} for s in splits]
+        rows = [{m: _usable(table, s, task.usable & present[m].any(1)) for m in table.modalities} for s in splits]
         problem = task.problem(rows, splits)
         if problem:
             notes.append(problem)
@@ -314,3 +249,68 @@ class _Best:
         for name, kept in self.weights.items():
             kept[chosen] = weights[name][chosen]
         self.reached[better], self.epoch[better] = reached[better], epoch
+
+
+def _missing(table: Codes, splits: Sequence[str]) -> list[str]:
+    """List missing prerequisites: what every probe needs and these data do not give."""
+    problems = []
+    labels = table.labels.get("event")
+    if labels is None:
+        there = ", ".join(table.labels) or "none"
+        problems.append(f"found labels: {there}; need 'event', bool [clips, steps, classes]; give it to the store")
+    elif labels.dtype != bool or labels.shape[:2] != (table.clips, table.steps) or labels.ndim != 3:
+        need = f"bool [{table.clips}, {table.steps}, classes]"
+        problems.append(f"found label 'event' {labels.dtype} {labels.shape}; need {need}")
+    for split in dict.fromkeys(splits):
+        if not len(table.splits.get(split, ())):
+            state = "is empty" if split in table.splits else "is missing"
+            problems.append(f"split '{split}' {state}; the table has {', '.join(table.splits) or 'none'}")
+    return problems
+
+
+def _checked(
+    table: Codes,
+    tasks: Sequence[str],
+    representations: Sequence[str | Representation],
+    train: Sequence[str],
+    missing: Sequence[str],
+) -> list[Representation]:
+    """Return the representations, or raise with all that is wrong, what is ``missing`` included."""
+    problems, chosen = [], []
+    for asked, names in (("task", tasks), ("representation", representations), ("training modality", train)):
+        if not names:
+            problems.append(f"found no {asked}; name one or more, or leave the argument out for all")
+    problems += [
+        f"task '{t}' is unknown{suggest(t, list(TASKS))}; there are {', '.join(TASKS)}" for t in tasks if t not in TASKS
+    ]
+    problems += [
+        f"modality '{m}' is unknown{suggest(m, list(table.modalities))}; there are {', '.join(table.modalities)}"
+        for m in train
+        if m not in table.modalities
+    ]
+    for name in representations:
+        try:
+            chosen.append(Representation.named(name, table.layers))
+        except EvaluationError as error:
+            problems.append(str(error))
+    if problems:
+        raise EvaluationError("probes cannot be fitted:", [*problems, *missing])
+    return chosen
+
+
+def _different(representations: Sequence[Representation]) -> tuple[list[Representation], list[str]]:
+    """Keep the first of those that read the same features, and say which were left out."""
+    kept: dict[Representation, Representation] = {}
+    notes = []
+    for representation in representations:
+        first = kept.setdefault(replace(representation, name=""), representation)
+        if first is not representation:
+            notes.append(
+                f"representation '{representation.name}' was left out: it reads the same features as '{first.name}'."
+            )
+    return list(kept.values()), notes
+
+
+def _usable(table: Codes, split: str, usable: np.ndarray) -> np.ndarray:
+    rows = np.sort(np.asarray(table.splits[split], np.int64))
+    return rows[usable[rows]]

@@ -3,55 +3,23 @@
 No probe is trained. Each clip is the mean over time of its code vectors, similarity is the cosine. An item may have
 several captions (Clotho has five): it has found its captions when one of them is found.
 
-Codes tie often: two clips with the same codes are equally similar to everything. Ties are scored by their
-expectation under random order, so that a collapsed codebook scores chance and not 100 %.
+How candidates are ranked, and ties counted: :mod:`srcid.evaluation.ranking`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from srcid.evaluation.inputs import Codes, Representation
 from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.ranking import CUTOFFS, RetrievalScore, retrieve
 
-CUTOFFS = (1, 5, 10, 50)
-CHUNK = 1000  # queries compared with all candidates at a time: memory stays bounded
-
-
-@dataclass(frozen=True)
-class RetrievalScore:
-    """One direction of retrieval.
-
-    Attributes:
-        recall: percent of queries that find a partner among the first k, by k.
-        median_rank, mean_rank: of the best-placed partner, counted from 1; ties at their expected place.
-        ranks: that rank of each query, from 0, ``[Q]``.
-        found: by k the chance (0 to 1) that a query finds a partner among the first k, ``[Q]``; 0 or 1 but for ties.
-        chance: ``recall`` of random order.
-        top: the candidates nearest to each query, best first, ``[Q, up to max(k)]``.
-        right: which of these are partners, bool as ``top``.
-        groups: item of each query, ``[Q]``.
-        query, target, representation: where the vectors came from; empty for bare arrays.
-        queries, candidates: table rows of both, where they came from a table.
-    """
-
-    recall: Mapping[int, float]
-    median_rank: float
-    mean_rank: float
-    ranks: np.ndarray
-    found: Mapping[int, np.ndarray]
-    chance: Mapping[int, float]
-    top: np.ndarray
-    right: np.ndarray
-    groups: np.ndarray
-    query: str = ""
-    target: str = ""
-    representation: str = ""
-    queries: np.ndarray | None = None
-    candidates: np.ndarray | None = None
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -74,50 +42,31 @@ class RetrievalResults:
         """Return the scores whose fields equal all of ``which``: ``select(query="audio")``."""
         return [s for s in self.scores if all(getattr(s, name) == value for name, value in which.items())]
 
+    def frame(self) -> pd.DataFrame:
+        """Return one row a representation and direction: queries, and recall@k with interval and chance, as text."""
+        import pandas as pd
 
-def retrieve(
-    items: np.ndarray,
-    captions: np.ndarray,
-    groups: np.ndarray | tuple[np.ndarray, np.ndarray] | None = None,
-    cutoffs: Sequence[int] = CUTOFFS,
-    tolerance: float = 1e-9,
-) -> tuple[RetrievalScore, RetrievalScore]:
-    """Score retrieval of captions by items and of items by captions.
-
-    Args:
-        items: vectors ``[n, D]``.
-        captions: vectors ``[m, D]``.
-        groups: the item ``[m]`` (its row) that each caption belongs to, or a name or number for each of both,
-            (``[n]``, ``[m]``): vectors of one group are partners. By default caption i belongs to item i.
-        cutoffs: the k of recall@k.
-        tolerance: cosines closer than this are a tie.
-
-    Returns:
-        (items to captions, captions to items); the rank of an item is the best of its captions' among all captions.
-
-    Raises:
-        EvaluationError: shapes that do not fit, captions of unknown items, items without a caption; all at once.
-    """
-    items, captions = np.asarray(items, float), np.asarray(captions, float)
-    if items.ndim != 2 or captions.ndim != 2 or items.shape[1] != captions.shape[1] or not len(items):
-        raise EvaluationError(f"found items {items.shape} and captions {captions.shape}; need [n, D] and [m, D], n > 0")
-    groups = np.arange(len(captions)) if groups is None else groups
-    mine, theirs = groups if isinstance(groups, tuple) else (np.arange(len(items)), groups)
-    mine, theirs = np.asarray(mine), np.asarray(theirs)
-    if mine.shape != (len(items),) or theirs.shape != (len(captions),):
-        raise EvaluationError(
-            f"found groups {mine.shape} and {theirs.shape}; need one of the {len(items)} items for each of the "
-            f"{len(captions)} captions"
+        return pd.DataFrame(
+            [
+                {"representation": s.representation, "query": s.query, "target": s.target, "queries": len(s.ranks)}
+                | {f"R@{k}": f"{s.interval(k)} (chance {s.chance[k]:.1f})" for k in s.recall}
+                | {"median rank": s.median_rank}
+                for s in self.scores
+            ]
         )
-    problems = []
-    for one, other, what in ((theirs, mine, "captions of unknown items"), (mine, theirs, "items without a caption")):
-        lost = np.flatnonzero(~np.isin(one, other))
-        if len(lost):
-            problems.append(f"found {len(lost)} {what}, the first is of item {one[lost[0]]}; leave them out")
-    if problems:
-        raise EvaluationError("; ".join(problems))
-    sides = (_unit(items), mine), (_unit(captions), theirs)
-    return _score(*sides, cutoffs, tolerance), _score(*sides[::-1], cutoffs, tolerance)
+
+    @property
+    def finding(self) -> str:
+        """Recall among the first candidates of the first representation, the lowest and the highest direction."""
+        first = [s for s in self.scores if s.representation == self.scores[0].representation]
+        if not first:
+            return "No direction of retrieval was scored"
+        k = list(first[0].recall)[min(1, len(first[0].recall) - 1)]
+        low, *_, high = sorted(first, key=lambda s: s.recall[k]) if len(first) > 1 else first * 2
+        return (
+            f"Retrieval on {self.split} clips: R@{k} from {low.interval(k)} % ({low.query} → {low.target}) to "
+            f"{high.interval(k)} % ({high.query} → {high.target}); chance {low.chance[k]:.1f} %"
+        )
 
 
 def code_retrieval(
@@ -164,7 +113,7 @@ def code_retrieval(
     if numbers.shape != (table.clips,) or numbers.dtype.kind not in "iu":
         problems.append(f"found items {numbers.dtype} {numbers.shape}; need a whole number per clip, [{table.clips}]")
     if problems:
-        raise EvaluationError("retrieval cannot be scored:\n" + "\n".join(f"  - {p}" for p in problems))
+        raise EvaluationError("retrieval cannot be scored:", problems)
 
     every = np.sort(np.asarray(table.splits[split], np.int64))
     rows = every[numbers[every] >= 0]
@@ -278,63 +227,3 @@ def _pooled(table: Codes, representation: Representation, modality: str, rows: n
         out=np.full((len(rows), sum(t.shape[1] for t in total)), np.nan),
         where=steps > 0,
     )
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-
-
-def _score(
-    asked: tuple[np.ndarray, np.ndarray],
-    offered: tuple[np.ndarray, np.ndarray],
-    cutoffs: Sequence[int],
-    tolerance: float,
-) -> RetrievalScore:
-    """Rank the best partner of each query; both sides are (unit vectors, groups)."""
-    parts = [
-        _rank(asked[0][start : start + CHUNK] @ offered[0].T,
-              asked[1][start : start + CHUNK, None] == offered[1][None, :], cutoffs, tolerance)
-        for start in range(0, len(asked[0]), CHUNK)
-    ]  # fmt: skip
-    ranks, found, chance, top, right = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return RetrievalScore(
-        recall={k: 100.0 * float(found[:, i].mean()) for i, k in enumerate(cutoffs)},
-        median_rank=float(np.median(ranks)) + 1,
-        mean_rank=float(np.mean(ranks)) + 1,
-        ranks=ranks,
-        found={k: found[:, i] for i, k in enumerate(cutoffs)},
-        chance={k: 100.0 * float(chance[:, i].mean()) for i, k in enumerate(cutoffs)},
-        top=top,
-        right=right,
-        groups=asked[1],
-    )
-
-
-def _rank(similarity: np.ndarray, partners: np.ndarray, cutoffs: Sequence[int], tolerance: float) -> tuple:
-    """Per query, ``above`` lie before its best partner, ``tied`` beside it, ``right`` of these are partners."""
-    candidates = similarity.shape[1]
-    best = np.where(partners, similarity, -np.inf).max(1, keepdims=True)
-    above = (similarity > best + tolerance).sum(1)
-    level = np.abs(similarity - best) <= tolerance
-    tied, right = level.sum(1), (level & partners).sum(1)
-    ranks = above + (tied - right) / (right + 1)  # expected place of the first of `right` among `tied`
-
-    def find(above: np.ndarray, tied: np.ndarray, right: np.ndarray) -> np.ndarray:
-        draws = [np.clip(min(k, candidates) - above, 0, tied) for k in cutoffs]
-        return np.stack([1 - _none_drawn(tied, right, drawn) for drawn in draws], axis=1)
-
-    owned = partners.sum(1)
-    top = np.argsort(-similarity, axis=1, kind="stable")[:, : max(cutoffs)]
-    chance = find(np.zeros_like(owned), np.full(len(owned), candidates), owned)
-    return ranks, find(above, tied, right), chance, top, np.take_along_axis(partners, top, axis=1)
-
-
-def _none_drawn(size: np.ndarray, right: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Chance that ``draws`` of ``size`` without replacement hit none of ``right``: C(size - right, draws) over
-    C(size, draws)."""
-    from scipy.special import gammaln
-
-    free = size - right
-    log = gammaln(free + 1) - gammaln(np.maximum(free - draws, 0) + 1) - gammaln(size + 1) + gammaln(size - draws + 1)
-    return np.where(draws > free, 0.0, np.exp(np.minimum(log, 0)))

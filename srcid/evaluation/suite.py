@@ -9,7 +9,8 @@ from functools import partial
 from srcid.evaluation.inputs import Codes, Representation
 from srcid.evaluation.joined import Part, cross_dataset, never_paired, one_then_more, unpaired
 from srcid.evaluation.metrics import EvaluationError
-from srcid.evaluation.probes import ProbeResults, fit_probes
+from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.results import ProbeResults
 from srcid.evaluation.tasks import TASKS
 from srcid.features import FeatureStore
 from srcid.params import EvaluationParams, suggest
@@ -71,7 +72,7 @@ def task_tables(
         if task in others and not low <= len(others[task]) <= high:
             problems.append(f"found {len(others[task])} tables for {task}; need {need}")
     if problems:
-        raise EvaluationError("tables cannot be used:\n" + "\n".join(f"  - {p}" for p in problems))
+        raise EvaluationError("tables cannot be used:", problems)
 
     tables: dict[str, Codes] = {}
     data: dict[str, str] = {}

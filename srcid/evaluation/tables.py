@@ -1,262 +1,286 @@
-"""Scores as tables: every probe in a row, means with both intervals, and the layout of the paper's Tables I
-and II.
+"""Tables I, II and III as the paper lays them out, and the paper's own figures.
 
-A score has two sources of doubt and two intervals: Student's t over probe seeds (would another initial state
-say the same?) and a bootstrap over the scored clips (would other clips?). Averages over directions are
-resampled as one: the same clips are drawn for every score of a run.
+The paper's figures were measured on AVE, AVVP and UCF/VGG clips, with no interval and one seed as far as the paper
+says. They stand beside ours only where a column is the same data set; elsewhere they carry :data:`OTHER_DATA` and can
+be compared in nothing but order. FSQ's cross-modal figures on UCF <-> VGG are those of VQ to the digit in the paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srcid.statistics import bootstrap_weights, percentile_interval, t_interval
+from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, means, methods_of, score_matrix
+from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.ranking import resampled_recall
+from srcid.statistics import percentile_interval, t_interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from srcid.evaluation.probes import ProbeResults, ProbeScore
-    from srcid.evaluation.retrieval import RetrievalResults, RetrievalScore
+    from srcid.evaluation.retrieval import RetrievalResults
 
-    Runs = ProbeResults | Mapping[str, ProbeResults]
-
-REPLICATES = 1000
-TOGETHER = 512  # cells resampled in one matrix product: memory stays bounded
-Interval = Literal["seeds", "clips", "both", "none"]
-# columns that a frame has even without a row, and their types
-_PROBE = dict(
-    run=object, task=object, representation=object, train=object, test=object, same=bool, seed=int, epoch=int,
-    clips=int, metric=object, score=float,
-)  # fmt: skip
-_SUMMARY = dict(
-    run=object, task=object, representation=object, train=object, test=object, same=bool, metric=object, score=float,
-    seed_low=float, seed_high=float, clip_low=float, clip_high=float, seeds=int, clips=int, chance=float,
-)  # fmt: skip
-
-
-def probe_frame(runs: Runs) -> pd.DataFrame:
-    """Return one row per probe and scored modality, with all its scores in percent."""
-    import pandas as pd
-
-    rows = [
-        {
-            "run": run, "task": s.task, "representation": s.representation, "train": s.train,
-            "test": s.test, "same": s.train == s.test, "seed": s.seed, "epoch": s.epoch, "clips": len(s.rows),
-            "metric": s.metric,
-            "score": s.score, **s.values,
-        }
-        for run, results in _named(runs).items()
-        for s in results.scores
-    ]  # fmt: skip
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(_PROBE)).astype(_PROBE)
+OTHER_DATA = "*"
+NOTE_TWO = (
+    "Percent; ± is half the t-interval over training seeds, [ ] the interval over clips within a run. Classification "
+    "and unpaired: accuracy; localisation: micro precision; cross-dataset: micro F1. Rows of the paper are as printed, "
+    f"without intervals; {OTHER_DATA} other data: not to be compared with the column, only with each other."
+)
+NOTE_THREE = (
+    "Percent of queries with a partner among the first k, mean of both directions; [ ] the interval over items within "
+    "a run, ± over training seeds. The values of the paper's Table III (MSCOCO, Clotho) are not at hand, so none stand "
+    "beside these."
+)
+# the paper's data set of each task, and the words by which a store may be the same
+PAPER_DATA = {
+    "classification": "AVE", "localisation": "AVVP", "cross-dataset": "AVE → AVVP", "unpaired": "UCF ↔ VGG",
+}  # fmt: skip
+_SAME_WORDS = {"AVE": {"ave"}, "AVVP": {"avvp"}, "AVE → AVVP": {"ave", "avvp"}, "UCF ↔ VGG": {"ucf", "vgg"}}
+_METHODS = ("CODIS", "TURN", "CMCM", "DCID (VQ)", "SRCID (only1)", "SRCID")
 
 
-def probe_summary(runs: Runs, level: float = 0.95) -> pd.DataFrame:
-    """Return one row per task, representation and direction: the mean over seeds and both intervals.
+NOTE = "other data set, other score average"
 
-    Columns: run, task, representation, train, test, same, metric, score, seed_low, seed_high, clip_low,
-    clip_high, seeds, clips, chance, and the means of all other scores; percent.
-    """
-    import pandas as pd
+# rows in the paper's order: V -> A and A -> V of each task; percent
+_TASKS = ("AVE", "AVVP", "AVE → AVVP", "UCF ↔ VGG")
+_ACROSS: dict[str, tuple[float, ...]] = {
+    "DCID (VQ)": (54.1, 55.0, 63.4, 71.0, 53.0, 52.4, 67.1, 60.6),
+    "DCID (FSQ)": (45.2, 50.4, 48.1, 54.9, 51.4, 44.0, 67.1, 60.6),
+    "DCID (RVQ-2)": (49.3, 55.0, 58.4, 66.9, 57.4, 54.2, 68.9, 63.5),
+    "DCID (RVQ-3)": (47.6, 53.2, 59.9, 67.2, 54.3, 53.0, 68.5, 62.4),
+    "DCID (RVQ-4)": (48.5, 55.5, 58.7, 68.6, 56.3, 54.7, 69.4, 64.3),
+    "CODIS": (36.8, 39.7, 46.7, 47.6, 37.8, 37.6, 50.8, 45.2),
+    "TURN": (37.6, 39.2, 48.4, 50.2, 36.6, 38.4, 49.4, 46.1),
+    "CMCM": (46.3, 45.8, 57.1, 58.2, 44.1, 45.2, 51.2, 48.3),
+    "SRCID (only1)": (49.4, 53.5, 60.4, 77.2, 53.4, 52.9, 70.6, 59.5),
+    "SRCID": (49.2, 54.2, 72.1, 85.6, 54.8, 53.7, 69.1, 59.0),
+}
+# m -> m: without AVE -> AVVP
+_WITHIN: dict[str, tuple[float, ...]] = {
+    "DCID (VQ)": (64.8, 65.8, 71.0, 72.9, 80.0, 85.4),
+    "DCID (FSQ)": (76.5, 78.2, 65.8, 72.1, 98.5, 92.2),
+    "DCID (RVQ-4)": (69.9, 70.3, 75.1, 75.6, 88.0, 90.8),
+}
+# the same quantiser or method in labels of runs
+SAME_AS = {
+    "DCID (VQ)": "dcid vq", "DCID (FSQ)": "dcid fsq", "DCID (RVQ-2)": "dcid rvq2", "DCID (RVQ-3)": "dcid rvq3",
+    "DCID (RVQ-4)": "dcid rvq4", "CMCM": "cmcm vq", "SRCID (only1)": "srcid vq (only1)", "SRCID": "srcid vq",
+}  # fmt: skip
 
-    rows = []
-    for run, results in _named(runs).items():
-        groups = _groups(results)
-        for key, cell in _cells(results, groups).items():
-            (representation, task, train, test), scores = key, groups[key]
-            first = scores[0]
-            rows.append(
-                {
-                    "run": run, "task": task, "representation": representation, "train": train,
-                    "test": test, "same": train == test, "metric": first.metric,
-                    **cell.describe(level), "seeds": len(scores),
-                    "clips": len(first.rows), "chance": results.chance[task][first.metric],
-                    **{name: sum(s.values[name] for s in scores) / len(scores) for name in first.values},
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(_SUMMARY)).astype(_SUMMARY)
 
-
-def paper_table(
-    runs: Runs, interval: Interval = "seeds", level: float = 0.95, tasks: Sequence[str] | None = None
+def comparison_table(
+    directions: pd.DataFrame,
+    representations: Sequence[str] = ("all",),
+    metrics: Mapping[str, str] | None = None,
+    only_means: bool = False,
+    clips: bool = False,
+    level: float = 0.95,
 ) -> pd.DataFrame:
-    """Return the scores in the paper's layout, as text such as ``62.2 ± 1.1`` or ``62.2 [60.9, 63.4]``.
+    """Return Table I's layout as text: rows methods, columns tasks and directions, ``81.2 ± 1.3`` in percent.
 
-    Rows are representations (of each run, where several are given) and, last, the score of always answering
-    the most frequent class. Columns are task and direction, then the averages over all cross-modal and all
-    same-modality directions. Cells that were not made are empty, and so is the table of results without scores.
+    ± is half the t-interval over training seeds and missing where there is one seed. The last row answers the most
+    frequent class always. The column ``seeds`` counts runs.
 
     Args:
-        interval: over seeds (± half width), over clips (in brackets), both, or none.
+        directions, representations, metrics: as for :func:`score_matrix`.
+        only_means: leave out single directions, keep the means.
+        clips: add ``[low, high]``, the interval over scored clips within a run (its mean over runs). For the mean of
+            several directions it is that of perfectly correlated ones: the true interval is no wider.
+        level: of the intervals.
+
+    Raises:
+        ComparisonError: as for :func:`score_matrix`.
     """
     import pandas as pd
 
-    named = _named(runs)
-    table: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
-    for run, results in named.items():
-        cells = {
-            key: cell for key, cell in _cells(results, _groups(results)).items() if tasks is None or key[1] in tasks
-        }
-        for representation in dict.fromkeys(key[0] for key in cells):
-            mine = {key[1:]: cell for key, cell in cells.items() if key[0] == representation}
-            table[run, representation] = {
-                **{(task, f"{m} → {n}"): cell.text(interval, level) for (task, m, n), cell in mine.items()},
-                **{
-                    ("average", name): _Cell.mean(cell for (_, m, n), cell in mine.items() if (m == n) == same).text(
-                        interval, level
-                    )
-                    for name, same in (("cross-modal", False), ("same modality", True))
-                    if any((m == n) == same for _, m, n in mine)
-                },
-            }
-    columns = _ordered(dict.fromkeys(column for row in table.values() for column in row))
-    frame = pd.DataFrame(
-        [[row.get(column, "") for column in columns] for row in table.values()],
-        index=pd.MultiIndex.from_tuples(table, names=["run", "representation"]),
-        columns=pd.MultiIndex.from_tuples(columns, names=["task", "direction"]),
-        dtype=object,
+    matrix = score_matrix(directions, representations, metrics)
+    summary = means(matrix, level).set_index(["method", "task", "direction"])
+    columns = [key for key in matrix.columns if not only_means or key[1] in (ACROSS, WITHIN)]
+    ends = {}
+    if clips:
+        ends = {c: score_matrix(directions, representations, metrics, c) for c in ("clip_low", "clip_high")}
+    table = {}
+    for method in methods_of(matrix):
+        cells = {("", "seeds"): str(int(summary.loc[method]["seeds"].max()))}
+        for key in columns:
+            cell = summary.loc[(method, *key)]
+            if not cell["seeds"]:
+                cells[key] = ""
+                continue
+            cells[key] = f"{cell['score']:.1f}"
+            if np.isfinite(cell["low"]):
+                cells[key] += f" ± {(cell['high'] - cell['low']) / 2:.1f}"
+            if clips:
+                low, high = (frame.xs(method, level="method")[key].mean() for frame in ends.values())
+                cells[key] += f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""
+        table[method] = cells
+    chance = score_matrix(directions, representations, metrics, "chance")[columns].mean()
+    table["chance"] = {key: f"{value:.1f}" if np.isfinite(value) else "" for key, value in chance.items()}
+    frame = pd.DataFrame.from_dict(table, orient="index", columns=[("", "seeds"), *columns]).fillna("")
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns, names=["task", "direction"])
+    return frame
+
+
+def paper_scores() -> pd.DataFrame:
+    """Return Tables I and II as printed, with their averages: a row a method, columns task and direction, percent.
+
+    Columns are (task, ``V → A`` or ``A → V`` or ``m → m``) and (average, ``m → n`` or ``m → m``); what the paper does
+    not give is NaN. ``m → m`` of a task is the mean over its two modalities.
+    """
+    import numpy as np
+    import pandas as pd
+
+    columns = [(task, way) for task in _TASKS for way in ("V → A", "A → V", "m → m")]
+    columns = [column for column in columns if column != ("AVE → AVVP", "m → m")]
+    table = pd.DataFrame(index=list(_ACROSS), columns=pd.MultiIndex.from_tuples(columns), dtype=float)
+    for method, scores in _ACROSS.items():
+        for place, task in enumerate(_TASKS):
+            table.loc[method, (task, "V → A")], table.loc[method, (task, "A → V")] = scores[2 * place : 2 * place + 2]
+    for method, scores in _WITHIN.items():
+        for place, task in enumerate(("AVE", "AVVP", "UCF ↔ VGG")):
+            table.loc[method, (task, "m → m")] = np.mean(scores[2 * place : 2 * place + 2])
+    table["average", "m → n"] = pd.Series({method: np.mean(scores) for method, scores in _ACROSS.items()})
+    table["average", "m → m"] = pd.Series({method: np.mean(scores) for method, scores in _WITHIN.items()})
+    table.columns.names = ["task", "direction"]
+    return table
+
+
+def table_two(
+    directions: pd.DataFrame,
+    data: Mapping[str, str],
+    representations: Sequence[str] = ("all", "only1"),
+    pair: tuple[str, str] = ("video", "audio"),
+    within: bool = False,
+) -> pd.DataFrame:
+    """Return Table II: rows our methods and the paper's, columns task and direction, then averages.
+
+    Args:
+        directions: long frame of scores with the columns run, method and seed beside those of
+            :func:`srcid.evaluation.tables.probe_summary`.
+        data: name of the data of each task, see :class:`srcid.evaluation.suite.TaskTables`.
+        pair: the modalities that stand for the paper's V and A: their two directions are shown beside the mean over
+            all. Where they are not there, only means are shown and the paper's directions as their mean.
+        within: add the same-modality means.
+
+    The frame is empty, and its note says so, where there is no score at all (a store without labels).
+
+    Raises:
+        ComparisonError: as :func:`srcid.evaluation.comparison.comparison_table`.
+    """
+    import pandas as pd
+
+    if not len(directions):
+        empty = pd.DataFrame()
+        empty.attrs["note"] = "No task could be scored, so there is no Table II."
+        return empty
+    ours = comparison_table(directions, representations, clips=True)
+    ways = {f"{pair[0]} → {pair[1]}": "V → A", f"{pair[1]} → {pair[0]}": "A → V", ACROSS: ACROSS, WITHIN: WITHIN}
+    several = any(task != AVERAGE and way not in ways and way != "seeds" and not _same(way) for task, way in ours)
+    chosen = [
+        (task, way)
+        for task, way in ours.columns
+        if way in ways
+        and (within or way != WITHIN)
+        and (several or way != ACROSS or task == AVERAGE or (task, next(iter(ways))) not in ours.columns)
+    ]
+    tasks, order = list(dict.fromkeys(task for task, _ in chosen)), list(ways)  # the paper's: V → A first
+    chosen.sort(key=lambda column: (tasks.index(column[0]), order.index(column[1])))
+    ours = ours[[("", "seeds"), *chosen]]
+    theirs = pd.DataFrame("", index=list(_METHODS), columns=ours.columns, dtype=object)
+    printed = paper_scores()
+    all_same = all(same_data(task, data.get(task, "")) for task in PAPER_DATA)
+    for task, way in chosen:
+        column = (PAPER_DATA.get(task, task), ways[way])
+        same = all_same if task == AVERAGE else same_data(task, data.get(task, ""))
+        for method in _METHODS:
+            if column in printed.columns:
+                value = printed.loc[method, column]
+            elif way == ACROSS and task in PAPER_DATA:
+                value = printed.loc[method, [(column[0], "V → A"), (column[0], "A → V")]].mean()
+            else:
+                continue
+            if np.isfinite(value):
+                theirs.loc[method, (task, way)] = f"{value:.1f}" + ("" if same else f" {OTHER_DATA}")
+    frame = pd.concat({"these runs": ours, "the paper": theirs}, names=["source", "method"])
+    header = {
+        task: task if same_data(task, name) or task not in PAPER_DATA else f"{task} ({name}; paper {PAPER_DATA[task]})"
+        for task, name in data.items()
+    }
+    frame.columns = pd.MultiIndex.from_tuples(
+        [(header.get(t, t), w) for t, w in frame.columns], names=frame.columns.names
     )
-    for run, results in named.items() if columns else ():
-        frame.loc[(run, "chance"), :] = _chance_row(results, columns)
-    if len(named) == 1:
-        return frame.droplevel("run")
-    return frame.reindex([run for run in named], level="run")
+    frame.attrs["note"] = NOTE_TWO
+    return frame
 
 
-def retrieval_frame(runs: RetrievalResults | Mapping[str, RetrievalResults], level: float = 0.95) -> pd.DataFrame:
-    """Return one row per run, representation and direction: recall@k with its interval over items and chance, ranks.
+def same_data(task: str, name: str) -> bool:
+    """Whether data called ``name`` are those of the paper's column for ``task``."""
+    found = name.casefold().replace("↔", " ").replace("→", " ").replace("/", " ").replace("-", " ").replace("_", " ")
+    words = {word.rstrip("0123456789") for word in found.split()}
+    need = _SAME_WORDS.get(PAPER_DATA.get(task, ""), set())
+    # vgg also where it says vggsound, ucf where it says ucf101; nothing else may be named
+    known = {"vggsound": "vgg", "k": "", "class": "", "sound": ""}
+    return bool(need) and {known.get(w, w) for w in words} - {""} == need
 
-    Columns: run, representation, query, target, queries, candidates, and for each k ``R@k``, ``R@k low``,
-    ``R@k high``, ``chance R@k`` (percent); ``median rank``, ``mean rank`` (from 1).
+
+def table_three(
+    methods: Mapping[str, Sequence[RetrievalResults]], cutoffs: Sequence[int] = (1, 5, 10), level: float = 0.95
+) -> pd.DataFrame:
+    """Return Table III: rows methods, columns pairs of modalities and recall@k, the mean of both directions, as text.
+
+    Args:
+        methods: by method, the results of its runs (training seeds); several data sets add columns.
+        cutoffs: the k to show.
+
+    Raises:
+        EvaluationError: nothing was scored, or no recall at a cutoff.
     """
     import pandas as pd
 
-    return pd.DataFrame(
-        [
-            {
-                "run": run, "representation": s.representation, "query": s.query, "target": s.target,
-                "queries": len(s.ranks), "candidates": len(s.ranks if s.candidates is None else s.candidates),
-                **{
-                    name: value
-                    for k, recall in s.recall.items()
-                    for low, high in [percentile_interval(resampled_recall(s, k), level).ends]
-                    for name, value in {
-                        f"R@{k}": recall, f"R@{k} low": low, f"R@{k} high": high, f"chance R@{k}": s.chance[k]
-                    }.items()
-                },
-                "median rank": s.median_rank, "mean rank": s.mean_rank,
-            }
-            for run, results in (runs if isinstance(runs, Mapping) else {"": runs}).items()
-            for s in results.scores
-        ]
-    )  # fmt: skip
+    table: dict[str, dict[tuple[str, str, str], str]] = {}
+    chance: dict[tuple[str, str, str], list[float]] = {}
+    for method, runs in methods.items():
+        cells: dict[tuple[str, tuple[str, str, str]], list[tuple[float, np.ndarray]]] = {}
+        for results in runs:
+            for first in results.scores:
+                back = results.select(query=first.target, target=first.query, representation=first.representation)
+                if not back or first.query > first.target:
+                    continue
+                if missing := [k for k in cutoffs if k not in first.recall]:
+                    raise EvaluationError(f"found recall at {', '.join(map(str, first.recall))}; need {missing}")
+                label = method if first.representation == "all" else f"{method} ({first.representation})"
+                for k in cutoffs:
+                    column = (results.data, f"{first.query} ↔ {first.target}", f"R@{k}")
+                    ways = (first, back[0])
+                    mean = float(np.mean([s.recall[k] for s in ways]))
+                    draws = np.mean([resampled_recall(s, k) for s in ways], axis=0)
+                    cells.setdefault((label, column), []).append((mean, draws))
+                    chance.setdefault(column, []).append(float(np.mean([s.chance[k] for s in ways])))
+        for (label, column), found in cells.items():
+            table.setdefault(label, {})[column] = _text(found, level)
+    if not table:
+        raise EvaluationError("found no retrieval scores; need those of one run")
+    table["chance"] = {column: f"{np.mean(values):.1f}" for column, values in chance.items()}
+    columns = list(dict.fromkeys(column for row in table.values() for column in row))
+    frame = pd.DataFrame([[row.get(c, "") for c in columns] for row in table.values()], index=list(table), dtype=object)
+    frame.columns = pd.MultiIndex.from_tuples(columns, names=["data", "pair", "recall"])
+    frame.index.name = "method"
+    frame.attrs["note"] = NOTE_THREE
+    return frame
 
 
-def resampled_recall(score: RetrievalScore, k: int) -> np.ndarray:
-    """Return recall@k, percent, of each bootstrap sample of items ``[R]``; candidates stay as they are.
-
-    Items are drawn alike in both directions between two modalities, so that their mean can be taken by sample.
-    """
-    items, owner = np.unique(score.groups, return_inverse=True)
-    weights = bootstrap_weights(len(items), REPLICATES)
-    asked = np.bincount(owner, minlength=len(items))
-    found = np.bincount(owner, weights=score.found[k], minlength=len(items))
-    return 100.0 * (weights @ found) / (weights @ asked)
+def _text(found: Sequence[tuple[float, np.ndarray]], level: float) -> str:
+    values = np.array([mean for mean, _ in found])
+    text = f"{values.mean():.1f}"
+    if len(values) > 1:
+        low, high = t_interval(values, level).ends
+        text += f" ± {(high - low) / 2:.1f}"
+    low, high = percentile_interval(np.mean([draws for _, draws in found], axis=0), level).ends
+    return f"{text} [{low:.1f}, {high:.1f}]"
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """A score of each seed ``[S]`` and of each bootstrap sample ``[R]``, percent."""
-
-    seeds: np.ndarray
-    replicates: np.ndarray
-
-    @classmethod
-    def mean(cls, cells: Iterable[_Cell]) -> _Cell:
-        """Average over directions, seed by seed and sample by sample."""
-        found = list(cells)
-        return cls(np.mean([c.seeds for c in found], axis=0), np.mean([c.replicates for c in found], axis=0))
-
-    def describe(self, level: float) -> dict[str, float]:
-        seeds, clips = t_interval(self.seeds, level).ends, percentile_interval(self.replicates, level).ends
-        return {
-            "score": float(self.seeds.mean()), "seed_low": seeds[0], "seed_high": seeds[1],
-            "clip_low": clips[0], "clip_high": clips[1],
-        }  # fmt: skip
-
-    def text(self, interval: Interval, level: float) -> str:
-        d = self.describe(level)
-        parts = [f"{d['score']:.1f}"]
-        if interval in ("seeds", "both") and np.isfinite(d["seed_low"]):
-            parts.append(f"± {(d['seed_high'] - d['seed_low']) / 2:.1f}")
-        if interval in ("clips", "both"):
-            parts.append(f"[{d['clip_low']:.1f}, {d['clip_high']:.1f}]")
-        return " ".join(parts)
-
-
-Key = tuple[str, str, str, str]
-
-
-def _groups(results: ProbeResults) -> dict[Key, list[ProbeScore]]:
-    """The scores of each (representation, task, train, test): one a seed."""
-    groups: dict[Key, list[ProbeScore]] = {}
-    for score in results.scores:
-        groups.setdefault((score.representation, score.task, score.train, score.test), []).append(score)
-    return groups
-
-
-def _cells(results: ProbeResults, groups: Mapping[Key, list[ProbeScore]]) -> dict[Key, _Cell]:
-    """Resample scores over clips.
-
-    One draw of clips serves all scores of a data set, so that differences and averages are resampled together; cells
-    that were scored on the same clips are resampled by one matrix product.
-    """
-    drawn = {}
-    for place, data in enumerate(dict.fromkeys(score.data for score in results.scores)):
-        every = {score.rows.tobytes(): score.rows for score in results.scores if score.data == data}
-        clips = np.unique(np.concatenate(list(every.values())))
-        drawn[data] = clips, bootstrap_weights(len(clips), REPLICATES, seed=place)
-    alike: dict[tuple[str, bytes, int], list[Key]] = {}
-    for key, scores in groups.items():
-        alike.setdefault((scores[0].data, scores[0].rows.tobytes(), len(scores)), []).append(key)
-    cells = {}
-    for (data, _, seeds), keys in alike.items():
-        clips, weights = drawn[data]
-        weights = weights[:, np.searchsorted(clips, groups[keys[0]][0].rows)]
-        for start in range(0, len(keys), TOGETHER):
-            part = keys[start : start + TOGETHER]
-            counts = np.stack([s.counts for key in part for s in groups[key]], axis=1).astype(np.float32)
-            hits, whole = np.moveaxis(np.tensordot(weights, counts, axes=1), -1, 0)  # [R, keys * seeds]
-            shares = np.divide(hits, whole, out=np.zeros_like(hits), where=whole > 0)
-            replicates = 100.0 * shares.reshape(-1, len(part), seeds).mean(2).T
-            for key, drawn_scores in zip(part, replicates, strict=True):
-                cells[key] = _Cell(np.array([score.score for score in groups[key]]), drawn_scores)
-    return {key: cells[key] for key in groups}
-
-
-def _chance_row(results: ProbeResults, columns: Sequence[tuple[str, str]]) -> list[str]:
-    reported = {score.task: score.metric for score in results.scores}
-    chance = {task: results.chance[task][metric] for task, metric in reported.items()}
-    average = float(np.mean(list(chance.values()))) if chance else float("nan")
-    values = [average if task == "average" else chance.get(task, float("nan")) for task, _ in columns]
-    return ["" if np.isnan(value) else f"{value:.1f}" for value in values]
-
-
-def _ordered(columns: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Keep tasks together, cross-modal directions before same-modality ones, averages last."""
-    columns = list(columns)
-    tasks = [*dict.fromkeys(task for task, _ in columns if task != "average"), "average"]
-
-    def same(direction: str) -> bool:
-        first, _, second = direction.partition(" → ")
-        return first == second or direction == "same modality"
-
-    return sorted(columns, key=lambda column: (tasks.index(column[0]), same(column[1])))
-
-
-def _named(runs: Runs) -> Mapping[str, ProbeResults]:
-    return runs if isinstance(runs, Mapping) else {"": runs}
+def _same(way: str) -> bool:
+    first, _, second = way.partition(" → ")
+    return first == second or way in (ACROSS, WITHIN)

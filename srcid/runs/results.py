@@ -31,7 +31,8 @@ class Collected:
 
     Attributes:
         directions: a row a run, task, representation and direction: run, method, seed, data, and the columns of
-            :func:`srcid.evaluation.tables.probe_summary` (score, intervals, chance, metric, other scores; percent).
+            :meth:`srcid.evaluation.results.ProbeResults.frame` (score, intervals, chance, metric,
+            other scores; percent).
         params: a row a run, indexed by its name: all fields of :class:`Params`, and ``method``, ``family`` (the method
             without codebook size and CLUB's layers), ``vectors`` (code vectors of a layer, over all stages; NaN
             where codes are no vectors), ``code``, ``data``, ``ended``.

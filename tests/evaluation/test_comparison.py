@@ -5,17 +5,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from srcid.evaluation.claims import Claim, judge, paper_claims, verdict_frame
-from srcid.evaluation.comparison import (
-    ComparisonError,
-    ablation,
-    comparison_table,
-    means,
-    paired,
-    quality,
-    score_matrix,
-)
-from srcid.evaluation.paper import paper_scores
+from srcid.evaluation.claims import Claim, judge, paper_claims
+from srcid.evaluation.comparison import ComparisonError, leader, means, paired, score_matrix
+from srcid.evaluation.tables import comparison_table, paper_scores
+from srcid.evaluation.tradeoff import ablation, quality
 from srcid.statistics import holm
 
 TASKS = (("classification", "accuracy", 0, 10.0), ("localisation", "precision", 10, 40.0))
@@ -87,7 +80,7 @@ def test_means_and_intervals_are_those_of_scipy(matrix, scores):
 
 
 def test_differences_are_paired_by_seed_and_tested_as_scipy_does(matrix, scores):
-    frame = paired(matrix, "dcid vq")
+    frame = paired(matrix, "dcid vq").rows
     assert len(frame) == 2 * 6 and set(frame["reference"]) == {"dcid vq"}
     row = frame.set_index(["method", "task", "direction"]).loc[("dcid rvq2", "average", "m → m")]
     a, b = ([scores[name, seed][1] for seed in SEEDS] for name in ("dcid rvq2", "dcid vq"))
@@ -104,7 +97,7 @@ def test_differences_are_paired_by_seed_and_tested_as_scipy_does(matrix, scores)
 
 def test_seeds_without_a_partner_are_left_out_and_named(scores):
     some = {key: value for key, value in scores.items() if key not in {("dcid vq", 1), ("dcid fsq", 4)}}
-    row = paired(score_matrix(make_directions(some)), "dcid vq", [CELL]).set_index("method").loc["dcid fsq"]
+    row = paired(score_matrix(make_directions(some)), "dcid vq", [CELL]).rows.set_index("method").loc["dcid fsq"]
     assert row.seeds == (0, 2, 3) and row.missing == (1, 4)
     gaps = [scores["dcid fsq", s][0] - scores["dcid vq", s][0] for s in (0, 2, 3)]
     assert row.difference == pytest.approx(np.mean(gaps))
@@ -145,7 +138,7 @@ def test_a_run_that_lacks_a_direction_has_no_mean(directions):
     assert (
         np.isnan(row["localisation", "m → n"]) and np.isnan(row[CELL]) and np.isfinite(row["classification", "m → n"])
     )
-    assert paired(matrix, "dcid vq", [CELL])["missing"].tolist() == [(0,), (0,)]
+    assert paired(matrix, "dcid vq", [CELL]).rows["missing"].tolist() == [(0,), (0,)]
 
 
 def test_another_score_takes_the_place_of_one_task_only(directions, matrix):
@@ -177,6 +170,16 @@ def test_the_table_prints_means_intervals_and_chance(directions, matrix):
     assert "±" not in single.loc["dcid vq", CELL] and single.loc["dcid vq", ("", "seeds")] == "1"
 
 
+def test_a_leader_is_named_only_where_every_pair_is_certain(matrix):
+    first = leader(matrix, ("average", "m → m"))
+    assert first.method == "dcid rvq2" and first.equals == () and first.says("m → m").endswith("scores highest")
+    second = leader(matrix, CELL)
+    assert second.method == "dcid vq" and "dcid fsq" not in second.equals
+    few = leader(matrix[matrix.index.get_level_values("seed") < 2], CELL)
+    assert set(few.equals) == {"dcid rvq2", "dcid fsq"} and "undecided between" in few.says("m → n")
+    assert leader(matrix, CELL, ["dcid vq"]) is None
+
+
 # --- claims ---
 
 
@@ -188,18 +191,18 @@ def verdict(matrix, **claim):
 def test_claims_are_supported_and_contradicted(matrix):
     better = verdict(matrix, direction="m → m")
     assert better.verdict == "supported" and better.p_holm < 0.05
-    assert better.sentence.startswith("it: supported. dcid rvq2 − dcid vq, average m → m: +")
-    assert "5 seeds; p = " in better.sentence and "corrected for 1 claims" in better.sentence
+    assert better.finding.startswith("it: supported. dcid rvq2 − dcid vq, average m → m: +")
+    assert "5 seeds; p = " in better.finding and "corrected for 1 claims" in better.finding
     assert verdict(matrix, direction="m → m", gain=False).verdict == "contradicted"
     [worse] = judge(matrix, [Claim("it", "dcid fsq", "dcid vq")])
-    assert worse.verdict == "contradicted" and worse.high < 0
+    assert worse.verdict == "contradicted" and worse.difference.high < 0
 
 
 def test_no_gain_is_supported_only_where_a_gain_is_excluded(matrix):
     assert verdict(matrix, gain=False, margin=1).verdict == "supported"
     [unclear] = judge(matrix, [Claim("it", "dcid fsq", "dcid vq", direction="m → m", gain=False, margin=0.0)])
-    assert unclear.low < 0 < unclear.high
-    assert unclear.verdict == "undecided" and "undecided at this number of seeds" in unclear.sentence
+    assert unclear.difference.low < 0 < unclear.difference.high
+    assert unclear.verdict == "undecided" and "undecided at this number of seeds" in unclear.finding
 
 
 @pytest.mark.parametrize("gain, verdict, low, high", [
@@ -213,18 +216,21 @@ def test_a_gain_below_the_margin_does_not_contradict_that_it_is_below(gain, verd
     index = pd.MultiIndex.from_product([["a", "b"], SEEDS, ["run"]], names=["method", "seed", "run"])
     for _ in range(400):
         gaps = gain + draw.normal(0, 0.45, len(SEEDS))
-        wrong += judge(pd.DataFrame({CELL: [*np.zeros(len(SEEDS)), *gaps]}, index=index), [claim])[0].verdict == verdict
+        wrong += (
+            judge(pd.DataFrame({CELL: [*np.zeros(len(SEEDS)), *gaps]}, index=index), [claim]).verdicts[0].verdict
+            == verdict
+        )
     assert low <= wrong / 400 <= high
 
 
 def test_claims_of_one_source_are_corrected_together(matrix):
     one = Claim("it", "dcid rvq2", "dcid vq", direction="m → m", source="a")
     alone, *_ = judge(matrix, [one])
-    among, *_ = judge(matrix, [one] + [Claim("more", "dcid fsq", "dcid vq", direction="m → m", source="a")] * 3)
+    among, *_ = both = judge(matrix, [one] + [Claim("more", "dcid fsq", "dcid vq", direction="m → m", source="a")] * 3)
     beside, *_ = judge(matrix, [one, Claim("more", "dcid fsq", "dcid vq", source="b")])
     assert among.p_holm == pytest.approx(4 * alone.p) and among.claims == 4
     assert beside.p_holm == alone.p_holm == alone.p
-    assert list(verdict_frame([alone, among])["verdict"]) == ["supported", among.verdict]
+    assert both.frame()["verdict"].tolist() == ["supported"] + [v.verdict for v in both][1:]
 
 
 @pytest.mark.parametrize("count, why", [(1, "one seed has no interval"), (2, "a verdict needs 3 seeds")])
@@ -233,9 +239,9 @@ def test_few_seeds_decide_nothing_however_clear(count, why):
     clear |= {("dcid rvq2", s): (90 + s / 5, 90) for s in range(count)}
     matrix = score_matrix(make_directions(clear))
     found = verdict(matrix)
-    assert found.verdict == "undecided" and why in found.sentence
-    assert np.isnan(found.low) == (count == 1) and np.isnan(found.p_holm)
-    assert paired(matrix, "dcid vq")["p"].isna().all()
+    assert found.verdict == "undecided" and why in found.finding
+    assert found.difference.known == (count > 1) and np.isnan(found.p_holm)
+    assert paired(matrix, "dcid vq").rows["p"].isna().all()
 
 
 def test_constant_scores_give_no_verdict():
@@ -243,14 +249,14 @@ def test_constant_scores_give_no_verdict():
     shifted = same | {("dcid rvq2", s): (50.4, 60.6) for s in SEEDS}
     for scores, gap in ((same, 0), (shifted, 0.3)):
         found = verdict(score_matrix(make_directions(scores)))
-        assert found.difference == pytest.approx(gap) and found.verdict == "undecided"
-        assert "the same difference" in found.sentence
+        assert found.difference.value == pytest.approx(gap) and found.verdict == "undecided"
+        assert "the same difference" in found.finding
 
 
 def test_methods_that_share_no_seed_cannot_be_judged():
     apart = {("dcid vq", 0): (50, 50), ("dcid rvq2", 1): (60, 60)}
     found = verdict(score_matrix(make_directions(apart)))
-    assert found.verdict == "undecided" and found.seeds == () and "no seed that both have" in found.sentence
+    assert found.verdict == "undecided" and found.seeds == () and "no seed that both have" in found.finding
 
 
 def test_the_papers_claims_name_what_is_missing():
@@ -287,14 +293,14 @@ def test_quality_puts_costs_beside_scores(matrix):
         index=runs,
     )  # fmt: skip
     costs.loc["dcid fsq s0":"dcid fsq s4", ["bits/1/joint", "bits/2/joint"]] = np.nan
-    found = quality(matrix, costs)
+    found = quality(matrix, costs).rows
     row = found.loc["dcid vq"]
     assert row["parameters", "mean"] == 2 and row["bits", "mean"] == 7
     assert row["reconstruction", "mean"] == pytest.approx(0.3)
     assert list(row["ms_per_step"][["mean", "low", "high"]]) == [2, 0, 4]
     assert np.isnan(found.loc["dcid fsq", ("bits", "mean")])
     assert row["across", "mean"] == pytest.approx(matrix.xs("dcid vq", level="method")[CELL].mean())
-    assert np.isnan(quality(matrix, costs[["parameters"]])["ms_per_step", "mean"]).all()
+    assert np.isnan(quality(matrix, costs[["parameters"]]).rows["ms_per_step", "mean"]).all()
 
 
 def test_the_ablation_groups_by_size_and_club(scores):
@@ -305,14 +311,18 @@ def test_the_ablation_groups_by_size_and_club(scores):
     params.loc[params.index.str.contains("L=50"), "codebook_size"] = 50
     for run in params.index[params.index.str.contains("club_off")]:
         params.at[run, "club_off"] = [1]
-    found = ablation(matrix, params)
+    found = ablation(matrix, params).rows
     keys = list(zip(found["codebook_size"], found["club_off"], strict=True))
     assert keys == [(50, ()), (50, ()), (200, ()), (200, ()), (200, (1,)), (200, (1,))]
     small = found[(found["codebook_size"] == 50) & (found["direction"] == "m → n")].iloc[0]
     assert (
         small["score"] == pytest.approx(np.mean([scores["dcid rvq2", s][0] - 5 for s in SEEDS])) and small["seeds"] == 5
     )
-    assert len(ablation(matrix, params.assign(quantizer="fsq"))) == 0
+    assert len(ablation(matrix, params.assign(quantizer="fsq")).rows) == 0
+    said = ablation(matrix, params)
+    assert said.sizes["srcid vq"].method == "L = 200" and said.club.rows["method"].tolist() == ["srcid vq, layers 1"]
+    gap = np.mean([scores["dcid fsq", s][0] - scores["dcid vq", s][0] for s in SEEDS])
+    assert f"CLUB off: srcid vq, layers 1 {gap:+.1f} points" in said.finding
 
 
 def test_the_papers_averages_follow_from_its_cells():

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
-from srcid.evaluation.details import class_confusion, class_scores, threshold_calibration, timelines
-from srcid.evaluation.metrics import EvaluationError, per_class_scores, with_background
+from srcid.evaluation.details import class_confusion, class_scores, threshold_calibration
+from srcid.evaluation.metrics import EvaluationError, with_background
 from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.timelines import timelines
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 
@@ -31,10 +33,18 @@ def test_class_scores_are_those_of_the_predictions(judged):
             there = table.masks[s.test][s.rows]
             said.append((s.prediction > 0.5)[there])
             truth.append(with_background(table.events[s.rows])[there])
-    expected = per_class_scores(np.concatenate(said), np.concatenate(truth))["f1"]
-    np.testing.assert_allclose(scores.across[0], expected, atol=1e-6)
-    assert (scores.across[1] <= scores.across[0]).all() and (scores.across[0] <= scores.across[2]).all()
-    assert scores.across[0, 2:4].min() > 80 > scores.across[0, 0]
+    expected = 100 * f1_score(np.concatenate(truth), np.concatenate(said), average=None)
+    found = [cell.value for cell in scores.across]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert all(cell.low <= cell.value <= cell.high for cell in scores.across)
+    assert min(found[2:4]) > 80 > found[0]
+    frame = scores.frame()
+    assert list(frame["across"]) == sorted(found, reverse=True)
+    best, worst = frame.iloc[0], frame.iloc[-1]
+    assert (
+        f"{best['across']:.0f} [{best['across_low']:.0f}, {best['across_high']:.0f}] % ({best.name})" in scores.finding
+    )
+    assert f"({worst.name})" in scores.finding
 
 
 def test_confusion_finds_what_is_taken_for_what(judged):
@@ -42,6 +52,8 @@ def test_confusion_finds_what_is_taken_for_what(judged):
     confusion = class_confusion(results, table, "classification", "only1", "across")
     single = table.events[table.splits["test"]].any(1).sum(1) == 1
     assert confusion.counts.sum() == 2 * single.sum() and confusion.directions == 2
+    assert confusion.right.value == pytest.approx(100 * np.trace(confusion.counts) / confusion.counts.sum())
+    assert confusion.right.text(".0f") in confusion.finding and confusion.frame().to_numpy().sum() == 2 * single.sum()
     names = table.label_info["event"].classes
     assert {pair[:2] for pair in confusion.top(2)} & {(names[0], names[1]), (names[1], names[0])}
     steps = class_confusion(results, table, "localisation", "only1", "within")
@@ -54,8 +66,8 @@ def test_the_threshold_curve_meets_the_score_at_one_half(judged):
     table, results = judged
     curve = threshold_calibration(results, table, "localisation", "only1", "within", thresholds=(0.2, 0.5, 0.8))
     counts = sum(s.counts.sum(0) for s in results.select(task="localisation", seed=0) if s.train == s.test)
-    assert curve.precision[0, 1] == pytest.approx(100 * counts[0] / counts[1])
-    assert np.diff(curve.recall[0]).max() <= 0
+    assert curve.precision[1].value == pytest.approx(100 * counts[0] / counts[1])
+    assert np.diff(curve.frame()["recall"]).max() <= 0
     present = sum(table.masks[m][table.splits["test"]].sum() for m in table.modalities)
     assert curve.cells.sum() == present * 5
     shown = curve.cells > 0

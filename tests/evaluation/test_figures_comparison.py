@@ -4,22 +4,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srcid.evaluation.figures.ablation import ablation_figure
+from srcid.evaluation.comparison import Differences, Leader
 from srcid.evaluation.figures.comparison import (
+    ablation_figure,
     cost_figure,
     forest_figure,
     method_looks,
     reconstruction_figure,
     tradeoff_figure,
 )
-from srcid.evaluation.paper import NOTE, SAME_AS, paper_scores
+from srcid.evaluation.tables import NOTE, SAME_AS, paper_scores
+from srcid.evaluation.tradeoff import Ablation, Quality
+from srcid.statistics import Interval
 from tests.house import caption
 
 METHODS = ["dcid vq", "dcid rvq2", "dcid identity", "srcid vq"]
 
 
 def quality(seeds=5):
-    """Frame as srcid.evaluation.comparison.quality makes it; no intervals with one seed, no bits for the identity."""
+    """As srcid.evaluation.tradeoff.quality makes it; no intervals with one seed, no bits for the identity."""
     rows = {}
     for place, name in enumerate(METHODS):
         middle = dict(across=60 + place, within=70 + 2 * place, reconstruction=0.2 - place / 100, ms_per_step=30,
@@ -29,7 +32,9 @@ def quality(seeds=5):
             (k, p): v + s * wide for k, v in middle.items() for p, s in (("mean", 0), ("low", -1), ("high", 1))
         }
         rows[name] |= {(k, "mean"): v for k, v in middle.items()}
-    return pd.DataFrame.from_dict(rows, orient="index")
+    wins = Leader("srcid vq", Interval(63, 61, 65), ())
+    unclear = Leader("srcid vq", Interval(76, 74, 78), ("dcid identity", "dcid rvq2", "dcid vq"))
+    return Quality(pd.DataFrame.from_dict(rows, orient="index"), wins, unclear)
 
 
 def pairs(**changes):
@@ -38,7 +43,7 @@ def pairs(**changes):
              p_holm=0.02 if m == "dcid rvq2" else 0.2, seeds=(0, 1, 2), missing=())
         for m in METHODS[1:] for t in ("classification", "average") for d in ("m → n", "m → m")
     ]  # fmt: skip
-    return pd.DataFrame([row | changes for row in rows])
+    return Differences(pd.DataFrame([row | changes for row in rows]), "dcid vq")
 
 
 def ablation(sizes=(50, 200, 800), clubs=((), (1,), (2,), (1, 2))):
@@ -48,7 +53,8 @@ def ablation(sizes=(50, 200, 800), clubs=((), (1,), (2,), (1, 2))):
              score=60 - len(off) - abs(size - 200) / 100)
         for size, off in keys for d in ("m → n", "m → m")
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    best = Leader("L = 200", Interval(60, 55, 65), ("L = 50",))
+    return Ablation(pd.DataFrame(rows), {"srcid vq": best} if len(sizes) > 1 else {})
 
 
 def points(fig, name):
@@ -73,7 +79,10 @@ def test_the_tradeoff_shows_scores_bits_and_the_paper_apart():
     assert [t.strip() for t in theirs.text] == ["DCID (VQ)", "DCID (FSQ)", "DCID (RVQ-4)"]
     assert theirs.marker.color[0] == points(fig, "dcid vq").marker.color
     assert NOTE in caption(fig) and caption(fig).endswith("Digits, 20 runs.")
-    assert fig.layout.title.text == "srcid vq scores highest on other modalities (63 %), srcid vq on its own (76 %)"
+    assert fig.layout.title.text.replace("<br>", " ") == (
+        "Other modalities, m → n: srcid vq (63.0 [61.0, 65.0] %) scores highest; own modality, m → m: undecided "
+        "between srcid vq (76.0 [74.0, 78.0] %) and dcid identity, dcid rvq2 and 1 more"
+    )
 
 
 def test_one_seed_has_no_bars():
@@ -85,15 +94,18 @@ def test_one_seed_has_no_bars():
 
 def test_reconstruction_and_cost_show_every_method():
     fig = reconstruction_figure(quality())
-    assert points(fig, "srcid vq").x[0] == pytest.approx(0.17) and "Best rebuilt: srcid vq" in fig.layout.title.text
+    assert (
+        points(fig, "srcid vq").x[0] == pytest.approx(0.17)
+        and "0.170 (srcid vq) to 0.200 (dcid vq)" in fig.layout.title.text
+    )
     nothing = quality()
-    nothing["reconstruction", "mean"] = np.nan
+    nothing.rows["reconstruction", "mean"] = np.nan
     assert "no val/recon" in reconstruction_figure(nothing).layout.title.text
     fig = cost_figure(quality(), "Digits.")
     assert len(fig.data) == 6 * len(METHODS) and {trace.y[0] for trace in fig.data} == set(METHODS)
     assert list(fig.layout.yaxis.categoryarray) == METHODS[::-1]
     for draw in (tradeoff_figure, cost_figure):
-        assert "nothing to compare" in draw(quality().iloc[:0]).layout.title.text
+        assert "nothing to compare" in draw(Quality(quality().rows.iloc[:0])).layout.title.text
 
 
 def test_the_forest_fills_what_stands_and_leaves_the_rest_open():
@@ -123,10 +135,8 @@ def test_the_ablation_draws_sizes_bands_and_clubs_layers():
     assert fig.layout.xaxis.type == "log" and list(fig.layout.xaxis.ticktext) == ["50", "200", "800"]
     [across, within] = [trace for trace in fig.data if trace.xaxis == "x3"]
     assert list(across.y) == [60, 59, 59, 58] and across.marker.symbol == "circle" != within.marker.symbol
-    assert (
-        fig.layout.title.text
-        == "Best m → n at L = 200 for srcid vq; worst change -2.0 points with CLUB in no layer (srcid vq)"
-    )
+    title = "Codebook size of srcid vq, m → n: undecided between L = 200 (60.0 [55.0, 65.0] %) and L = 50"
+    assert fig.layout.title.text == title
     assert "3 training seeds" in caption(fig)
 
 

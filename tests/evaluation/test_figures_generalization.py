@@ -7,21 +7,16 @@ import plotly.graph_objects as go
 import pytest
 
 from srcid.evaluation.browser import RetrievalGallery, sound_rows
-from srcid.evaluation.details import (
-    ClassScores,
-    Confusion,
-    class_confusion,
-    class_scores,
-    threshold_calibration,
-    timelines,
-)
+from srcid.evaluation.details import ClassScores, Confusion, class_confusion, class_scores, threshold_calibration
 from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure, threshold_figure
 from srcid.evaluation.figures.gallery import retrieval_gallery
 from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.retrieval import code_retrieval, gallery
+from srcid.evaluation.timelines import timelines
 from srcid.features.clip_media import ClipMedia
 from srcid.params import EvaluationParams
+from srcid.statistics import Interval
 from srcid.style import empty_figure, figure_or_reason
 from tests.evaluation.fake import make_table
 from tests.house import caption
@@ -59,17 +54,15 @@ def test_classes_are_in_order_of_their_score(judged, figures):
     scores = class_scores(judged[1], judged[0])
     fig = figures["classes"]
     (across,) = [t for t in fig.data if t.name == "on modalities it has never seen"]
-    assert list(across.x) == sorted(scores.across[0], reverse=True)
+    assert list(across.x) == sorted((cell.value for cell in scores.across), reverse=True)
     first = fig.layout.yaxis.ticktext[0]
-    assert first.startswith(scores.classes[int(np.argmax(scores.across[0]))])
+    assert first.startswith(scores.frame().index[0])
 
 
 def test_a_class_that_never_occurs_is_drawn_without_a_score():
-    nothing = np.full((3, 2), np.nan)
-    nothing[:, 0] = 50
-    fig = class_scores_figure(
-        ClassScores(("dog", "cat"), nothing, np.full((3, 2), np.nan), np.array([4, 0]), "localisation", "all", 9)
-    )
+    nothing, half = Interval(np.nan, np.nan, np.nan), Interval(50, 50, 50)
+    scores = ClassScores(("dog", "cat"), (half, nothing), (nothing, nothing), (4, 0), "localisation", "all", 9)
+    fig = class_scores_figure(scores)
     assert [list(t.x) for t in fig.data if t.mode == "markers"] == [[50.0, None]]
 
 
@@ -79,14 +72,14 @@ def test_confusion_shows_shares_of_the_true_class(figures, judged):
     shown = np.array(heat.z, float)
     np.testing.assert_allclose(shown, counts / counts.sum(1, keepdims=True), atol=1e-4)
     none = Confusion(("a", "b"), np.zeros((2, 2), int), "clips", "classification", "all", "across", 1)
-    assert "no clips were scored" in confusion_figure(none).layout.title.text
+    assert "No clips were scored" in confusion_figure(none).layout.title.text
 
 
 def test_thresholds_mark_one_half_and_warn_of_choosing(figures, judged):
     curve = threshold_calibration(judged[1], judged[0])
     fig = figures["threshold"]
     (f1,) = [t for t in fig.data if t.name == "F1"]
-    np.testing.assert_allclose(np.array(f1.y, float), curve.f1[0])
+    np.testing.assert_allclose(np.array(f1.y, float), curve.frame()["f1"])
     assert any(shape.x0 == 0.5 == shape.x1 for shape in fig.layout.shapes)
     assert "chosen on test clips" in caption(fig)
 
@@ -95,7 +88,10 @@ def test_timelines_draw_truth_and_tell_right_from_wrong(judged, figures):
     table, results = judged
     lines = timelines(results, table)
     fig = figures["timelines"]
-    drawn = {name: sum(len(t.x) for t in fig.data if t.name == name) for name in ("true", "said, right", "said, wrong")}
+    drawn = {
+        name: sum(len(t.x) for t in fig.data if t.name == name)
+        for name in ("true", "predicted, right", "predicted, wrong")
+    }
     assert drawn["true"] >= len(lines)
     right = wrong = 0
     for line in lines:
@@ -104,7 +100,7 @@ def test_timelines_draw_truth_and_tell_right_from_wrong(judged, figures):
                 bad = (said & ~line.truth).any(-1)
                 right += (said[~bad].any(-1)).sum()
                 wrong += bad.sum()
-    assert (drawn["said, right"] > 0) == (right > 0) and (drawn["said, wrong"] > 0) == (wrong > 0)
+    assert (drawn["predicted, right"] > 0) == (right > 0) and (drawn["predicted, wrong"] > 0) == (wrong > 0)
     codes = [t for t in fig.data if t.text and all(str(x).isdigit() for x in t.text)]
     assert len(codes) == len(lines) * 2 * table.layers
     within = timeline_figure(lines, within=True)

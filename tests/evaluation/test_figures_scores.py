@@ -5,8 +5,7 @@ import json
 import pandas as pd
 
 from srcid.evaluation.figures.scores import score_figure
-from srcid.evaluation.probes import ProbeResults
-from srcid.evaluation.tables import probe_summary
+from srcid.evaluation.results import ProbeResults
 from tests.house import caption, check_house_style, title
 
 MODALITIES = ("first", "second", "third")
@@ -15,7 +14,7 @@ MODALITIES = ("first", "second", "third")
 def summary(**changes):
     rows = [
         dict(
-            run="", task=task, representation=name, train=a, test=b, same=a == b, metric="accuracy",
+            task=task, representation=name, train=a, test=b, same=a == b, metric="accuracy",
             score=score, seed_low=score - 1, seed_high=score + 1, clip_low=score - 3, clip_high=score + 3,
             seeds=5, clips=80, chance=chance,
         )
@@ -43,7 +42,7 @@ def test_scores_lie_where_the_summary_says_with_intervals_and_chance():
     assert {shape.x0 for shape in fig.layout.shapes} == {10.0, 30.0}
     thick = [trace for trace in fig.data if trace.line.width == 3]
     assert {tuple(thick[0].x[i : i + 2]) for i in range(0, 27, 3)} == {(49.0, 51.0), (79.0, 81.0)}
-    assert "50 % across modalities, 80 % within (chance 10 %)" in title(fig)
+    assert "50 % [47, 53] across modalities, 80 % [77, 83] within (chance 10 %)" in title(fig)
     assert "5 probe seeds" in caption(fig)
     rows = [text.count("first") for text in fig.layout.yaxis.ticktext]
     assert rows.index(2) >= 6  # same-modality directions come last
@@ -58,6 +57,6 @@ def test_a_single_seed_has_no_interval_over_seeds_and_still_draws():
 def test_no_scores_are_said_in_words():
     assert title(score_figure(summary().iloc[:0])).startswith("No scores: the notes")
     nothing = ProbeResults((), {}, (), MODALITIES, {}, {}, ("split 'test' is missing.", "Mind the gap."))
-    fig = score_figure(probe_summary(nothing), MODALITIES, nothing.notes)
+    fig = score_figure(nothing.frame(), MODALITIES, nothing.notes)
     assert title(fig) == "No scores: split 'test' is missing. Mind the gap."
     assert not fig.data

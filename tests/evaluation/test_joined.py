@@ -9,7 +9,6 @@ from srcid.evaluation.joined import JoinedCodes, Part, cross_dataset, never_pair
 from srcid.evaluation.metrics import EvaluationError, micro_scores, with_background
 from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.suite import fit_tasks, task_tables
-from srcid.evaluation.tables import probe_summary
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 
@@ -189,7 +188,7 @@ def test_all_tasks_of_table_two_in_one_call(everything):
         "classification", "localisation", "cross-dataset", "unpaired"
     ]  # fmt: skip
     assert set(results.chance) == set(results.clips) == set(tables.data)
-    summary = probe_summary(results)
+    summary = results.frame()
     assert len(summary) == 4 * 2 * 4
     assert (summary.clip_low <= summary.score).all() and (summary.score <= summary.clip_high).all()
     # together or alone, a probe is the same

@@ -4,12 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from srcid.evaluation.layouts import OTHER_DATA, same_data, table_three, table_two
 from srcid.evaluation.metrics import EvaluationError
-from srcid.evaluation.paper import paper_scores
 from srcid.evaluation.retrieval import code_retrieval
 from srcid.evaluation.suite import fit_tasks, task_tables
-from srcid.evaluation.tables import probe_summary
+from srcid.evaluation.tables import OTHER_DATA, paper_scores, same_data, table_three, table_two
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 
@@ -20,8 +18,8 @@ def directions(modalities=("audio", "video", "text")):
     table = make_table(clips=240, noise=0.3, two_events=0.5, modalities=modalities)
     params = EvaluationParams(probe_seeds=2, probe_epochs=3, probe_lr=1e-2, probe_batch=40)
     runs = {f"run{seed}": fit_tasks(task_tables(table, "digits"), params, ("all", "only1")) for seed in range(2)}
-    frame = probe_summary(runs)
-    return frame.assign(method="srcid vq", seed=frame["run"].str[-1].astype(int))
+    rows = [results.frame().assign(run=run, method="srcid vq", seed=int(run[-1])) for run, results in runs.items()]
+    return pd.concat(rows, ignore_index=True)
 
 
 @pytest.fixture(scope="module")

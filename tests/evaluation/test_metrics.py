@@ -8,14 +8,10 @@ from hypothesis.extra.numpy import arrays
 
 from srcid.evaluation.metrics import (
     EvaluationError,
-    clip_accuracy,
     clip_class,
-    confusion,
     event_f1,
     micro_scores,
-    per_class_scores,
     segment_f1,
-    threshold_curve,
     with_background,
 )
 
@@ -35,11 +31,6 @@ def test_a_clip_with_two_classes_is_the_larger_of_its_first_ones():
         [timeline("1000", "0010", "0000"), timeline("0100", "0100", "0000"), timeline("0000", "0000", "0000")]
     )
     np.testing.assert_array_equal(clip_class(events), [1, 0, -1])
-
-
-def test_accuracy_refuses_shapes_that_do_not_fit():
-    with pytest.raises(EvaluationError, match=r"need \[N, C\]"):
-        clip_accuracy(np.zeros((3, 4)), np.zeros(2, int))
 
 
 def test_micro_scores_count_only_unmasked_steps_above_the_threshold():
@@ -110,25 +101,3 @@ def test_event_f1_equals_the_explicit_matching_of_runs(both):
                 scores.append(200 * right / (len(found) + len(real)))
         clips.append(np.mean(scores) if scores else 100)
     assert event_f1(guess, truth) == pytest.approx(np.mean(clips))
-
-
-def test_per_class_scores_add_up_to_the_micro_score():
-    draw = np.random.default_rng(0)
-    truth, guess = draw.random((30, 6, 4)) < 0.3, draw.random((30, 6, 4)) < 0.4
-    mask = draw.random((30, 6)) < 0.8
-    scores = per_class_scores(guess, truth, mask)
-    np.testing.assert_array_equal(scores["support"], truth[mask].sum(0))
-    recall = np.average(scores["recall"], weights=scores["support"])
-    assert recall == pytest.approx(micro_scores(guess, truth, mask=mask).recall)
-
-
-def test_confusion_counts_truth_in_rows():
-    table = confusion(predicted=np.array([0, 1, 1, 2]), classes=np.array([0, 0, 1, 2]), count=3)
-    np.testing.assert_array_equal(table, [[1, 1, 0], [0, 1, 0], [0, 0, 1]])
-
-
-def test_a_higher_threshold_never_raises_recall():
-    draw = np.random.default_rng(0)
-    curve = threshold_curve(draw.random((50, 4)), draw.random((50, 4)) < 0.3, np.linspace(0, 0.95, 20))
-    assert np.all(np.diff(curve["recall"]) <= 0)
-    assert curve["recall"][0] == 100

@@ -4,11 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from srcid.evaluation.claims import PARTS, part_claims, probe_parts
 from srcid.evaluation.comparison import methods_of, score_matrix
 from srcid.evaluation.inputs import Representation, read_inputs
-from srcid.evaluation.parts import PARTS, part_claims, probe_parts
 from srcid.evaluation.probes import fit_probes
-from srcid.evaluation.tables import probe_summary
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 
@@ -79,7 +78,7 @@ def test_fetched_and_gathered_vectors_are_the_same(name):
 @pytest.mark.parametrize("shared", [True, False])
 def test_what_lies_close_helps_other_modalities_until_vectors_are_exchanged(shared):
     results = fit_probes(second_stage(shared), QUICK, ("classification",), ("all", "exchanged", "stage1"))
-    mean = probe_summary(results).groupby(["representation", "same"])["score"].mean()
+    mean = results.frame().groupby(["representation", "same"])["score"].mean()
     chance = results.chance["classification"]["accuracy"]
     assert mean["all", True] > 90 and mean["all", False] > 90
     assert mean["stage1", True] < chance + 15
@@ -99,9 +98,9 @@ def test_runs_are_probed_again_with_their_own_settings(code_tables):
     settings = QUICK.model_copy(update={"probe_epochs": 2}).model_dump()
     params = pd.DataFrame({kind: settings for kind in kinds}).T
     directions = pd.concat(
-        probe_summary(fit_probes(code_tables[kind], QUICK.model_copy(update={"probe_epochs": 2}))).assign(
-            run=kind, method=f"srcid {kind}", seed=0, data="tiny"
-        )
+        fit_probes(code_tables[kind], QUICK.model_copy(update={"probe_epochs": 2}))
+        .frame()
+        .assign(run=kind, method=f"srcid {kind}", seed=0, data="tiny")
         for kind in kinds
     )
     seen = []

@@ -1,15 +1,13 @@
-"""Tables say what the scores say."""
+"""Results of probes and of retrieval say what their scores say."""
 
 import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from srcid.evaluation.probes import fit_probes
-from srcid.evaluation.retrieval import code_retrieval
-from srcid.evaluation.tables import paper_table, probe_frame, probe_summary, retrieval_frame
+from srcid.evaluation.results import share
 from srcid.params import EvaluationParams
 from srcid.statistics import t_interval
 from tests.evaluation.fake import make_table
@@ -23,16 +21,8 @@ def results():
     )
 
 
-def test_the_long_frame_has_a_row_per_score(results):
-    frame = probe_frame(results)
-    assert len(frame) == len(results.scores) == 2 * 2 * 3 * 3 * 3
-    assert frame["same"].sum() == len(frame) / 3
-    row = frame[frame.task == "localisation"].iloc[0]
-    assert row.score == row.precision
-
-
 def test_the_summary_holds_means_and_both_intervals(results):
-    summary = probe_summary(results)
+    summary = results.frame()
     assert len(summary) == len(results.scores) / 3
     row = summary.iloc[0]
     seeds = [
@@ -51,37 +41,31 @@ def test_the_summary_of_many_directions_resamples_equal_clips_at_once(results, m
     products, real = [], np.tensordot
     monkeypatch.setattr(np, "tensordot", lambda *a, **k: products.append(1) or real(*a, **k))
     monkeypatch.setattr(type(results), "select", None)  # a search through all scores for each direction is quadratic
-    assert len(probe_summary(results)) == 36 and len(products) == 1
+    assert len(results.frame()) == 36 and len(products) == 1
 
 
-def test_the_paper_layout(results):
-    table = paper_table(results, interval="none")
-    assert list(table.index) == ["all", "only1", "chance"]
+def test_the_table_has_the_means_over_seeds_and_chance(results):
+    table = results.table()
+    assert list(table.index) == ["all", "only1", "chance"] and table.index.name == "representation"
     directions = list(table["classification"].columns)
-    assert len(directions) == 9
-    assert directions[0] == "audio → video" and directions[-1] == "text → text"
-    summary = probe_summary(results)
+    assert directions[0] == "audio → video" and directions[-3:] == ["text → text", "m → n", "m → m"]
+    summary = results.frame()
     mine = summary[(summary.representation == "all") & ~summary.same]
-    assert float(table.loc["all", ("average", "cross-modal")]) == pytest.approx(mine.score.mean(), abs=0.051)
+    assert float(table.loc["all", ("average", "m → n")].split(" ± ")[0]) == pytest.approx(mine.score.mean(), abs=0.051)
     chance = results.chance["classification"]["accuracy"]
     assert float(table.loc["chance", ("classification", "audio → text")]) == pytest.approx(chance, abs=0.051)
 
 
-def test_intervals_are_printed_as_asked(results):
-    cell = ("average", "cross-modal")
-    seeds, clips, both = (paper_table(results, interval=i).loc["all", cell] for i in ("seeds", "clips", "both"))
-    assert "±" in seeds and "[" not in seeds
-    assert "[" in clips and "±" not in clips
-    assert "±" in both and "[" in both
+def test_the_finding_has_means_and_intervals_of_the_first_representation(results):
+    first = results.frame()[lambda f: (f.representation == "all") & (f.task == "localisation") & ~f.same]
+    score, low, high = first[["score", "clip_low", "clip_high"]].mean()
+    assert f"localisation {score:.0f} % [{low:.0f}, {high:.0f}] across modalities" in results.finding
 
 
-def test_runs_stand_below_each_other_and_missing_cells_stay_empty(results):
-    single = fit_probes(make_table(), EvaluationParams(probe_seeds=1, probe_epochs=2), ("classification",), ("only1",))
-    table = paper_table({"srcid": results, "dcid": single})
-    assert list(table.index.get_level_values("run").unique()) == ["srcid", "dcid"]
-    assert table.loc[("dcid", "only1"), ("localisation", "audio → video")] == ""
-    assert "±" not in table.loc[("dcid", "only1"), ("classification", "audio → video")]
-    assert table.loc[("dcid", "chance"), ("localisation", "audio → video")] == ""
+def test_a_share_is_a_ratio_or_the_harmonic_mean_of_two():
+    assert share(np.array([3, 4])) == 75 and share(np.array([0, 0])) == 0
+    assert share(np.array([1, 2, 1, 1])) == pytest.approx(100 * 2 * 0.5 / 1.5)
+    assert share(np.array([0, 2, 0, 1])) == 0
 
 
 @pytest.fixture
@@ -92,32 +76,15 @@ def nothing():
     return fit_probes(table, EvaluationParams(probe_seeds=1, probe_epochs=1))
 
 
-@pytest.mark.parametrize("frame", [probe_frame, probe_summary])
-def test_frames_of_no_scores_are_empty_and_have_their_columns_and_types(results, nothing, frame):
-    empty, full = frame(nothing), frame(results)
+def test_frames_of_no_scores_are_empty_and_have_their_columns_and_types(results, nothing):
+    empty, full = nothing.frame(), results.frame()
     assert len(empty) == 0
     assert list(empty.columns) == list(full.columns[: len(empty.columns)])
     assert {name: t.kind for name, t in empty.dtypes.items() if t.kind != "O"} == {
         name: full[name].dtype.kind for name in empty.columns if full[name].dtype.kind in "bif"
     }
-    grouped = empty.groupby(["task", "same", "representation"], sort=False)["score"].mean().unstack()
-    assert len(grouped) == 0 and empty["score"].between(0, 100).all()
-
-
-def test_the_paper_layout_of_no_scores_is_empty(results, nothing):
-    table = paper_table(nothing)
-    assert table.shape == (0, 0)
-    assert list(table.columns.names) == ["task", "direction"] and table.index.name == "representation"
-    assert paper_table({"a": nothing, "b": nothing}).index.names == ["run", "representation"]
-    beside = paper_table({"srcid": results, "none": nothing})
-    assert set(beside.loc[("none", "chance")]) == {""}
-    pd.testing.assert_frame_equal(beside.loc["srcid"], paper_table(results))
-
-
-def test_retrieval_in_rows():
-    frame = retrieval_frame(code_retrieval(make_table(clips=80), ("all", "only1")))
-    assert list(zip(frame["query"], frame["target"], strict=True)) == [("audio", "video"), ("video", "audio")] * 2
-    assert (frame["R@1"] <= frame["R@10"]).all()
+    assert len(empty.groupby(["task", "same", "representation"], sort=False)["score"].mean().unstack()) == 0
+    assert nothing.table().shape == (0, 0) and nothing.finding == "No scores"
 
 
 def test_importing_the_package_is_cheap():

@@ -339,7 +339,7 @@ def test_captions_repeat_their_item(tmp_path):
 
 
 def test_clotho_captions_are_scored_by_item(tmp_path):
-    from srcid.evaluation.retrieval import retrieve
+    from srcid.evaluation.ranking import retrieve
 
     root = tmp_path / "clotho"
     columns = ("file_name", *(f"caption_{i}" for i in range(1, 6)))

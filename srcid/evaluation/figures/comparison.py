@@ -13,8 +13,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN
-from srcid.style import FAINT, GENERAL, INK, OKABE_ITO, empty_figure, finish, legend_line, panel_titles
+from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, Differences
+from srcid.evaluation.tradeoff import Ablation, Quality
+from srcid.style import FAINT, GENERAL, INK, OKABE_ITO, empty_figure, fade, finish, legend_line, panel_titles
 
 _COLORS = {
     "vq": OKABE_ITO[0], "rvq2": "#EBB552", "rvq3": "#E0862B", "rvq4": "#C24E00", "fsq": OKABE_ITO[2], "identity": INK,
@@ -23,6 +24,11 @@ _SHAPES = {"dcid": "circle", "srcid": "diamond", "cmcm": "square"}
 _SPARE = ("triangle-up", "star", "hexagon", "cross", "pentagon", "triangle-down")
 _NOTHING = "No method has scores of both kinds, m → n and m → m: there is nothing to compare."
 _INTERVALS = "Bars: 95 % t-intervals over training seeds; none where there is one seed."
+_PANELS = {
+    "across": "m → n, %", "within": "m → m, %", "bits": "bits in use a step", "parameters": "parameters, millions",
+    "ms_per_step": "ms a step", "memory": "memory, GB",
+}  # fmt: skip
+_CLUB = {(): "in every layer", (1,): "not in layer 1", (2,): "not in layer 2", (1, 2): "in no layer"}
 
 
 def method_looks(methods: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -40,242 +46,130 @@ def method_looks(methods: Sequence[str]) -> dict[str, dict[str, str]]:
     return looks
 
 
-def tradeoff_figure(quality: Any, paper: Any = None, same_as: Mapping[str, str] | None = None, note: str = "",
+def tradeoff_figure(quality: Quality, paper: Any = None, same_as: Mapping[str, str] | None = None, note: str = "",
                     source: str = "") -> go.Figure:  # fmt: skip
     """Draw the score on other modalities over the score on the modality learned from, a point a method.
 
     Args:
-        quality: frame of :func:`srcid.evaluation.comparison.quality`.
-        paper: frame of :func:`srcid.evaluation.paper.paper_scores`, drawn in a panel of its own.
+        quality: of :func:`srcid.evaluation.tradeoff.quality`.
+        paper: frame of :func:`srcid.evaluation.tables.paper_scores`, drawn in a panel of its own.
         same_as: label of the runs' method that a row of ``paper`` corresponds to, for equal looks.
         note: what is different about the paper's figures.
         source: which runs, for the caption.
     """
-    quality = _scored(quality)
-    if not len(quality):
+    rows = quality.rows
+    rows = rows[np.isfinite(rows["across", "mean"]) & np.isfinite(rows["within", "mean"])]
+    if not len(rows):
         return empty_figure(_NOTHING)
-    names = list(quality.index)
-    beside = paper is not None and len(paper[AVERAGE].dropna()) > 0
-    titles = ["these runs", f"the paper's Table I ({note})"] if beside else ["these runs"]
-    widths = [0.62, 0.38] if beside else [1]
+    theirs = paper[AVERAGE].dropna() if paper is not None else ()
+    titles = ["these runs", f"the paper's Table I ({note})"] if len(theirs) else ["these runs"]
+    widths = [0.62, 0.38] if len(theirs) else [1]
     fig = make_subplots(1, len(titles), column_widths=widths, horizontal_spacing=0.1, subplot_titles=titles)
     panel_titles(fig)
-    theirs = {name: same_as.get(name, name) for name in paper[AVERAGE].dropna().index} if beside else {}
-    theirs_across = [name for name in paper.index if name.startswith("DCID")] if beside else []
-    looks = method_looks(names + [name for name in theirs.values() if name not in names])
-    bits = quality["bits", "mean"]
-    for name in names:
-        row = quality.loc[name]
-        size = 8 + 0.5 * row["bits", "mean"] if np.isfinite(row["bits", "mean"]) else 9
-        label = f"{name} ({row['bits', 'mean']:.1f} bits)" if np.isfinite(bits[name]) else f"{name} (not discrete)"
-        look = looks[name]
-        fig.add_scatter(
-            x=[row["within", "mean"]],
-            y=[row["across", "mean"]],
-            error_x=_bar(row, "within", look["color"]),
-            error_y=_bar(row, "across", look["color"]),
-            mode="markers",
-            marker=dict(size=size, opacity=0.85, line=dict(width=1.5, color=look["color"]), **look),
-            name=label,
-            hovertemplate=name + ": own modality %{x:.1f} %, others %{y:.1f} %<extra></extra>",
-            row=1,
-            col=1,
-        )
-    _diagonal(fig, quality["within"].to_numpy(float), quality["across"].to_numpy(float), 1)
-    if beside:
-        rows = paper[AVERAGE].dropna()
-        fig.add_scatter(
-            x=rows[WITHIN],
-            y=rows[ACROSS],
-            mode="markers+text",
-            marker=dict(
-                size=12,
-                color=[looks[theirs[name]]["color"] for name in rows.index],
-                symbol=[looks[theirs[name]]["symbol"].removesuffix("-open") + "-open" for name in rows.index],
-                line=dict(width=2),
-            ),
-            text=[f" {name}" for name in rows.index],
-            textposition=["middle left" if x == rows[WITHIN].max() else "middle right" for x in rows[WITHIN]],
-            textfont=dict(size=11, color=INK),
-            showlegend=False,
-            hovertemplate="%{text}: own modality %{x:.1f} %, others %{y:.1f} %<extra></extra>",
-            row=1,
-            col=2,
-        )
-        fig.update_xaxes(title_text="score, m → m, %", row=1, col=2, range=_room(rows[WITHIN]))
-        fig.update_yaxes(title_text="score, m → n, %", row=1, col=2, range=_room(rows[ACROSS]))
+    same = {name: (same_as or {}).get(name, name) for name in (theirs.index if len(theirs) else ())}
+    looks = method_looks(list(dict.fromkeys([*rows.index, *same.values()])))
+    bits = rows["bits", "mean"]
+    names = {m: f"{m} ({b:.1f} bits)" if np.isfinite(b) else f"{m} (not discrete)" for m, b in bits.items()}
+    _points(fig, rows, "within", "across", looks, names, sizes=9 + 0.5 * (bits - 2).fillna(0), row=1, col=1)
+    _diagonal(fig, rows["within"].to_numpy(float), rows["across"].to_numpy(float))
     fig.update_xaxes(title_text="score on the modality learned from (m → m), %", zeroline=False, row=1, col=1)
     fig.update_yaxes(title_text="score on another modality (m → n), %", zeroline=False, row=1, col=1)
-    best, top = quality["across", "mean"].idxmax(), quality["within", "mean"].idxmax()
-    title = (
-        f"{best} scores highest on other modalities ({quality.loc[best, ('across', 'mean')]:.0f} %), "
-        f"{top} on its own ({quality.loc[top, ('within', 'mean')]:.0f} %)"
-    )
     caption = (
-        "Mean over tasks and directions, then over training seeds. "
-        + _INTERVALS
-        + " Size grows with the bits in use a step (entropy of the codes). On the dotted line nothing is lost on the "
-        "way to another modality. "
+        f"Mean over tasks and directions, then over training seeds. {_INTERVALS} Size grows with the bits in use a "
+        "step (entropy of the codes). On the dotted line nothing is lost on the way to another modality. "
     )
-    if beside:
-        without = [name for name in theirs_across if name not in theirs]
+    if len(theirs):
+        _paper_points(fig, theirs, [looks[same[name]] for name in theirs.index])
+        without = [name for name in paper.index if name.startswith("DCID") and name not in same]
         caption += f"The paper's points: {note}; only their order can be compared. "
         caption += f"It gives no m → m of {', '.join(without)}. " if without else ""
-    finish(fig, title, caption + source, height=400, top=112)
+    finish(fig, quality.finding, caption + source, height=400, top=112)
     return legend_line(fig).update_layout(legend_itemsizing="constant")
 
 
-def reconstruction_figure(quality: Any, source: str = "") -> go.Figure:
-    """Draw the score on other modalities over the reconstruction error, a point a method.
-
-    Args:
-        quality: frame of :func:`srcid.evaluation.comparison.quality`.
-        source: which runs, for the caption.
-    """
-    scored = _scored(quality)
-    known = scored[np.isfinite(scored["reconstruction", "mean"].to_numpy(float))]
+def reconstruction_figure(quality: Quality, source: str = "") -> go.Figure:
+    """Draw the score on other modalities, and on the own one, over the reconstruction error, a point a method."""
+    rows = quality.rows
+    known = rows[np.isfinite(rows[[(name, "mean") for name in ("across", "within", "reconstruction")]]).all(axis=1)]
     if not len(known):
         return empty_figure("No reconstruction error: cost.json of these runs has no val/recon.")
     fig = make_subplots(1, 2, horizontal_spacing=0.09, subplot_titles=["another modality", "the modality learned from"])
     panel_titles(fig)
-    looks = method_looks(list(quality.index))
-    for name in known.index:
-        row, look = known.loc[name], looks[name]
-        for column, score in enumerate(("across", "within"), start=1):
-            fig.add_scatter(
-                x=[row["reconstruction", "mean"]],
-                y=[row[score, "mean"]],
-                error_x=_bar(row, "reconstruction", look["color"]),
-                error_y=_bar(row, score, look["color"]),
-                mode="markers",
-                marker=dict(size=11, opacity=0.85, line=dict(width=1.5, color=look["color"]), **look),
-                name=name,
-                legendgroup=name,
-                showlegend=column == 1,
-                hovertemplate=name + ": error %{x:.4f}, score %{y:.1f} %<extra></extra>",
-                row=1,
-                col=column,
-            )
+    looks = method_looks(list(rows.index))
+    for column, score in enumerate(("across", "within"), start=1):
+        _points(fig, known, "reconstruction", score, looks, row=1, col=column)
     fig.update_xaxes(title_text="validation reconstruction error, layer 1 (mean squared)", zeroline=False, nticks=6)
     fig.update_yaxes(title_text="score, %", zeroline=False)
     fig.update_yaxes(matches="y", col=2)
-    spread = known["reconstruction", "mean"]
-    title = (
-        f"Best rebuilt: {spread.idxmin()}; best understood across modalities: {known['across', 'mean'].idxmax()} "
-        f"(errors differ by {100 * (spread.max() / spread.min() - 1):.0f} %)"
-    )
+    error = known["reconstruction", "mean"]
+    title = f"Reconstruction errors from {error.min():.3f} ({error.idxmin()}) to {error.max():.3f} ({error.idxmax()})"
     caption = (
         "Reconstruction reads codes and specific features together, so a coarse code need not cost much. Error: mean "
-        "over modalities, in units of the features; last validation. Mean over training seeds. " + _INTERVALS + " "
+        f"over modalities, in units of the features; last validation. Mean over training seeds. {_INTERVALS} "
     )
     finish(fig, title, caption + source, height=320, top=112)
     return legend_line(fig)
 
 
-def cost_figure(quality: Any, source: str = "") -> go.Figure:
-    """Draw what each method scores beside what it costs: a row a method, a panel a quantity.
-
-    Args:
-        quality: frame of :func:`srcid.evaluation.comparison.quality`.
-        source: which runs, for the caption.
-    """
-    if not len(quality):
+def cost_figure(quality: Quality, source: str = "") -> go.Figure:
+    """Draw what each method scores beside what it costs: a row a method, a panel a quantity."""
+    rows, names = quality.rows, list(quality.rows.index)
+    if not names:
         return empty_figure(_NOTHING)
-    panels = {
-        "across": "m → n, %", "within": "m → m, %", "bits": "bits in use a step", "parameters": "parameters, millions",
-        "ms_per_step": "ms a step", "memory": "memory, GB",
-    }  # fmt: skip
-    fig = make_subplots(
-        1, len(panels), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=list(panels.values())
-    )
+    fig = make_subplots(1, len(_PANELS), shared_yaxes=True, horizontal_spacing=0.03,
+                        subplot_titles=list(_PANELS.values()))  # fmt: skip
     panel_titles(fig)
-    names, looks = list(quality.index), method_looks(list(quality.index))
-    for column, quantity in enumerate(panels, start=1):
-        for name in names:
-            row, look = quality.loc[name], looks[name]
-            fig.add_scatter(
-                x=[row[quantity, "mean"]],
-                y=[name],
-                error_x=_bar(row, quantity, look["color"]),
-                mode="markers",
-                marker=dict(size=9, line=dict(width=1.5, color=look["color"]), **look),
-                showlegend=False,
-                hovertemplate="%{y}: %{x:.3g}<extra></extra>",
-                row=1,
-                col=column,
-            )
+    for column, quantity in enumerate(_PANELS, start=1):
+        _points(fig, rows, quantity, None, method_looks(names), size=9, legend=False, row=1, col=column)
         if quantity not in ("across", "within"):
             fig.update_xaxes(rangemode="tozero", row=1, col=column)
     fig.update_xaxes(zeroline=False, nticks=5, tickangle=0)
     fig.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4])
-    slow = quality["ms_per_step", "mean"]
+    slow = rows["ms_per_step", "mean"]
     title = "What the scores cost"
-    if np.isfinite(slow.to_numpy(float)).all():
-        title += f": a step takes {slow.min():.0f} to {slow.max():.0f} ms"
+    title += f": a step takes {slow.min():.0f} to {slow.max():.0f} ms" if np.isfinite(slow.astype(float)).all() else ""
     caption = (
-        f"Mean over training seeds. {_INTERVALS} Step times: median, and range over runs, of the machine as it was, "
-        "with whatever else it did; small differences mean nothing. Memory: the largest resident size of the whole "
-        "process. Identity has no bits. "
+        f"Mean over training seeds. {_INTERVALS} Step times: median and range over runs, with whatever load the "
+        "machine had; small differences mean nothing. Memory: the largest resident size of the whole process. Identity "
+        "has no bits. "
     )
     return finish(fig, title, caption + source, height=30 * len(names) + 40, top=84, left=60 + 7 * max(map(len, names)))
 
 
-def forest_figure(pairs: Any, margin: float = 1.0, source: str = "") -> go.Figure:
+def forest_figure(differences: Differences, margin: float = 1.0, source: str = "") -> go.Figure:
     """Draw paired differences against the reference: a panel a task, a row a method, a mark for m → n and for m → m.
 
     Args:
-        pairs: frame of :func:`srcid.evaluation.comparison.paired`, for the means of tasks.
+        differences: of :func:`srcid.evaluation.comparison.paired`, for the means of tasks.
         margin: points that count as nothing; shaded.
         source: which runs, for the caption.
     """
+    pairs = differences.rows.assign(certain=differences.certain)
     pairs = pairs[np.isfinite(pairs["difference"].to_numpy(float))]
     if not len(pairs):
         return empty_figure("No two methods share a seed: there is nothing to pair.")
     tasks, methods = list(dict.fromkeys(pairs["task"])), list(dict.fromkeys(pairs["method"]))
     fig = make_subplots(1, len(tasks), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=tasks)
     panel_titles(fig)
-    kinds = {
-        ACROSS: ("another modality, m → n", GENERAL, "circle", 0.16),
-        WITHIN: ("own, m → m", INK, "diamond", -0.16),
-    }
+    kinds = {ACROSS: ("another modality, m → n", GENERAL, "circle", 0.16),
+             WITHIN: ("own, m → m", INK, "diamond", -0.16)}  # fmt: skip
     for column, task in enumerate(tasks, start=1):
         for direction, (name, color, symbol, shift) in kinds.items():
             part = pairs[(pairs["task"] == task) & (pairs["direction"] == direction)]
-            sure = (part["p_holm"] < 0.05).to_numpy()
-            ends = part[["low", "high"]].to_numpy(float)
+            marker = dict(size=9, color=color, line=dict(width=1.8, color=color),
+                          symbol=[symbol if sure else f"{symbol}-open" for sure in part["certain"]])  # fmt: skip
             fig.add_scatter(
-                x=part["difference"],
-                y=[len(methods) - 1 - methods.index(method) + shift for method in part["method"]],
-                error_x=dict(
-                    array=_finite(ends[:, 1] - part["difference"].to_numpy(float)),
-                    arrayminus=_finite(part["difference"].to_numpy(float) - ends[:, 0]),
-                    color=color,
-                    thickness=1.6,
-                    width=0,
-                ),
-                mode="markers",
-                marker=dict(
-                    size=9,
-                    color=color,
-                    symbol=[symbol if s else f"{symbol}-open" for s in sure],
-                    line=dict(width=1.8, color=color),
-                ),
-                name=name,
-                legendgroup=name,
-                showlegend=column == 1,
+                x=part["difference"], y=[len(methods) - 1 - methods.index(m) + shift for m in part["method"]],
+                error_x=_bars(*part[["difference", "low", "high"]].to_numpy(float).T, color), mode="markers",
+                marker=marker, name=name, legendgroup=name, showlegend=column == 1,
                 customdata=[f"{m}, {len(s)} seeds" for m, s in zip(part["method"], part["seeds"], strict=True)],
-                hovertemplate="%{customdata}: %{x:+.1f} points<extra></extra>",
-                row=1,
-                col=column,
-            )
+                hovertemplate="%{customdata}: %{x:+.1f} points<extra></extra>", row=1, col=column,
+            )  # fmt: skip
         fig.add_vrect(x0=-margin, x1=margin, fillcolor=FAINT, line_width=0, layer="below", row=1, col=column)
         fig.add_vline(x=0, line=dict(color=INK, width=1, dash="dot"), row=1, col=column)
     fig.update_xaxes(title_text="difference, points", zeroline=False)
-    fig.update_yaxes(
-        tickvals=list(range(len(methods)))[::-1], ticktext=methods, range=[-0.6, len(methods) - 0.4], zeroline=False
-    )
-    reference, sure = pairs["reference"].iloc[0], int((pairs["p_holm"] < 0.05).sum())
-    title = f"Against {reference} on the same seeds, {sure} of {len(pairs)} differences stand after correction"
+    fig.update_yaxes(tickvals=list(range(len(methods)))[::-1], ticktext=methods, range=[-0.6, len(methods) - 0.4],
+                     zeroline=False)  # fmt: skip
     counts = sorted({len(seeds) for seeds in pairs["seeds"]})
     caption = (
         f"Mean difference of paired seeds ({' or '.join(map(str, counts))} pairs), 95 % t-interval. Filled: p below "
@@ -283,36 +177,131 @@ def forest_figure(pairs: Any, margin: float = 1.0, source: str = "") -> go.Figur
         f"{margin:g} point{'' if margin == 1 else 's'}. "
     )
     left = 60 + 7 * max(map(len, methods))
-    finish(fig, title, caption + source, height=38 * len(methods) + 50, top=112, left=left)
+    finish(fig, differences.finding, caption + source, height=38 * len(methods) + 50, top=112, left=left)
     return legend_line(fig)
 
 
-def _scored(quality: Any) -> Any:
-    """Methods with an average of both kinds."""
-    return quality[np.isfinite(quality["across", "mean"]) & np.isfinite(quality["within", "mean"])]
+def ablation_figure(ablation: Ablation, source: str = "") -> go.Figure:
+    """Draw scores over the codebook size, and with CLUB taken from single layers, in the manner of the paper's Fig. 3.
+
+    Args:
+        ablation: of :func:`srcid.evaluation.tradeoff.ablation`.
+        source: which runs, for the caption.
+    """
+    rows = ablation.rows
+    groups = rows.groupby(["family", "direction"], sort=False)
+    sizes = {key: part[part["club_off"].map(len) == 0] for key, part in groups}
+    sizes = {key: part for key, part in sizes.items() if part["codebook_size"].nunique() > 1}
+    club = {}
+    for key, part in groups:  # at the codebook size at which most variants of CLUB were run
+        variants = part.groupby("codebook_size")["club_off"].nunique()
+        if variants.max() > 1:
+            club[key] = part[(part["codebook_size"] == variants.idxmax()) & part["club_off"].isin(_CLUB)]
+    if not sizes and not club:
+        return empty_figure("No ablation: these runs have one codebook size each, and CLUB on in every layer.")
+    titles = ["codebook size, scored m → n", "codebook size, scored m → m", "CLUB switched off"]
+    fig = make_subplots(1, 3, column_widths=[0.32, 0.32, 0.36], shared_yaxes=True, horizontal_spacing=0.03,
+                        subplot_titles=titles)  # fmt: skip
+    panel_titles(fig)
+    families = list(dict.fromkeys(family for family, _ in [*sizes, *club]))
+    colors = {family: OKABE_ITO[place % len(OKABE_ITO)] for place, family in enumerate(families)}
+    for (family, direction), part in sizes.items():
+        _curve(fig, part, family, direction, colors[family])
+    states = [state for state in _CLUB if any(state in set(part["club_off"]) for part in club.values())]
+    for place, ((family, direction), part) in enumerate(club.items()):
+        shift = 0.16 * (place - (len(club) - 1) / 2)
+        fig.add_scatter(
+            x=[states.index(state) + shift for state in part["club_off"]], y=part["score"], mode="markers",
+            error_y=_bars(*part[["score", "low", "high"]].to_numpy(float).T, colors[family]),
+            marker=_dot(colors[family], direction), legendgroup=family, showlegend=False,
+            hovertemplate=f"{family}, {direction}: %{{y:.1f}} %<extra></extra>", row=1, col=3,
+        )  # fmt: skip
+    for family, color in colors.items():
+        fig.add_scatter(x=[None], y=[None], mode="lines+markers", line=dict(color=color, width=2), name=family,
+                        marker=_dot(color, ACROSS), legendgroup=family, row=1, col=1)  # fmt: skip
+    ticks = sorted({size for part in sizes.values() for size in part["codebook_size"]})
+    for column in (1, 2):
+        fig.update_xaxes(type="log", tickvals=ticks, ticktext=[str(t) for t in ticks],
+                         title_text="codes L of a codebook", row=1, col=column)  # fmt: skip
+    labels = [f"CLUB<br>{_CLUB[state]}" for state in states]
+    fig.update_xaxes(tickvals=list(range(len(states))), ticktext=labels, range=[-0.5, max(len(states), 1) - 0.5], col=3)
+    fig.update_yaxes(zeroline=False)
+    fig.update_yaxes(title_text="score, %", row=1, col=1)
+    for axis, found, what in (("x", sizes, "several codebook sizes"), ("x3", club, "CLUB switched off")):
+        if not found:
+            fig.add_annotation(text=f"no runs with {what}", x=0.5, y=0.5, showarrow=False, xref=f"{axis} domain",
+                               yref=f"{axis.replace('x', 'y')} domain")  # fmt: skip
+    seeds = " or ".join(str(n) for n in sorted({int(n) for n in rows["seeds"]}))
+    caption = (
+        f"Average over tasks and directions, mean over {seeds} training seeds; bands and bars: 95 % t-intervals. "
+        "Filled: scored on another modality (m → n); open: on the one learned from (m → m). Undecided: not certain "
+        "after correction for all pairs. "
+    )
+    finish(fig, ablation.finding, caption + source, height=320, top=112)
+    return legend_line(fig)
 
 
-def _bar(row: Any, quantity: str, color: str) -> dict:
-    """Error bar of one point; none where the interval is not known."""
-    mean, low, high = (float(row[quantity, part]) for part in ("mean", "low", "high"))
-    if not np.isfinite(low):
-        return dict(array=[0], visible=False)
-    return dict(type="data", symmetric=False, array=[high - mean], arrayminus=[mean - low], color=color, width=0,
-                thickness=1.6)  # fmt: skip
+def _points(fig: go.Figure, rows: Any, x: str, y: str | None, looks: Mapping[str, dict[str, str]],
+            names: Mapping[str, str] | None = None, sizes: Any = None, size: int = 11, legend: bool = True,
+            **place: int) -> None:  # fmt: skip
+    """Draw each method's mean with its bars: quantity ``x`` over ``y``, or over the method's name."""
+    for method, row in rows.iterrows():
+        look, name = looks[method], (names or {}).get(method, method)
+        ends = {f"error_{axis}": _bars(*([row[quantity, end]] for end in ("mean", "low", "high")), look["color"])
+                for axis, quantity in (("x", x), ("y", y)) if quantity}  # fmt: skip
+        marker = dict(size=size if sizes is None else sizes[method], opacity=0.85,
+                      line=dict(width=1.5, color=look["color"]), **look)  # fmt: skip
+        what = f"{x} %{{x:.4g}}, {y} %{{y:.1f}} %" if y else "%{x:.3g}"
+        fig.add_scatter(x=[row[x, "mean"]], y=[row[y, "mean"]] if y else [method], mode="markers", marker=marker,
+                        **ends, name=name, legendgroup=method, showlegend=legend and place["col"] == 1,
+                        hovertemplate=f"{method}: {what}<extra></extra>", **place)  # fmt: skip
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, 0.0)
-
-
-def _diagonal(fig: go.Figure, xs: np.ndarray, ys: np.ndarray, column: int) -> None:
-    """The line of equal scores, as far as points and bars reach."""
-    low, high = max(np.nanmin(xs), np.nanmin(ys)), min(np.nanmax(xs), np.nanmax(ys))
-    low, high = min(low, high), max(low, high)
+def _paper_points(fig: go.Figure, rows: Any, looks: Sequence[dict[str, str]]) -> None:
+    own, other = rows[WITHIN], rows[ACROSS]
+    symbols = [look["symbol"].removesuffix("-open") + "-open" for look in looks]
     fig.add_scatter(
-        x=[low, high], y=[low, high], mode="lines", line=dict(color=INK, width=1, dash="dot"), hoverinfo="skip",
-        showlegend=False, row=1, col=column,
+        x=own, y=other, mode="markers+text", showlegend=False, text=[f" {name}" for name in rows.index],
+        textposition=["middle left" if x == own.max() else "middle right" for x in own],
+        textfont=dict(size=11, color=INK),
+        marker=dict(size=12, color=[look["color"] for look in looks], symbol=symbols, line=dict(width=2)),
+        hovertemplate="%{text}: own modality %{x:.1f} %, others %{y:.1f} %<extra></extra>", row=1, col=2,
     )  # fmt: skip
+    fig.update_xaxes(title_text="score, m → m, %", row=1, col=2, range=_room(own))
+    fig.update_yaxes(title_text="score, m → n, %", row=1, col=2, range=_room(other))
+
+
+def _curve(fig: go.Figure, part: Any, family: str, direction: str, color: str) -> None:
+    """A family's scores over the codebook size, with the band of its intervals."""
+    part = part.sort_values("codebook_size")
+    here = dict(legendgroup=family, showlegend=False, row=1, col=1 if direction == ACROSS else 2)
+    if np.isfinite(part["low"]).any():
+        fig.add_scatter(x=[*part["codebook_size"], *part["codebook_size"][::-1]], y=[*part["low"], *part["high"][::-1]],
+                        fill="toself", fillcolor=fade(color, 0.18), line_width=0, mode="lines", hoverinfo="skip",
+                        **here)  # fmt: skip
+    fig.add_scatter(x=part["codebook_size"], y=part["score"], mode="lines+markers", line=dict(color=color, width=2),
+                    marker=_dot(color, direction), hovertemplate=family + ", L = %{x}: %{y:.1f} %<extra></extra>",
+                    **here)  # fmt: skip
+
+
+def _bars(middle: Any, low: Any, high: Any, color: str) -> dict:
+    """Error bars; none where the interval is not known."""
+    middle, low, high = (np.asarray(side, float) for side in (middle, low, high))
+    above, below = (np.where(np.isfinite(gap), gap, 0.0) for gap in (high - middle, middle - low))
+    return dict(type="data", symmetric=False, array=above, arrayminus=below, color=color, width=0, thickness=1.6,
+                visible=bool(np.isfinite(low).any()))  # fmt: skip
+
+
+def _dot(color: str, direction: str) -> dict:
+    return dict(size=9, color=color, symbol="circle" if direction == ACROSS else "circle-open",
+                line=dict(width=1.8, color=color))  # fmt: skip
+
+
+def _diagonal(fig: go.Figure, xs: np.ndarray, ys: np.ndarray) -> None:
+    """The line of equal scores, as far as points and bars reach."""
+    ends = sorted([max(np.nanmin(xs), np.nanmin(ys)), min(np.nanmax(xs), np.nanmax(ys))])
+    fig.add_scatter(x=ends, y=ends, mode="lines", line=dict(color=INK, width=1, dash="dot"), hoverinfo="skip",
+                    showlegend=False, row=1, col=1)  # fmt: skip
 
 
 def _room(values: Any) -> list[float]:

@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from srcid.evaluation.results import score_finding
 from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, panel_titles
 
 _ROW = 34  # pixels of a direction
@@ -26,8 +27,8 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
     """Draw the scores of probes by direction: trained on one modality → scored on one.
 
     Args:
-        summary: frame of :func:`srcid.evaluation.tables.probe_summary`: a row per task, representation and direction
-            with score, intervals and chance in percent.
+        summary: frame of :meth:`srcid.evaluation.results.ProbeResults.frame`: a row per task, representation and
+            direction with score, intervals and chance in percent.
         modalities: in the order of the store, which fixes their colours; read from the summary when empty.
         notes: what the results say of parts that were left out; shown where there are no scores at all.
     """
@@ -58,28 +59,18 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
             look = _LOOKS.get(name) or dict(symbol=_OTHERS[place % len(_OTHERS)], color=GENERAL)
             shown = dict(name=_MEANING.get(name, name), legendgroup=name, row=1, col=column)
             for low, high, width in (("clip_low", "clip_high", 1), ("seed_low", "seed_high", 3)):
-                fig.add_scatter(
-                    x=_segments(part[low], part[high]),
-                    y=np.repeat(y, 3),
-                    mode="lines",
-                    line=dict(color=look["color"], width=width),
-                    hoverinfo="skip",
-                    showlegend=False,
-                    **shown,
-                )
+                fig.add_scatter(x=_segments(part[low], part[high]), y=np.repeat(y, 3), mode="lines", hoverinfo="skip",
+                                line=dict(color=look["color"], width=width), showlegend=False, **shown)  # fmt: skip
             fig.add_scatter(
-                x=part["score"],
-                y=y,
-                mode="markers",
+                x=part["score"], y=y, mode="markers", showlegend=column == 1,
                 marker=dict(size=9, line=dict(width=1.8, color=look["color"]), **look),
-                showlegend=column == 1,
                 customdata=[f"{a} → {b}" for a, b in zip(part["train"], part["test"], strict=True)],
-                hovertemplate="%{customdata}: %{x:.1f} %<extra>" + name + "</extra>",
-                **shown,
-            )
+                hovertemplate="%{customdata}: %{x:.1f} %<extra>" + name + "</extra>", **shown,
+            )  # fmt: skip
         chance = summary.loc[summary["task"] == task, "chance"].iloc[0]
         fig.add_vline(x=chance, line=dict(color=INK, width=1, dash="dot"), row=1, col=column)
-    _add_chance_to_legend(fig)
+    fig.add_scatter(x=[None], y=[None], mode="lines", name="chance", line=dict(color=INK, width=1, dash="dot"),
+                    hoverinfo="skip", row=1, col=1)  # fmt: skip
     colors = modality_colors(modalities)
     fig.update_yaxes(
         tickvals=list(rows.values()),
@@ -90,24 +81,12 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
     fig.update_xaxes(range=[0, 103], title_text="score, %", zeroline=False)
     clips = ", ".join(f"{task} {int(summary.loc[summary['task'] == task, 'clips'].max())}" for task in tasks)
     caption = (
-        f"Mean over {int(summary['seeds'].max())} probe seeds; scored clips: {clips}. Thick line: 95 % "
-        "interval over seeds, thin line over clips. Chance: always answering the most frequent class. Rows "
-        f"above the gap: scored on another modality than trained on ({across} directions)."
+        f"Mean over {int(summary['seeds'].max())} probe seeds; scored test clips: {clips}. Thick line: 95 % "
+        "interval over seeds, thin line over clips; brackets in the title: over clips. Chance: always answering the "
+        f"most frequent class. Rows above the gap: scored on another modality than trained on ({across} directions)."
     )
-    finish(fig, _finding(summary, tasks), caption, height=int(_ROW * (len(rows) + 0.6)), top=92, left=130)
+    finish(fig, score_finding(summary), caption, height=int(_ROW * (len(rows) + 0.6)), top=92, left=130)
     return legend_line(fig)
-
-
-def _finding(summary: Any, tasks: list[str]) -> str:
-    """Say what the codes of all layers (or whatever stands first) reach, across and within modalities."""
-    first = summary[summary["representation"] == summary["representation"].iloc[0]]
-    parts = []
-    for task in tasks:
-        rows = first[first["task"] == task]
-        across, within = rows.loc[~rows["same"], "score"].mean(), rows.loc[rows["same"], "score"].mean()
-        chance = rows["chance"].iloc[0]
-        parts.append(f"{task} {across:.0f} % across modalities, {within:.0f} % within (chance {chance:.0f} %)")
-    return "; ".join(parts).capitalize()
 
 
 def _segments(low: Any, high: Any) -> list[float | None]:
@@ -117,16 +96,3 @@ def _segments(low: Any, high: Any) -> list[float | None]:
 def _arrow(pair: tuple[str, str], colors: dict[str, str]) -> str:
     a, b = (f"<span style='color:{colors.get(m, INK)}'>{m}</span>" for m in pair)
     return f"{a} → {b}"
-
-
-def _add_chance_to_legend(fig: go.Figure) -> None:
-    fig.add_scatter(
-        x=[None],
-        y=[None],
-        mode="lines",
-        name="chance",
-        line=dict(color=INK, width=1, dash="dot"),
-        hoverinfo="skip",
-        row=1,
-        col=1,
-    )

@@ -36,14 +36,14 @@ _LOOKS = {
         pattern=dict(shape="x", size=5, fgcolor=fade(INK, 0.45), solidity=0.2),
     ),
 }
-_NAMES = {"true": "true", "right": "said, right", "wrong": "said, wrong"}
+_NAMES = {"true": "true", "right": "predicted, right", "wrong": "predicted, wrong"}
 
 
 def timeline_figure(timelines: Sequence[Any], within: bool = False) -> go.Figure:
     """Draw timelines of clips below each other: truth, predictions by direction, codes by layer and modality.
 
     Args:
-        timelines: of :func:`srcid.evaluation.details.timelines`.
+        timelines: of :func:`srcid.evaluation.timelines.timelines`.
         within: also draw the predictions of probes on their own modality.
     """
     if not timelines:
@@ -58,7 +58,7 @@ def timeline_figure(timelines: Sequence[Any], within: bool = False) -> go.Figure
         shared_xaxes=True,
         row_heights=heights,
         vertical_spacing=_GAP / total if len(rows) > 1 else 0,
-        subplot_titles=[_clip_title(line) for line in timelines],
+        subplot_titles=[line.finding for line in timelines],
     )
     panel_titles(fig)
     colors = modality_colors(first.modalities)
@@ -67,7 +67,7 @@ def timeline_figure(timelines: Sequence[Any], within: bool = False) -> go.Figure
         here = dict(row=place, col=1)
         _truth(fig, line, here, shown)
         for pair in (key for key in names if isinstance(key, tuple) and isinstance(key[0], str)):
-            _said(fig, line, pair, names.index(pair), here, shown)
+            _predicted(fig, line, pair, names.index(pair), here, shown)
         for key in (key for key in names if isinstance(key, tuple) and isinstance(key[0], int)):
             _codes(fig, line, key, names.index(key), here)
         fig.update_yaxes(
@@ -83,12 +83,12 @@ def timeline_figure(timelines: Sequence[Any], within: bool = False) -> go.Figure
     step_axis(fig, len(first.truth))
     fig.update_xaxes(showgrid=False)
     fig.update_layout(barmode="overlay")
-    across = [100 * _share(line) for line in timelines]
-    title = "Steps of true events that probes of other modalities name: " + ", ".join(f"{x:.0f} %" for x in across)
+    found = ", ".join(f"{line.found:.0f} %" for line in timelines)
+    title = f"Single clips: probes of other modalities find {found} of the steps of true events"
     caption = (
         "Shaded over all rows: an event is true; what is empty within it was missed. Rows a → b: a probe that learned "
         f"from the codes of a, reading b (representation {first.representation}, first probe seed, probability above "
-        "0.5); wrong: an event is said that is not true. Equal colour is equal code within a layer."
+        "0.5); wrong: an event is predicted that is not true. Equal colour is equal code within a layer."
     )
     finish(fig, title, caption, height=total, top=100, left=150)
     return legend_line(fig)
@@ -108,13 +108,6 @@ def _label(key: Any, colors: dict[str, str]) -> str:
         return f"<span style='color:{colors[key[1]]}'>{key[1]}</span> layer {key[0]}"
     a, b = (f"<span style='color:{colors[m]}'>{m}</span>" for m in key)
     return f"{a} → {b}"
-
-
-def _clip_title(line: Any) -> str:
-    name = f" ({line.name})" if line.name else ""
-    return (
-        f"clip {line.clip}{name}: F1 across modalities {line.f1:.0f} %, better than {line.quantile:.0%} of test clips"
-    )
 
 
 def _stretches(steps: np.ndarray, classes: Sequence[str]) -> list[tuple[int, int, str]]:
@@ -137,7 +130,7 @@ def _truth(fig: go.Figure, line: Any, here: dict, shown: set[str]) -> None:
                       layer="below", **here)  # fmt: skip
 
 
-def _said(fig: go.Figure, line: Any, pair: tuple[str, str], row: int, here: dict, shown: set[str]) -> None:
+def _predicted(fig: go.Figure, line: Any, pair: tuple[str, str], row: int, here: dict, shown: set[str]) -> None:
     said = line.said[pair]
     wrong = (said & ~line.truth).any(-1)
     for look, steps in (("right", ~wrong), ("wrong", wrong)):
@@ -192,10 +185,3 @@ def _codes(fig: go.Figure, line: Any, key: tuple[int, str], row: int, here: dict
         showlegend=False,
         **here,
     )
-
-
-def _share(line: Any) -> float:
-    """Share of true cells named, mean over directions across modalities."""
-    said = [steps for pair, steps in line.said.items() if pair[0] != pair[1]] or list(line.said.values())
-    true = line.truth.sum()
-    return float(np.mean([(steps & line.truth).sum() / true for steps in said])) if true and said else float("nan")
