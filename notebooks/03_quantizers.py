@@ -52,12 +52,17 @@ from srcid import runs
 from srcid.codebook.agreement import part_agreement
 from srcid.codebook.figures.agreement import part_figure
 from srcid.codes import CodeTable
-from srcid.evaluation.claims import Claim, judge, paper_claims, verdict_frame
-from srcid.evaluation.comparison import ablation, comparison_table, means, methods_of, paired, quality, score_matrix
-from srcid.evaluation.figures.ablation import ablation_figure
-from srcid.evaluation.figures.comparison import cost_figure, forest_figure, reconstruction_figure, tradeoff_figure
-from srcid.evaluation.paper import NOTE, SAME_AS, paper_scores
-from srcid.evaluation.parts import PARTS, part_claims, probe_parts
+from srcid.evaluation.claims import PARTS, Claim, judge, paper_claims, part_claims, probe_parts
+from srcid.evaluation.comparison import means, methods_of, paired, score_matrix
+from srcid.evaluation.figures.comparison import (
+    ablation_figure,
+    cost_figure,
+    forest_figure,
+    reconstruction_figure,
+    tradeoff_figure,
+)
+from srcid.evaluation.tables import NOTE, SAME_AS, comparison_table, paper_scores
+from srcid.evaluation.tradeoff import ablation, quality
 from srcid.features import DATA_SETS
 from srcid.runs.report import markdown_page
 
@@ -182,7 +187,7 @@ if chosen:
     parts_table = comparison_table(probed, PARTS, metrics, only_means=True)
     part_scores = score_matrix(probed, PARTS, metrics)
     part_claims = part_claims(methods_of(part_scores), dissect)
-    parts_said = [v.sentence for v in judge(part_scores, part_claims)]
+    parts_said = [v.finding for v in judge(part_scores, part_claims)]
     display(parts_table)
 print("\n".join(parts_said))
 
@@ -205,8 +210,7 @@ here.save_figure(forest, "differences")
 forest
 
 # %% tags=[]
-gaps = pairs[["method", "task", "direction", "difference", "low", "high", "p_holm"]].round({"p_holm": 4}).round(1)
-gaps.assign(seeds=pairs["seeds"].map(len), without_partner=pairs["missing"])
+pairs.frame()
 
 # %% [markdown] tags=[]
 # ## The claims, one by one
@@ -222,7 +226,7 @@ usual = found.params.loc[found.params["method"] == reference, "codebook_size"].m
 claims, missing = paper_claims(methods_of(scores), tasks, reference, margin, int(usual))
 claims += [Claim(f"{a} is better than {b}, {t} {d}", a, b, t, d) for a, b, t, d in questions]
 verdicts = judge(scores, claims)
-print("\n".join(f"{v.claim.source}: {v.sentence}" for v in verdicts))
+print("\n".join(f"{v.claim.source}: {v.finding}" for v in verdicts))
 
 # %% [markdown] tags=[]
 # Does the answer hang on how localisation is scored?
@@ -230,7 +234,7 @@ print("\n".join(f"{v.claim.source}: {v.sentence}" for v in verdicts))
 # %% tags=[]
 by_metric = {name: score_matrix(found.directions, both, other) for name, other in others.items()}
 answers = {name: [v.verdict for v in judge(each, claims)] for name, each in by_metric.items()}
-verdict_table = verdict_frame(verdicts).round(2).drop(columns="verdict")
+verdict_table = verdicts.frame().round(2).drop(columns="verdict")
 verdict_table = verdict_table.assign(**answers).set_index("claim")
 verdict_table
 
@@ -268,11 +272,11 @@ else:
 parts = ablation(score_matrix(found.directions, metrics=metrics), found.params)
 ablation = ablation_figure(parts, origin)
 here.save_figure(ablation, "ablation")
-if parts["codebook_size"].nunique() < 2:
+if parts.rows["codebook_size"].nunique() < 2:
     print(
         "Sizes: python -m srcid sweep 02_train preset=demo+dcid,demo+srcid codebook_size=50,100,400,800,1600 seed=0..2"
     )
-if parts["club_off"].nunique() < 2:
+if parts.rows["club_off"].nunique() < 2:
     print("CLUB: python -m srcid sweep 02_train preset=demo+srcid club_off=[1],[2],[1,2] seed=0..2")
 ablation
 
@@ -334,7 +338,7 @@ if export:
     text += ["\n".join(f"- {line}" for line in parts_said)] if parts_table is not None else []
     text += [f"## The paper ({NOTE})", paper.round(1).astype(object)]
     text += ["## Claims", f"Localisation by {localisation}:"]
-    text += ["\n".join(f"- {v.claim.source}: {v.sentence}" for v in verdicts), verdict_table]
+    text += ["\n".join(f"- {v.claim.source}: {v.finding}" for v in verdicts), verdict_table]
     text += ["## Figures", *figures.items()]
     text += [f"## All settings, localisation by {localisation}", settings, "## Every direction", every]
     pages = markdown_page(runs.home() / export / "quantizers.md", text)

@@ -43,19 +43,20 @@ from IPython.display import HTML, display
 from srcid import runs
 from srcid.codes import CodeTable, encode_once
 from srcid.evaluation.browser import RetrievalGallery, sound_rows
-from srcid.evaluation.comparison import ablation, score_matrix
-from srcid.evaluation.details import class_confusion, class_scores, threshold_calibration, timelines
-from srcid.evaluation.figures.ablation import ablation_figure
+from srcid.evaluation.comparison import score_matrix
+from srcid.evaluation.details import class_confusion, class_scores, threshold_calibration
 from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure, threshold_figure
+from srcid.evaluation.figures.comparison import ablation_figure
 from srcid.evaluation.figures.gallery import gallery_media, retrieval_gallery
 from srcid.evaluation.figures.scores import score_figure
 from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.joined import Part
-from srcid.evaluation.layouts import table_three, table_two
 from srcid.evaluation.retrieval import code_retrieval, gallery
 from srcid.evaluation.suite import fit_tasks, read_stores, task_tables
-from srcid.evaluation.tables import probe_summary
+from srcid.evaluation.tables import table_three, table_two
 from srcid.evaluation.tasks import TASKS
+from srcid.evaluation.timelines import timelines
+from srcid.evaluation.tradeoff import ablation
 from srcid.features import FeatureStore, StoreError
 from srcid.params import EvaluationParams
 from srcid.runs.report import markdown_page
@@ -123,7 +124,7 @@ for name, label in about["method"].items():
     print(f"{label}, seed {about.loc[name, 'seed']}", flush=True)
     missing = tables[name].only(*(task for task in TASKS if task not in done))
     fitted[name] = fit_tasks(missing, EvaluationParams(**settings))
-new = probe_summary(fitted)
+new = pd.concat([results.frame().assign(run=name) for name, results in fitted.items()], ignore_index=True)
 new = new.assign(method=new["run"].map(about["method"]), seed=new["run"].map(about["seed"]))
 before = found.directions[found.directions["task"].isin(done) & found.directions["run"].isin(about.index)]
 directions = pd.concat([before.drop(columns="data"), new], ignore_index=True)

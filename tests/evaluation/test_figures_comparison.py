@@ -16,7 +16,7 @@ from srcid.evaluation.figures.comparison import (
 from srcid.evaluation.tables import NOTE, SAME_AS, paper_scores
 from srcid.evaluation.tradeoff import Ablation, Quality
 from srcid.statistics import Interval
-from tests.house import caption
+from tests.house import caption, title
 
 METHODS = ["dcid vq", "dcid rvq2", "dcid identity", "srcid vq"]
 
@@ -79,7 +79,7 @@ def test_the_tradeoff_shows_scores_bits_and_the_paper_apart():
     assert [t.strip() for t in theirs.text] == ["DCID (VQ)", "DCID (FSQ)", "DCID (RVQ-4)"]
     assert theirs.marker.color[0] == points(fig, "dcid vq").marker.color
     assert NOTE in caption(fig) and caption(fig).endswith("Digits, 20 runs.")
-    assert fig.layout.title.text.replace("<br>", " ") == (
+    assert title(fig) == (
         "Other modalities, m → n: srcid vq (63.0 [61.0, 65.0] %) scores highest; own modality, m → m: undecided "
         "between srcid vq (76.0 [74.0, 78.0] %) and dcid identity, dcid rvq2 and 1 more"
     )
@@ -96,7 +96,7 @@ def test_reconstruction_and_cost_show_every_method():
     fig = reconstruction_figure(quality())
     assert (
         points(fig, "srcid vq").x[0] == pytest.approx(0.17)
-        and "0.170 (srcid vq) to 0.200 (dcid vq)" in fig.layout.title.text
+        and "0.170 (srcid vq) to 0.200 (dcid vq)" in title(fig)
     )
     nothing = quality()
     nothing.rows["reconstruction", "mean"] = np.nan
@@ -115,7 +115,7 @@ def test_the_forest_fills_what_stands_and_leaves_the_rest_open():
     assert list(across.x) == [2, 2, 2] and list(across.error_x.array) == [1, 1, 1]
     assert [axis.title.text for axis in fig.select_xaxes()] == ["difference, points"] * 2
     assert list(fig.layout.yaxis.ticktext) == METHODS[1:]
-    assert "4 of 12" in fig.layout.title.text and "less than 2 points" in caption(fig)
+    assert "4 of 12" in title(fig) and "less than 2 points" in caption(fig)
     shade = [shape for shape in fig.layout.shapes if shape.type == "rect"]
     assert [(s.x0, s.x1) for s in shade] == [(-2, 2)] * 2
 
@@ -135,8 +135,8 @@ def test_the_ablation_draws_sizes_bands_and_clubs_layers():
     assert fig.layout.xaxis.type == "log" and list(fig.layout.xaxis.ticktext) == ["50", "200", "800"]
     [across, within] = [trace for trace in fig.data if trace.xaxis == "x3"]
     assert list(across.y) == [60, 59, 59, 58] and across.marker.symbol == "circle" != within.marker.symbol
-    title = "Codebook size of srcid vq, m → n: undecided between L = 200 (60.0 [55.0, 65.0] %) and L = 50"
-    assert fig.layout.title.text == title
+    expected = "Codebook size of srcid vq, m → n: undecided between L = 200 (60.0 [55.0, 65.0] %) and L = 50"
+    assert title(fig) == expected
     assert "3 training seeds" in caption(fig)
 
 
