@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -102,7 +103,7 @@ class ModelParams(Section):
         (),
         description="modalities that first pass a trained 2-layer bidirectional LSTM (text at paper scale)",
     )
-    lstm_dim: int = Field(256, ge=2, description="output width of that LSTM, both directions together; even")
+    lstm_dim: int = Field(256, ge=2, le=8192, description="output width of that LSTM, both directions together; even")
     lstm_target: Literal["input", "encoding", "trainable"] = Field(
         "input",
         description="what layer 1 rebuilds for those: raw input, detached LSTM output, or (published) trainable",
@@ -136,7 +137,7 @@ class QuantizerParams(Section):
     )
     codebook_size: int = Field(400, ge=1, le=1_000_000, description="code vectors L of a codebook")
     stages: int = Field(2, ge=1, le=16, description="numerical residual stages of rvq, rvq-library and rfsq")
-    fsq_levels: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+    fsq_levels: tuple[Annotated[int, Field(ge=2, le=65_536)], ...] = Field(
         (), description="fsq levels per dimension, 2 or more each; empty: chosen near codebook_size"
     )
     fsq_projection: bool = Field(True, description="fsq behind a learned projection to few dimensions")
@@ -163,7 +164,7 @@ class QuantizerParams(Section):
         "reset",
         description="idle codes restart at samples, with their EMA state; row (published) forgets the state",
     )
-    revival_after: int = Field(100, ge=1, description="steps a code stays idle before revival")
+    revival_after: int = Field(100, ge=1, le=10**9, description="steps a code stays idle before revival")
     beta: float = Field(0.25, ge=0, description="commitment cost")
     commitment: Literal["paper", "published"] = Field(
         "paper",
@@ -212,7 +213,7 @@ class LossParams(Section):
     club_scale: Literal["standard", "raw"] = Field(
         "standard", description="units of CLUB's q: standardised features, or (published) raw ones"
     )
-    club_hidden: int = Field(256, ge=1, description="hidden width of CLUB's network")
+    club_hidden: int = Field(256, ge=1, le=65_536, description="hidden width of CLUB's network")
     club_steps: int = Field(5, ge=0, le=100, description="inner likelihood steps per training step")
     club_lr: float = Field(1e-3, gt=0, description="learning rate of the inner steps")
     club_off: tuple[int, ...] = Field((), description="layers (from 1) whose CLUB term is switched off")
@@ -225,7 +226,9 @@ class LossParams(Section):
         0.05, ge=0, description="change of the smoothed MI that counts as none, as a share of its peak; absolute: nats"
     )
     warm_smoothing: float = Field(0.95, ge=0, lt=1, description="exponential smoothing of the MI for the trigger")
-    warm_patience: int = Field(10, ge=1, description="steps in a row within the threshold before the layer opens")
+    warm_patience: int = Field(
+        10, ge=1, le=10**9, description="steps in a row within the threshold before the layer opens"
+    )
     warm_min: float = Field(0.1, ge=0, le=1, description="earliest opening per layer, as a share of all steps")
     warm_max: float = Field(0.4, ge=0, le=1, description="latest opening per layer, as a share of all steps")
     warm_epochs: int = Field(3, ge=0, description="that number of epochs per layer")
@@ -236,10 +239,10 @@ class TrainingParams(Section):
 
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, order, dropout and sampling")
     epochs: int = Field(6, ge=1, le=100_000, description="passes over the training split")
-    batch_size: int = Field(80, ge=2, description="clips B per step")
+    batch_size: int = Field(80, ge=2, le=1_000_000, description="clips B per step")
     lr: float = Field(4e-4, gt=0, description="Adam learning rate")
     schedule: Literal["constant", "cosine"] = Field("constant", description="learning-rate schedule")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear learning-rate warm-up")
+    warmup_steps: int = Field(0, ge=0, le=10**9, description="steps of linear learning-rate warm-up")
     clip: Literal["global", "module", "off"] = Field(
         "module", description="gradient clipping by one norm, or (published) by each module's own"
     )
@@ -247,11 +250,13 @@ class TrainingParams(Section):
     precision: Literal["float32", "bfloat16", "float64"] = Field(
         "float32", description="bfloat16 is autocast over float32 weights; float64 as published"
     )
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="CPU threads of training; 0: as many as torch likes")
-    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
-    log_every: int = Field(5, ge=1, description="steps between lines of metrics.jsonl")
-    keep_features: int = Field(4000, ge=0, description="clips whose continuous features the CodeTable keeps; 0: none")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of training; 0: as many as torch likes")
+    checkpoint_every: int = Field(100, ge=1, le=10**9, description="steps between checkpoints")
+    log_every: int = Field(5, ge=1, le=10**9, description="steps between lines of metrics.jsonl")
+    keep_features: int = Field(
+        4000, ge=0, le=10**9, description="clips whose continuous features the CodeTable keeps; 0: none"
+    )
     encode_mode: Literal["eval", "train"] = Field(
         "eval", description="mode in which codes are read out; train (published) leaves dropout noise in them"
     )
@@ -264,9 +269,9 @@ class EvaluationParams(Section):
         "heldout", description="train, choose and score on separate clips, or (published) all on the same"
     )
     probe_seeds: int = Field(5, ge=1, le=1000, description="probe seeds behind each score")
-    probe_epochs: int = Field(60, ge=1, description="passes of the probes over their training clips")
+    probe_epochs: int = Field(60, ge=1, le=100_000, description="passes of the probes over their training clips")
     probe_lr: float = Field(4e-4, gt=0, description="Adam learning rate of the probes")
-    probe_batch: int = Field(80, ge=1, description="clips per probe step")
+    probe_batch: int = Field(80, ge=1, le=1_000_000, description="clips per probe step")
 
 
 def _heads_divide(dim: int, heads: int) -> str:
@@ -302,6 +307,14 @@ def _layers_exist(layers: int, club_off: tuple[int, ...]) -> str:
     return f"club_off names layers {outside}; the model has layers 1 to {layers}" if outside else ""
 
 
+# codes are kept as int32, and -1 means padding
+def _codes_fit(fsq_levels: tuple[int, ...]) -> str:
+    codes = math.prod(fsq_levels)
+    return (
+        f"fsq_levels={list(fsq_levels)} make {codes:.3g} codes, need fewer than {2**31:.3g}" if codes >= 2**31 else ""
+    )
+
+
 def _library_is_there(quantizer: str) -> str:
     missing = quantizer in LIBRARY_QUANTIZERS and importlib.util.find_spec("vector_quantize_pytorch") is None
     wrong = f"quantizer={quantizer} is one of the library vector-quantize-pytorch, which is not installed"
@@ -331,7 +344,7 @@ class Params(ModelParams, QuantizerParams, LossParams, TrainingParams, Evaluatio
     """All parameters of a run, fully resolved; the content of ``params.json``."""
 
     rules = (
-        _heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist,
+        _heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist, _codes_fit,
         _window_is_odd, _noise_is_decoded,
         _library_is_there, _library_revives, _library_stages, _library_precision,
     )  # fmt: skip

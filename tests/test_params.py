@@ -97,7 +97,7 @@ def test_rules_leave_out_fields_that_are_wrong_themselves():
 
 
 def test_rules_read_fields_that_there_are():
-    for section, count in ((Params, 11), (SyntheticParams, 2), (DigitsParams, 1)):
+    for section, count in ((Params, 12), (SyntheticParams, 2), (DigitsParams, 1)):
         assert len(section.rules) == count
         for rule in section.rules:
             assert set(inspect.signature(rule).parameters) <= set(section.model_fields)
@@ -148,3 +148,19 @@ def test_suggestions_are_for_names_that_are_close():
     known = list(Params.model_fields)
     assert suggest("codebok_size", known) == " (did you mean 'codebook_size'?)"
     assert suggest("zzz", known) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(device="nonsense"), "device='nonsense'"),
+        (dict(club_hidden=10**12), "club_hidden=1000000000000: input should be less than or equal to 65536"),
+        (dict(fsq_levels=(2**33,)), "less than or equal to 65536"),
+        (dict(fsq_levels=(60_000, 60_000)), "make 3.6e\\+09 codes, need fewer than 2.15e\\+09"),
+        (dict(threads=10**9), "threads=1000000000"),
+        (dict(batch_size=10**12), "batch_size=1000000000000"),
+    ],
+)
+def test_sizes_that_no_machine_has_are_refused(changes, message):
+    with pytest.raises(ParameterError, match=message):
+        resolve(**changes)

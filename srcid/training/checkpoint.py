@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from srcid.files import whole_file
+from srcid.problems import ProblemsError
 
 FORMAT = "srcid-checkpoint"
 VERSION = 1
 _POINTER = "latest.json"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ProblemsError):
     """A checkpoint that cannot be read; the message names the file and what is wrong with it."""
 
 
@@ -52,9 +54,10 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
     }
     with whole_file(folder / _POINTER) as draft:
         draft.write_text(json.dumps(pointer, indent=1))
-    for old in (*folder.glob("step-*"), *folder.glob(".step-*")):  # drafts of a killed process too
+    # drafts of a killed process too, those of this file and those that safetensors makes of a draft
+    for old in (*folder.glob("step-*"), *folder.glob(".step-*"), *folder.glob(f".{_POINTER}.*"), *folder.glob(".tmp*")):
         if old.name != name:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
 
 def exists(folder: Path) -> bool:
@@ -68,6 +71,14 @@ def load(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: no checkpoint, an unknown format, or a damaged tensor file.
     """
+    try:
+        return _load(folder)
+    except CheckpointError:
+        time.sleep(0.1)
+        return _load(folder)  # a run that goes on may have replaced it between two reads
+
+
+def _load(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
     pointer_path = folder / _POINTER
     if not pointer_path.is_file():
         raise CheckpointError(f"found no checkpoint in {folder}; train first, or point to the folder of a trained run")
@@ -76,7 +87,9 @@ def load(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
         known = (pointer["format"], pointer["version"])
         path = folder / pointer["tensors"]
         step, digest, state = pointer["step"], pointer["sha256"], pointer["state"]
-    except (ValueError, KeyError, TypeError) as error:
+        if path.name != f"step-{step:09d}.safetensors" or path.parent != folder or not isinstance(state, dict):
+            raise ValueError(f"step {step} in {pointer['tensors']}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{pointer_path} is damaged ({error!r}); delete the folder to start again") from error
     if known != (FORMAT, VERSION):
         raise CheckpointError(f"{pointer_path} has format {known}, this version reads {(FORMAT, VERSION)}")

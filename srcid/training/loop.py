@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from srcid.features import FeatureStore
-from srcid.files import whole_file
+from srcid.files import disk_errors, whole_file
 from srcid.model.network import SRCID
 from srcid.params import Params
 from srcid.training import checkpoint
@@ -67,14 +67,21 @@ def train(
 
     Raises:
         TrainingError: nothing was trained, or a value became non-finite; the last good checkpoint is kept.
+        DiskError: the disk is full or cannot be written; the last good checkpoint is kept.
     """
-    folder, stop = Path(folder), stop or threading.Event()
-    with _isolated(params), _stop_on_signals(stop):
+    folder, stop, tell = Path(folder), stop or threading.Event(), on_metrics or (lambda line: None)
+    with _isolated(params), _stop_on_signals(stop), disk_errors(folder):
         trainer = Trainer(store, params)
-        with _alone_in(folder):
-            if checkpoint.exists(folder / "checkpoint"):
-                trainer.restore(folder / "checkpoint")
-            _loop(trainer, folder, on_metrics or (lambda line: None), stop)
+        if checkpoint.exists(folder / "checkpoint"):
+            trainer.restore(folder / "checkpoint")
+        if trainer.done:  # nothing is written, so that several processes may read a finished run
+            for line in _logged(folder / "metrics.jsonl", trainer.step):
+                tell(line)
+        else:
+            with _alone_in(folder):
+                if checkpoint.exists(folder / "checkpoint"):
+                    trainer.restore(folder / "checkpoint")
+                _loop(trainer, folder, tell, stop)
     status = "finished" if trainer.done else "stopped"
     return TrainingResult(status, trainer.step, trainer.steps, tuple(trainer.warm.opened), tuple(trainer.warm.reasons))
 
@@ -99,6 +106,7 @@ def _loop(trainer: Trainer, folder: Path, tell: Callable[[Metrics], None], stop:
 
         def save() -> None:
             file.flush()  # the log must not lie behind the checkpoint
+            _require_finite(trainer)
             trainer.save(folder / "checkpoint")
 
         for features, masks in trainer.batches():
@@ -117,6 +125,36 @@ def _loop(trainer: Trainer, folder: Path, tell: Callable[[Metrics], None], stop:
                 save()
         if not trainer.done:
             save()
+
+
+@torch.no_grad()
+def _require_finite(trainer: Trainer) -> None:
+    """Refuse to save what cannot be gone on from: weights, and what they make of validation clips, must be finite.
+
+    Weights alone may still be finite in the step in which training diverges.
+
+    Raises:
+        TrainingError: something is not finite.
+    """
+    tensors = {**trainer.network.state_dict(), **checkpoint.flatten_optimizer("main", trainer.main.state_dict())}
+    found = [name for name, value in tensors.items() if not torch.isfinite(value).all()]
+    rows = trainer.store.splits["val"][: trainer.params.batch_size]
+    if not found and trainer.step and len(rows):
+        features, masks = trainer.tensors(rows)
+        trainer.network.eval()
+        with trainer.autocast(), torch.random.fork_rng():
+            outputs = trainer.network(features, masks, trainer.warm.layers_open)
+        trainer.network.train()
+        for k, output in enumerate(outputs, 1):
+            for m in output.general:
+                for what, value in (("features", output.general[m]), ("reconstruction", output.reconstruction[m])):
+                    valid = value if masks is None else value[masks[m]]
+                    found += [] if torch.isfinite(valid).all() else [f"{what} of {m} in layer {k}"]
+    if found:
+        raise TrainingError(
+            f"step {trainer.step}: training has diverged, {len(found)} tensors are not finite (first: {found[0]}); "
+            f"nothing was saved, and what was saved before stays; try a lower lr (now {trainer.params.lr})"
+        )
 
 
 def load(folder: str | Path, device: str = "cpu") -> SRCID:
@@ -156,18 +194,26 @@ def _number(value: Any) -> float | int | str:
     return value if isinstance(value, int | str) else float(f"{value:.7g}")
 
 
-def _keep_until(log: Path, step: int) -> list[Metrics]:
-    """Cut ``log`` back to the lines up to ``step`` (a killed run wrote past its checkpoint) and return them."""
+def _logged(log: Path, step: int) -> list[Metrics]:
+    """The lines of ``log`` up to ``step``; a killed run wrote past its checkpoint, and may have left half a line."""
     if not log.exists():
         return []
     kept = []
-    for text in log.read_text().splitlines():
-        with contextlib.suppress(json.JSONDecodeError):  # a killed run may leave half a line
-            line = json.loads(text)
-            if line["step"] <= step:
-                kept.append(line)
-    with whole_file(log) as draft:
-        draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    with log.open("rb") as file:
+        for text in file:
+            with contextlib.suppress(ValueError):
+                line = json.loads(text)
+                if isinstance(line, dict) and isinstance(line.get("step"), int) and line["step"] <= step:
+                    kept.append(line)
+    return kept
+
+
+def _keep_until(log: Path, step: int) -> list[Metrics]:
+    """Cut ``log`` back to the lines up to ``step`` and return them."""
+    kept = _logged(log, step)
+    if log.exists():
+        with whole_file(log) as draft:
+            draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
     return kept
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor, nn
 
 from srcid.features import FeatureStore, batch_rows
 from srcid.model.network import SRCID, LayerOutput, masked_mse
 from srcid.model.quantize import agreement, perplexity
-from srcid.params import Params
+from srcid.params import PRESETS, Params
 from srcid.training import checkpoint
 from srcid.training.warmstart import WarmStart
 
@@ -76,6 +77,17 @@ class Trainer:
         grids = [m for m in p.lstm_modalities if m in store.shapes and len(store.shapes[m]) > 1]
         if grids:
             problems.append(f"lstm_modalities names {grids}, whose features are grids; an LSTM front end reads vectors")
+        # presets name the text of the paper's data, which a store need not have
+        unknown = sorted({*p.lstm_modalities} - {*store.shapes} - {*PRESETS["paper"]["lstm_modalities"]})
+        if unknown:
+            problems.append(f"lstm_modalities names {', '.join(unknown)}; the store has {', '.join(store.shapes)}")
+        if not problems:
+            need, free = memory(store, p), _free_memory(pick_device(p.device))
+            if need > free:
+                problems.append(
+                    f"weights, their optimiser and the distances to codes take about {need / 1e9:,.1f} GB, and "
+                    f"{free / 1e9:,.1f} GB are free; lower dim, codebook_size, batch_size or other sizes"
+                )
         if problems:
             raise TrainingError("training cannot start:\n" + "\n".join(f"  - {line}" for line in problems))
 
@@ -265,6 +277,8 @@ class Trainer:
             TrainingError: it belongs to other parameters or other data.
         """
         step, tensors, state = checkpoint.load(folder)
+        if not 0 <= step <= self.steps:
+            raise TrainingError(f"{folder} says that it is at step {step} of {self.steps}; delete it to start again")
         mine = self.params.model_dump(mode="json")
         differing = sorted(k for k in mine if state["params"].get(k) != mine[k])
         if differing:
@@ -314,6 +328,23 @@ def describe(outputs: list[LayerOutput]) -> Metrics:
                     continue
                 found[f"agreement/{k}/{m}-{n}"] = float(agreement(codes[m], codes[n], both))
     return found
+
+
+def memory(store: FeatureStore, params: Params) -> int:
+    """Return about how many bytes training takes at least: what is known without a step.
+
+    That is weights, gradients and both moments of Adam, and the distances of a batch's features to all codes.
+    """
+    with torch.device("meta"):  # nothing is allocated
+        network = SRCID(store.shapes, params)
+    weights = sum(p.numel() for p in network.parameters())
+    batch = min(params.batch_size, len(store.splits["train"])) * store.steps * len(store.shapes)
+    distances = batch * params.codebook_size if params.quantizer in ("vq", "rvq") else 0
+    return (4 * weights + distances) * (8 if params.precision == "float64" else 4)
+
+
+def _free_memory(device: torch.device) -> int:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
 def pick_device(name: str) -> torch.device:
