@@ -87,6 +87,15 @@ def test_conda_users_get_the_same_set():
     assert {"test", "quantizers", "cluster"} <= set(extras) <= EXTRAS.keys()
 
 
+def test_licence_and_citation_agree_with_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["license"] == PROJECT["license"] == "MIT" and citation["version"] == PROJECT["version"]
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License\n")
+    assert f"## {PROJECT['version']}\n" in (ROOT / "CHANGELOG.md").read_text()
+    paper = citation["preferred-citation"]
+    assert [author["family-names"] for author in paper["authors"]] == ["Huang", "Wang", "Xia"]
+
+
 def test_shell_scripts_parse_and_are_executable():
     for name in ("lab", ".ci/run"):
         script = ROOT / name

@@ -1,0 +1,29 @@
+"""The examples of docs/extending.md run, and do what the page says of them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
+
+CHECKS = """
+from tests.house import check_house_style
+assert store.shapes == {"sound": (12,), "image": (9,)} and store.clips == 120
+assert open_data("tones", "stores", {"noise": 0.2}).path == store.path, "made once"
+assert result.codes["sound"].shape == (4, 6, 1) and result.sizes == (32,)
+assert table.codes(1, "image").shape == (120, 6, 1)
+same = table.code(1, "sound") == table.code(1, "image")
+assert same.mean() > 0.15, same.mean()  # of 16 codes; by chance below 0.1
+assert across["score"].min() > 80, across
+check_house_style(fig)
+"""
+
+
+def test_the_examples_run_one_after_the_other(tmp_path):
+    snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    assert len(snippets) == 5
+    code = "\n".join([*snippets, CHECKS])
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(len(line) <= 120 for line in PAGE.read_text().splitlines())
