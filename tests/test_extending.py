@@ -15,7 +15,8 @@ assert result.codes["sound"].shape == (4, 6, 1) and result.sizes == (32,)
 assert table.codes(1, "image").shape == (120, 6, 1)
 same = table.code(1, "sound") == table.code(1, "image")
 assert same.mean() > 0.15, same.mean()  # of 16 codes; by chance below 0.1
-assert across["score"].min() > 80, across
+codes = across[across["representation"] == "all"]
+assert codes["score"].min() > 60, codes  # chance is 15
 check_house_style(fig)
 """
 
