@@ -25,12 +25,22 @@ def test_the_example_with_own_data_is_short():
     assert len(own.strip().splitlines()) <= 10
 
 
-def test_named_files_exist():
-    named = set(re.findall(r"`((?:srcid|notebooks|tests|benchmarks|docs|data)/[\w./-]+)`", TEXT))
-    named |= set(re.findall(r"\]\(((?!http)[\w./-]+)\)", TEXT))
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "docs/extending.md", "docs/measurements.md"])
+def test_named_files_exist(page):
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"`((?:srcid|notebooks|tests|benchmarks|docs|data)/[\w./-]+)`", text))
+    named |= set(re.findall(r"\]\(((?!http)[\w./-]+\.\w+)\)", text))
     named -= {"data/mine"}
-    assert len(named) >= 5
+    assert named and (page != "README.md" or len(named) >= 12)
     assert not [name for name in sorted(named) if not (ROOT / name).exists()]
+
+
+def test_the_first_two_screens_hold_problem_picture_commands_and_notebooks():
+    first = "\n".join(TEXT.splitlines()[:42])
+    assert re.search(r"!\[[^]]+\]\(docs/results/[\w-]+\.png\)", first)
+    assert "./lab run" in first and "./lab test" in first
+    notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    assert [name for name in re.findall(r"^\| `(\w+)` \|", first, re.M) if name[0].isdigit()] == notebooks
 
 
 def test_lab_commands_exist():

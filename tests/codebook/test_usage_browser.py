@@ -137,7 +137,9 @@ def write_large(tmp_path, code_tables):
         "event": dict(name="event", kind="multilabel", level="step", classes=list("abcdefghij"), **about),
         "fine": dict(name="fine", kind="category", level="clip", classes=list("wxyz"), **about),
     }
-    changed = dict(clips=3000, steps=10, sizes=[200], stages=1, splits=[], labels=labels, media=[], arrays="", files=None)
+    changed = dict(
+        clips=3000, steps=10, sizes=[200], stages=1, splits=[], labels=labels, media=[], arrays="", files=None
+    )
     return CodeTable(tmp_path, plain | changed)
 
 
