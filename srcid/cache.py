@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from srcid.files import whole_file
 
 
-class MapCache:
-    """A folder of arrays, one ``.npz`` file a key; without a folder nothing is kept.
+class Cache:
+    """A folder of results, one ``.npz`` file a key; without a folder nothing is kept.
 
-    Files appear whole or not at all, so that two notebooks may share a folder; one that cannot be read is
-    as good as missing and is written anew.
+    Files appear whole or not at all, so that two notebooks may share a folder; one that cannot be read is as good as
+    missing, and a folder that cannot be written to costs time, not the result. Files hold numbers and text, never
+    code: nothing is unpickled.
+
+    Args:
+        folder: where results lie, or None.
+        facts: what every result of a call depends on beside its own arguments, such as versions; anything JSON can say.
+
+    Example::
+
+        cache = Cache(run.folder / "information", code=checksum_of_sources)
+        found = cache(bracket, x, y, settings=settings)  # the second time it is read
     """
 
-    def __init__(self, folder: str | Path | None) -> None:
-        self.folder = None if folder is None else Path(folder)
+    def __init__(self, folder: str | Path | None, **facts: Any) -> None:
+        self.folder, self.facts = None if folder is None else Path(folder), facts
+
+    def __call__(self, function: Callable[..., Any], *arrays: np.ndarray | None, **arguments: Any) -> Any:
+        """``function(*arrays, **arguments)``, or what it returned before, checked against its return annotation.
+
+        Arguments and results are what pydantic can write as JSON: numbers, text, dataclasses, models, and
+        collections of these. Errors are raised and not kept.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        said = TypeAdapter(Any).dump_python(arguments, mode="json")
+        name = f"{function.__module__}.{function.__qualname__}"
+        key = self.key(*arrays, **self.facts, function=name, arguments=said)
+        form = TypeAdapter(get_type_hints(function)["return"])
+        with contextlib.suppress(KeyError, TypeError, ValidationError):
+            return form.validate_json(str((self.read(key) or {})["result"]))
+        found = function(*arrays, **arguments)
+        self.write(key, result=json.dumps(form.dump_python(found, mode="json")))
+        return found
 
     @staticmethod
     def key(*arrays: np.ndarray | None, **facts: Any) -> str:
@@ -45,9 +75,13 @@ class MapCache:
             return None
 
     def write(self, key: str, **arrays: Any) -> None:
-        """Keep arrays under ``key``."""
+        """Keep arrays, numbers or text under ``key``."""
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(self.folder / f"{key}.npz") as draft, draft.open("wb") as file:
-            np.savez(file, **arrays)
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with whole_file(self.folder / f"{key}.npz") as draft, draft.open("wb") as file:
+                np.savez(file, **arrays)
+
+
+MapCache = Cache  # the name by which information.keep knows it, until it is gone

@@ -3,10 +3,10 @@
 from srcid.maps.atlas import Atlas, Missing, quality_table
 from srcid.maps.graph import Graph, Quality, mixing, neighbour_graph, quality_of
 from srcid.maps.linking import Choice, Links
-from srcid.maps.points import Points, codebook_points, feature_points, stratified
+from srcid.maps.points import MapError, Points, codebook_points, feature_points, stratified
 from srcid.maps.projection import Projection, project
 
 __all__ = [
-    "Atlas", "Choice", "Graph", "Links", "Missing", "Points", "Projection", "Quality", "codebook_points",
+    "Atlas", "Choice", "Graph", "Links", "MapError", "Missing", "Points", "Projection", "Quality", "codebook_points",
     "feature_points", "mixing", "neighbour_graph", "project", "quality_of", "quality_table", "stratified",
 ]  # fmt: skip

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from srcid.maps.points import Points, codebook_points, feature_points
+from srcid.maps.graph import percent
+from srcid.maps.points import MapError, Points, codebook_points, feature_points
 from srcid.maps.projection import TITLES, Projection, project
 from srcid.symbols import DiagnosticsError
 
@@ -19,7 +20,8 @@ class Missing:
     title: str
     reason: str
 
-    def caption(self) -> str:
+    @property
+    def finding(self) -> str:
         return f"{self.title[:1].upper()}{self.title[1:]} cannot be mapped: {self.reason}."
 
 
@@ -31,17 +33,16 @@ def quality_table(maps: Iterable[Projection | Missing]) -> Any:
     for found in maps:
         if isinstance(found, Projection):
             q = found.quality
-            mixed = q.mixing_chance == q.mixing_chance  # not NaN: points of several modalities
             rows.append(
                 {
                     "points of": found.title,
                     "method": TITLES[found.method] + (", 3-D" if found.dimensions == 3 else ""),
                     "n": len(found.coordinates),
                     "trustworthiness": f"{q.trustworthiness:.3f}",
-                    "neighbours kept": q.percent("preservation"),
-                    "of another modality": q.percent("mixing/features") if mixed else "",
-                    "on the map": q.percent("mixing/map") if mixed else "",
-                    "by chance": f"{100 * q.mixing_chance:.1f} %" if mixed else "",
+                    "neighbours kept": percent(q.preservation),
+                    "of another modality": percent(q.mixing["features"]) if q.mixing else "",
+                    "on the map": percent(q.mixing["map"]) if q.mixing else "",
+                    "by chance": f"{100 * q.mixing_chance:.1f} %" if q.mixing else "",
                 }
             )
     return pandas.DataFrame(rows)
@@ -98,8 +99,7 @@ class Atlas:
             if name not in self._points:
                 self._points[name] = read()
             return project(self._points[name], method, dimensions, seed=self.seed, cache=self.cache, **settings)
-        except DiagnosticsError as problem:
-            reason = str(problem)
-            for said in ("this map cannot be made: ", f"{name[0]} features cannot be mapped: "):
-                reason = reason.removeprefix(said)
-            return Missing(title, reason)
+        except MapError as error:
+            return Missing(title, "; ".join(error.problems))
+        except DiagnosticsError as error:
+            return Missing(title, str(error))

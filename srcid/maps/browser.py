@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from srcid.maps.atlas import Missing
+from srcid.maps.linking import Choice, Links, read_selections, write_selection
+from srcid.maps.projection import Projection
 from srcid.widget import Guard, framed, redraw
 
 _MODES = {"point and click": "zoom", "lasso": "lasso", "box": "select"}
@@ -19,8 +23,10 @@ class LinkedMaps:
     """Maps side by side in one figure, linked by what their points stand for.
 
     Lasso or box in one map: the same places (clip, step, modality) are marked in the others, in a map of a
-    codebook the codes they have, and counts are shown below. A click on a point marks all that has its code and
-    calls ``on_code``. The drop-downs colour all maps, and mark all points of one value without a mouse.
+    codebook the codes they have, and counts are shown below. "keep" gives the marked points a name, under which
+    :attr:`kept` and, beside the run, a file hold them as a table. With "point and click", the mouse over a point
+    shows and plays what is there in every modality, and a click marks all that has its code and calls ``on_code``.
+    The drop-downs colour all maps, and mark all points of one value without a mouse.
 
     Args:
         views: :class:`srcid.maps.projection.Projection` objects of two dimensions. A
@@ -29,32 +35,37 @@ class LinkedMaps:
         on_code: called with (layer, code) when a point is clicked.
         color: column to begin with; None: the first that any map has.
         columns: maps beside each other.
+        table: the CodeTable of the points, whose media are shown; None shows none.
+        folder: where kept selections lie, a CSV file each; None keeps them in memory only.
 
     Raises:
         ValueError: no views, or one of three dimensions, in which nothing can be lassoed.
 
     Attributes:
         chosen: the :class:`srcid.maps.linking.Choice`, or None.
+        kept: named selections as DataFrames, those of earlier sessions included.
         widget: the whole view; ``figure()`` is its static twin.
     """
 
-    def __init__(self, views: Sequence[Any], modalities: Sequence[str],
+    def __init__(self, views: Sequence[Projection | Missing], modalities: Sequence[str],
                  on_code: Callable[[int, int], None] | None = None, color: str | None = None,
-                 columns: int | None = None) -> None:  # fmt: skip
+                 columns: int | None = None, table: Any = None, folder: str | Path | None = None) -> None:  # fmt: skip
         import ipywidgets
         import plotly.graph_objects as go
 
         from srcid.maps.figures.coloring import colorable
-        from srcid.maps.linking import Links
 
         self.views, self.modalities, self.on_code = tuple(views), tuple(modalities), on_code
-        self._made = [i for i, view in enumerate(self.views) if hasattr(view, "coordinates")]
+        self._made = [i for i, view in enumerate(self.views) if isinstance(view, Projection)]
         if not self.views or any(self.views[i].dimensions != 2 for i in self._made):
             raise ValueError(f"found {len(self.views)} maps; need one or more, all of two dimensions")
         self.links = Links([self.views[i].columns for i in self._made])
-        self.chosen: Any = None
+        self.chosen: Choice | None = None
+        self._code: tuple[int, int] | None = None  # whose points are marked
         self._event: tuple[int, list[int]] | None = None  # what a selection holds, until its last callback
-        self._columns = columns
+        self._columns, self.table, self._place = columns, table, None
+        self.folder = None if folder is None else Path(folder)
+        self.kept = {} if self.folder is None else read_selections(self.folder)
         known = list(dict.fromkeys(name for i in self._made for name in colorable(self.views[i].columns)))
         first = color if color in known else next(iter(known), "")
         self.guard = Guard()
@@ -62,11 +73,15 @@ class LinkedMaps:
         self.value = ipywidgets.Dropdown(options=[""], description="mark")
         self.mode = ipywidgets.ToggleButtons(
             options=list(_MODES), value="lasso", style=dict(button_width="auto"), tooltips=[
-                "hover over points, click one to look up its code", "draw around points", "draw a box around points"
+                "hover over points to see and hear them, click one to look up its code", "draw around points",
+                "draw a box around points",
             ],
         )  # fmt: skip
-        self.clear = ipywidgets.Button(description="clear", tooltip="mark nothing", layout=dict(width="70px"))
-        self.table = ipywidgets.HTML()
+        button = dict(layout=dict(width="70px"))
+        self.clear = ipywidgets.Button(description="clear", tooltip="mark nothing", **button)
+        self.name = ipywidgets.Text(placeholder="name of the marked points", layout=dict(width="190px"))
+        self.keep = ipywidgets.Button(description="keep", tooltip="keep the marked points under this name", **button)
+        self.counts, self.media = ipywidgets.HTML(), ipywidgets.HTML()
         self.view = go.FigureWidget()
         view = framed(self.view)
         redraw(self.view, self._draw(first))
@@ -74,8 +89,9 @@ class LinkedMaps:
         self._fill_values()
         self._wire()
         self._tell()
-        line = ipywidgets.HBox([self.mode, self.color, self.value, self.clear], layout=dict(flex_flow="wrap"))
-        self.widget = ipywidgets.VBox([line, self.guard.message, view, self.table])
+        controls = [self.mode, self.color, self.value, self.clear, self.name, self.keep]
+        line = ipywidgets.HBox(controls, layout=dict(flex_flow="row wrap"))
+        self.widget = ipywidgets.VBox([line, self.guard.message, view, self.media, self.counts])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)
@@ -90,10 +106,13 @@ class LinkedMaps:
 
     def choose(self, view: int, rows: Sequence[int]) -> None:
         """Mark points of one map and what belongs to them; no rows: mark nothing."""
+        self._code = None
         self._show(self.links.choose(self._made.index(view), np.asarray(rows, int)) if len(rows) else None)
 
     def choose_code(self, layer: int, code: int) -> None:
-        """Mark all points that have a code."""
+        """Mark all points that have a code, as a view does that this one follows."""
+        if (layer, code) == self._code:
+            return
         for i in self._made:
             columns = self.views[i].columns
             name = "symbol" if "symbol" in columns else "code"
@@ -101,8 +120,28 @@ class LinkedMaps:
                 rows = np.flatnonzero((columns[name] == code) & (columns["layer"] == layer))
                 if len(rows):
                     self.choose(i, rows)
+                    self._code = (layer, code)
                     return
         self._show(None)
+
+    def frame(self) -> Any:
+        """The marked points as a DataFrame: those of the first map, with the codes of every layer that a map shows."""
+        rows = np.zeros(0, int) if self.chosen is None else self.chosen.rows[0]
+        table = self.views[self._made[0]].frame().iloc[rows].reset_index(drop=True)
+        return table.assign(**{name: codes[rows] for name, codes in self.links.codes_of(0).items()})
+
+    def keep_selection(self, name: str) -> None:
+        """Keep the marked points under a name; what was kept under it before goes.
+
+        Raises:
+            ValueError: nothing is marked, or the name is none for a file.
+        """
+        if self.chosen is None:
+            raise ValueError("found nothing marked; draw a lasso or a box first")
+        table = self.frame()
+        if self.folder is not None:
+            write_selection(self.folder, name, table)
+        self.kept[name] = table
 
     def _draw(self, color: str) -> Any:
         from srcid.maps.figures.panels import map_figure
@@ -115,12 +154,14 @@ class LinkedMaps:
         self.value.observe(lambda _: self.guard(self._choose_value), "value")
         self.mode.observe(lambda _: self.guard(self._set_mode), "value")
         self.clear.on_click(lambda _: self.guard(lambda: self._show(None)))
+        self.keep.on_click(lambda _: self.guard(self._keep))
         self.view.layout.on_change(lambda layout, mode: self.guard(lambda: self._follow_mode(mode)), "dragmode")
         for i in self._made:
             trace = self.view.data[i]
             trace.on_selection(lambda _, points, __, i=i: self.guard(lambda: self._collect(i, points.point_inds)))
             trace.on_deselect(lambda _, __, i=i: self.guard(lambda: self._collect(i, [])))
             trace.on_click(lambda _, points, __, i=i: self._click(i, points.point_inds))
+            trace.on_hover(lambda _, points, __, i=i: self._hover(i, points.point_inds))
 
     def _collect(self, view: int, rows: list[int]) -> None:
         """Every event reaches every trace in turn, with the points of one of them; act when all have spoken."""
@@ -140,8 +181,24 @@ class LinkedMaps:
         if len(rows):  # all traces hear of every click; only for the one that was hit is there a message to renew
             self.guard(lambda: self._look_up(view, int(rows[0])))
 
+    def _hover(self, view: int, rows: list[int]) -> None:
+        if len(rows) and self.table is not None:
+            self.guard(lambda: self._show_media(view, int(rows[0])))
+
+    def _show_media(self, view: int, row: int) -> None:
+        from srcid.maps.figures.media import place_media
+
+        columns = self.views[view].columns
+        if not {"clip", "step"} <= set(columns):  # a code is nowhere in particular
+            return
+        place = int(columns["clip"][row]), int(columns["step"][row])
+        if place != self._place:  # a sound that plays goes on while the mouse is over points of its place
+            self._place, self.media.value = place, place_media(self.table, *place)
+
     def _look_up(self, view: int, row: int) -> None:
         columns = self.views[view].columns
+        if self.table is not None:
+            self._show_media(view, row)
         name = "symbol" if "symbol" in columns else "code"
         if name not in columns:
             raise ValueError("these points have no codes (identity quantiser), so there is none to look up")
@@ -171,6 +228,10 @@ class LinkedMaps:
             recolor(self.view, [(view, self.color.value) for view in self.views], self.modalities)
         self._fill_values()
 
+    def _keep(self) -> None:
+        self.keep_selection(self.name.value.strip())
+        self._tell()
+
     def _fill_values(self) -> None:
         """Values of the colour column that can be marked without a mouse."""
         found: dict[str, None] = {}
@@ -196,6 +257,8 @@ class LinkedMaps:
         from srcid.maps.figures.panels import mark
 
         self.chosen = choice
+        if choice is None:
+            self._code = None
         with self.view.batch_update():
             mark(self.view, self._rows())
         if choice is None:
@@ -206,15 +269,19 @@ class LinkedMaps:
         """Say below the maps what is chosen."""
         if self.chosen is None:
             hint = "Nothing is marked: draw a lasso or a box in a map, or take “point and click” and click a point."
-            self.table.value = hint if self._made else "There is no map to choose from."
+            self.counts.value = (hint if self._made else "There is no map to choose from.") + self._told_kept()
             return
         c = self.chosen
         share = c.size / max(c.total, 1)
         tables = "".join(_table(name, counts, share) for name, counts in c.counts.items())
-        self.table.value = (
-            f"<b>{c.size:,} of {c.total:,} {c.what}</b> ({share:.1%}) are marked. Lift: share among the marked over "
-            f"share among all.<div style='{_ROW}'>{tables}</div>"
+        self.counts.value = (
+            f"<b>{c.finding}</b>. Lift: share among the marked over "
+            f"share among all.<div style='{_ROW}'>{tables}</div>{self._told_kept()}"
         )
+
+    def _told_kept(self) -> str:
+        names = ", ".join(f"{html.escape(name)} ({len(table):,})" for name, table in self.kept.items())
+        return f"<div>Kept: {names}. In a cell: <code>.kept[name]</code> is a DataFrame.</div>" if names else ""
 
 
 def _table(name: str, counts: Sequence[tuple[str, int, int]], share: float) -> str:

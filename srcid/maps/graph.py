@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from srcid.cache import MapCache
-from srcid.symbols import DiagnosticsError
+from srcid.cache import Cache
+from srcid.maps.points import MapError
+from srcid.statistics import Interval
+
+_BLOCK = 2000  # points whose neighbours are looked at together
 
 
 @dataclass(frozen=True)
@@ -30,60 +33,67 @@ class Graph:
 
 @dataclass(frozen=True)
 class Quality:
-    """How far a map can be believed.
+    """How far a map can be trusted.
+
+    Where points lie equally far from one another (copies of a few rows, say), which of them count as the nearest is
+    arbitrary; those as near as the k-th nearest count as kept.
 
     Attributes:
+        k: neighbours a point that are compared.
         trustworthiness: 1 where neighbours in the map are neighbours in truth (Venna and Kaski, 2001), from
             ``sampled`` points; a random map has about 0.5.
-        preservation: share of a point's ``k`` nearest neighbours that are among its ``k`` nearest in the map.
-        mixing: by place ("features", "map"): share of the ``k`` nearest neighbours that belong to another
-            modality. NaN where there is one modality only.
-        mixing_chance: the same share if modalities were strewn at random.
-        errors: standard errors of "preservation", "mixing/features" and "mixing/map" over clips (points of one
-            clip count as one draw); empty where clips are not known.
+        preservation: share of a point's ``k`` nearest neighbours in the map that are among its ``k`` nearest in truth.
+        mixing: share of the ``k`` nearest neighbours that belong to another modality, in the "features" and in the
+            "map"; empty where there is one modality only. Intervals are over clips.
+        mixing_chance: the same share if modalities were strewn at random; NaN where there is one modality only.
+        ties: share of points with more points as near as the k-th nearest neighbour.
     """
 
     k: int
     trustworthiness: float
     sampled: int
-    preservation: float
-    mixing: dict[str, float]
+    preservation: Interval
+    mixing: dict[str, Interval]
     mixing_chance: float
-    errors: dict[str, float] = field(default_factory=dict)
+    ties: float = 0.0
 
-    def percent(self, name: str) -> str:
-        """``preservation``, ``mixing/features`` or ``mixing/map`` in percent, with a 95 % interval if known."""
-        value = self.preservation if name == "preservation" else self.mixing[name.removeprefix("mixing/")]
-        around = f" ± {196 * self.errors[name]:.1f}" if name in self.errors else ""
-        return f"{100 * value:.1f}{around} %"
-
-    def sentence(self) -> str:
-        """The numbers, for a caption."""
+    @property
+    def finding(self) -> str:
+        """The numbers in a sentence."""
         text = (
-            f"trustworthiness {self.trustworthiness:.3f} (k = {self.k}, {self.sampled:,} points), "
-            f"{self.percent('preservation')} of the {self.k} nearest neighbours kept"
+            f"Trustworthiness {self.trustworthiness:.3f} (k = {self.k}, {self.sampled:,} points), "
+            f"{percent(self.preservation)} of the {self.k} nearest neighbours kept"
         )
-        if np.isfinite(self.mixing_chance):
+        if self.mixing:
             text += (
-                f"; neighbours of another modality: {self.percent('mixing/features')} in the features, "
-                f"{self.percent('mixing/map')} in the map, {100 * self.mixing_chance:.1f} % by chance"
+                f"; neighbours of another modality: {percent(self.mixing['features'])} in the features, "
+                f"{percent(self.mixing['map'])} in the map, {100 * self.mixing_chance:.1f} % by chance"
             )
-        return text + ("; ±: 95 % intervals over clips" if self.errors else "")
+        if self.ties > 0.01:
+            text += (
+                f"; {self.ties:.0%} of points have more than {self.k} nearest neighbours, all of which count as kept"
+            )
+        return text + ("; ±: 95 % intervals over clips" if self.preservation.known else "")
+
+
+def percent(share: Interval) -> str:
+    """A share in percent, ± half its interval if it has one."""
+    around = f" ± {50 * (share.high - share.low):.1f}" if share.known else ""
+    return f"{100 * share.value:.1f}{around} %"
 
 
 def neighbour_graph(features: np.ndarray, k: int = 91, cache: str | Path | None = None) -> Graph:
     """Find the ``k`` nearest neighbours of every row of ``features [n, D]`` exactly, in bounded memory.
 
-    91 serve t-SNE of perplexity 30 and any smaller need. With a ``cache`` folder a graph found before serves
-    again.
+    91 serve t-SNE of perplexity 30 and any smaller need. With a ``cache`` folder a graph found before serves again.
 
     Raises:
-        DiagnosticsError: ``k`` or fewer points.
+        MapError: ``k`` or fewer points.
     """
     features = np.ascontiguousarray(features, dtype=np.float32)
     if not 1 <= k < len(features):
-        raise DiagnosticsError(f"found {len(features)} points; need more than the {k} neighbours asked for")
-    store = MapCache(cache)
+        raise MapError("no neighbours:", f"found {len(features)} points; need more than the {k} neighbours asked for")
+    store = Cache(cache)
     key = store.key(features, what="neighbours")
     kept = store.read(key)
     if kept is not None and kept["indices"].shape[1] >= k:
@@ -96,28 +106,12 @@ def neighbour_graph(features: np.ndarray, k: int = 91, cache: str | Path | None 
     return graph
 
 
-def mixing(indices: np.ndarray, modality: np.ndarray) -> tuple[float, float]:
-    """Share of neighbours (``indices [n, k]``) of another modality, and the share expected by chance.
-
-    Both are NaN where there is one modality only.
-    """
+def mixing(indices: np.ndarray, modality: np.ndarray) -> tuple[np.ndarray, float]:
+    """Share of each point's neighbours (``indices [n, k]``) that are of another modality, and its mean by chance."""
     _, member = np.unique(modality, return_inverse=True)
     share, n = np.bincount(member) / len(member), len(member)
-    if len(share) < 2:
-        return float("nan"), float("nan")
-    return float(_others(indices, modality).mean()), float((share * (1 - share)).sum() * n / (n - 1))
-
-
-def _others(indices: np.ndarray, modality: np.ndarray) -> np.ndarray:
-    """Share of each point's neighbours that are of another modality."""
-    return (modality[indices] != modality[:, None]).mean(axis=1)
-
-
-def _error(values: np.ndarray, groups: np.ndarray) -> float:
-    """Standard error of the mean of ``values`` drawn in ``groups`` (the sandwich estimate for one mean)."""
-    member = np.unique(groups, return_inverse=True)[1]
-    sums = np.bincount(member, values - values.mean())
-    return float(np.sqrt((sums**2).sum() * len(sums) / max(len(sums) - 1, 1)) / len(values))
+    each = (modality[indices] != modality[:, None]).mean(axis=1)
+    return each, float((share * (1 - share)).sum() * n / (n - 1))
 
 
 def quality_of(features: np.ndarray, coordinates: np.ndarray, modality: np.ndarray | None, graph: Graph,
@@ -127,26 +121,72 @@ def quality_of(features: np.ndarray, coordinates: np.ndarray, modality: np.ndarr
     Args:
         modality: ``[n]``, or None where points have none.
         graph: neighbours of the features; ``k`` is lowered to what it holds.
-        most: points that the trustworthiness is computed from (its cost grows with their square).
-        clips: clip of each point, for standard errors.
+        most: points that trustworthiness and ties are computed from (their cost grows with the square).
+        clips: clip of each point, for intervals.
     """
-    from scipy.spatial import cKDTree
-    from sklearn.manifold import trustworthiness
-
     n = len(features)
     k = max(1, min(k, graph.size, (n - 1) // 2))
+    true, mapped = graph.indices[:, :k], _nearest(coordinates, k)
+    # distances are found anew: those of a graph are rounded, and copies would not be at 0
+    radius = _squares(features, true).max(axis=1, keepdims=True)
+    kept = (_squares(features, mapped) <= radius * (1 + 1e-6)).mean(axis=1)
+    shares, chance = {}, float("nan")
+    if modality is not None and (modality != modality[0]).any():
+        for name, indices in (("features", true), ("map", mapped)):
+            each, chance = mixing(indices, modality)
+            shares[name] = _clip_interval(each, clips)
     chosen = np.sort(np.random.default_rng(seed).permutation(n)[:most])
-    near_k = min(k, (len(chosen) - 1) // 2)
-    trust = trustworthiness(features[chosen], coordinates[chosen], n_neighbors=near_k)
+    trust, ties = _trustworthiness(features[chosen], coordinates[chosen], min(k, (len(chosen) - 1) // 2))
+    return Quality(k, trust, len(chosen), _clip_interval(kept, clips), shares, chance, ties)
+
+
+def _nearest(coordinates: np.ndarray, k: int) -> np.ndarray:
+    """The ``k`` nearest neighbours of each point of a map, itself left out."""
+    from scipy.spatial import cKDTree
+
+    n = len(coordinates)
     near = cKDTree(coordinates).query(coordinates, k + 1)[1]
     itself = near == np.arange(n)[:, None]
     itself[~itself.any(axis=1), -1] = True  # crowded out by points at the same place
-    mapped, true = near[~itself].reshape(n, k), graph.indices[:, :k]
-    each = {"preservation": (mapped[:, :, None] == true[:, None, :]).any(axis=2).mean(axis=1)}
-    place, chance = {"features": float("nan"), "map": float("nan")}, float("nan")
-    if modality is not None and (modality != modality[0]).any():
-        for name, indices in (("features", true), ("map", mapped)):
-            place[name], chance = mixing(indices, modality)
-            each[f"mixing/{name}"] = _others(indices, modality)
-    errors = {} if clips is None else {name: _error(values, clips) for name, values in each.items()}
-    return Quality(k, float(trust), len(chosen), float(each["preservation"].mean()), place, chance, errors)
+    return near[~itself].reshape(n, k)
+
+
+def _squares(features: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Squared distances between each point and those of ``indices [n, k]``; exactly 0 between copies."""
+    starts = range(0, len(features), _BLOCK)
+    blocks = [slice(start, start + _BLOCK) for start in starts]
+    return np.concatenate([((features[indices[b]] - features[b, None]) ** 2).sum(axis=-1) for b in blocks])
+
+
+def _trustworthiness(features: np.ndarray, coordinates: np.ndarray, k: int) -> tuple[float, float]:
+    """Trustworthiness as Venna and Kaski (2001) define it, equal distances sharing the best rank; share of ties.
+
+    scikit-learn's gives equal distances ranks in the order of rows, and so calls a perfect map of copies poor.
+    """
+    from sklearn.metrics.pairwise import euclidean_distances
+
+    n, near = len(features), _nearest(coordinates, k)
+    centred = np.asarray(features, float) - features.mean(axis=0)
+    squares = euclidean_distances(centred, squared=True)
+    ordered = np.sort(squares, axis=1)
+    slack = 1e-12 * (centred**2).sum(axis=1).max()  # rounding
+    wanted = np.take_along_axis(squares, near, axis=1) - slack
+    rank = np.stack([np.searchsorted(row, values) for row, values in zip(ordered, wanted, strict=True)])
+    trust = 1 - 2 * np.maximum(rank - k, 0).sum() / (n * k * (2 * n - 3 * k - 1))
+    ties = float((ordered[:, k + 1] - ordered[:, k] <= slack).mean()) if k + 1 < n else 0.0
+    return float(trust), ties
+
+
+def _clip_interval(values: np.ndarray, clips: np.ndarray | None) -> Interval:
+    """The mean of ``values [n]`` and its 95 % interval; the points of a clip count as one draw (sandwich estimate)."""
+    from scipy.special import stdtrit
+
+    mean = float(values.mean())
+    _, member = np.unique(np.zeros(0) if clips is None else clips, return_inverse=True)
+    number = int(member.max(initial=-1)) + 1
+    if number < 2:
+        return Interval(mean, float("nan"), float("nan"), n=number)
+    sums = np.bincount(member, values - mean)
+    error = np.sqrt((sums**2).sum() * number / (number - 1)) / len(values)
+    half = float(stdtrit(number - 1, 0.975) * error)
+    return Interval(mean, mean - half, mean + half, n=number)

@@ -1,11 +1,16 @@
-"""Points of several maps that stand for the same thing: chosen in one map, found in the others."""
+"""Points of several maps that stand for the same thing: chosen in one map, found in the others, kept by name."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from srcid.files import whole_file
 
 Columns = Mapping[str, np.ndarray]
 PLACE, CODE, ROW = ("modality", "clip", "step"), ("layer", "stage", "code"), ()
@@ -27,6 +32,19 @@ class Choice:
     total: int
     what: str
     counts: dict[str, tuple[tuple[str, int, int], ...]]
+
+    @property
+    def finding(self) -> str:
+        """How much is chosen, of how much."""
+        return f"{self.size:,} of {self.total:,} {self.what} ({self.size / max(self.total, 1):.1%}) are marked"
+
+    def frame(self) -> Any:
+        """The counts as a DataFrame: column, value, marked, all, and the lift, the share among the marked over all."""
+        import pandas
+
+        share = self.size / max(self.total, 1)
+        rows = [(c, v, here, every, here / every / share) for c, told in self.counts.items() for v, here, every in told]
+        return pandas.DataFrame(rows, columns=["column", "value", "marked", "all", "lift"])
 
 
 class Links:
@@ -69,6 +87,12 @@ class Links:
                 codes = found.setdefault(layer, np.full(len(self._first[PLACE]), -1))
                 codes[member] = columns["code"]
         return found
+
+    def codes_of(self, view: int) -> dict[str, np.ndarray]:
+        """For each point of a map of places, its code in every layer that any map tells, -1 where none does."""
+        if self.kinds[view] != PLACE:
+            return {}
+        return {f"code/{layer}": codes[self.member[view]] for layer, codes in sorted(self._code_of.items())}
 
     def choose(self, view: int, rows: np.ndarray) -> Choice:
         """Choose points of one map; everything that belongs to them is chosen as well."""
@@ -132,3 +156,25 @@ def _tally(values: np.ndarray, mask: np.ndarray, among: np.ndarray | None = None
     every = np.bincount(inverse if among is None else inverse[among], minlength=len(names))
     order = np.argsort(-here, kind="stable")
     return tuple((str(names[i]), int(here[i]), int(every[i])) for i in order if here[i])
+
+
+def write_selection(folder: str | Path, name: str, table: Any) -> Path:
+    """Keep a DataFrame of points as ``<folder>/<name>.csv``; one of that name is replaced.
+
+    Raises:
+        ValueError: the name cannot be that of a file.
+    """
+    if not re.fullmatch(r"\w[\w .-]{0,59}", name) or name.endswith((".", " ")):
+        raise ValueError(f"found the name '{name[:80]}'; need up to 60 letters, digits, spaces, dots, dashes")
+    path = Path(folder) / f"{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as draft:
+        table.to_csv(draft, index=False)
+    return path
+
+
+def read_selections(folder: str | Path) -> dict[str, Any]:
+    """The selections kept in a folder, by name, as DataFrames."""
+    import pandas
+
+    return {path.stem: pandas.read_csv(path) for path in sorted(Path(folder).glob("[!.]*.csv"))}

@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from srcid.problems import ProblemsError
 from srcid.symbols import DiagnosticsError, StepLabel, check_layer, clip_rows, label_names, label_of, symbols_of
 
 LIMIT = 20_000
+
+
+class MapError(ProblemsError):
+    """Points that make no map, and all that stands against it."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +43,14 @@ class Points:
         """Wrap arrays.
 
         Raises:
-            DiagnosticsError: features that are not ``[n, D]``, or columns of another length.
+            MapError: features that are not ``[n, D]``, or columns of another length.
         """
         features = np.asarray(features)
         columns = {name: np.asarray(column) for name, column in columns.items()}
         wrong = [name for name, column in columns.items() if column.shape != features.shape[:1]]
         if features.ndim != 2 or wrong:
             others = f" and columns of other lengths ({', '.join(wrong)})" if wrong else ""
-            raise DiagnosticsError(f"found features of shape {features.shape}{others}; need [n, D] and n entries")
+            raise MapError("no points:", f"found features of shape {features.shape}{others}; need [n, D] and n entries")
         return cls(features, columns, title)
 
     def shuffled(self, seed: int = 0) -> Points:
@@ -70,22 +75,24 @@ def feature_points(table: Any, layer: int = 1, kind: str = "general",
         clips: split, rows, or None: the kept clips among these.
 
     Raises:
-        DiagnosticsError: nothing kept, unknown modality, widths that differ.
+        MapError: nothing kept, unknown modality, widths that differ.
+        DiagnosticsError: no such layer.
     """
     check_layer(table, layer)
     names = tuple(table.modalities) if modalities is None else tuple(modalities)
     unknown = [m for m in names if m not in table.modalities]
     if kind not in ("general", "specific") or unknown:
-        raise DiagnosticsError(
+        raise MapError(
+            "no points:",
             f"found the kind '{kind}' and modalities {names}; need general or specific, "
-            f"and some of {', '.join(table.modalities)}"
+            f"and some of {', '.join(table.modalities)}",
         )
     kept = {m: _kept(table, kind, layer, m) for m in names}
     widths = {m: values.shape[-1] for m, (_, values) in kept.items()}
     if len(set(widths.values())) > 1:
         told = ", ".join(f"{m} {width}" for m, width in widths.items())
-        raise DiagnosticsError(
-            f"found {kind} features of different widths ({told}), which share no map; choose one modality"
+        raise MapError(
+            "no points:", f"found {kind} features of different widths ({told}), which share no map; choose one modality"
         )
     among = None if clips is None else clip_rows(table, clips)
     places = {m: _places(table, m, rows, among) for m, (rows, _) in kept.items()}
@@ -110,7 +117,8 @@ def codebook_points(table: Any, layer: int | None = 1, clips: Any = None) -> Poi
     """Gather the code vectors of a layer, or (None) of all layers, with how often each modality uses them.
 
     Raises:
-        DiagnosticsError: the quantiser has no codebook, or one of a single code.
+        MapError: the quantiser has no codebook, or one of a single code.
+        DiagnosticsError: no such layer.
     """
     if layer is None:
         parts = [codebook_points(table, k, clips) for k in range(1, table.layers + 1)]
@@ -119,10 +127,10 @@ def codebook_points(table: Any, layer: int | None = 1, clips: Any = None) -> Poi
     check_layer(table, layer)
     book = table.codebook(layer)
     if book is None:
-        raise DiagnosticsError(f"layer {layer} has no codebook (identity or raw fsq), so there is none to map")
+        raise MapError("no points:", f"layer {layer} has no codebook (identity or raw fsq), so there is none to map")
     stages, size, width = book.shape
     if stages * size < 2:
-        raise DiagnosticsError(f"the codebook of layer {layer} has one code, and one point makes no map")
+        raise MapError("no points:", f"the codebook of layer {layer} has one code, and one point makes no map")
     whole = stages != table.stages  # fsq: one table of all combinations, which no single stage uses
     # which vector each clip-step uses, a {modality: int [n, T]} for every stage
     if whole:
@@ -175,7 +183,7 @@ def _kept(table: Any, kind: str, layer: int, modality: str) -> tuple[np.ndarray,
     try:
         return (table.general if kind == "general" else table.specific)(layer, modality)
     except ValueError as problem:
-        raise DiagnosticsError(f"{kind} features cannot be mapped: {problem}") from problem
+        raise MapError("no points:", str(problem)) from problem
 
 
 def _places(table: Any, modality: str, rows: np.ndarray, among: np.ndarray | None) -> np.ndarray:

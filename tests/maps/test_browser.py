@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
+import pandas
 import pytest
 
 from srcid.maps.atlas import Missing
 from srcid.maps.browser import LinkedMaps
+from srcid.maps.figures.media import place_media
 from srcid.maps.linking import Links
-from srcid.maps.points import Points
+from srcid.maps.points import Points, feature_points
 from srcid.maps.projection import project
 from srcid.style import code_color
 from tests.maps.test_figures import MODALITIES, feature_columns
@@ -95,7 +99,7 @@ def test_a_lasso_marks_the_same_places_and_their_codes_in_the_other_maps(linked,
     assert own == [4, 10, 250]
     assert places(views[1], other) == places(views[0], own)
     assert codes == sorted(set(views[0].columns["code"][own].tolist()))
-    assert "3 of 300 points" in linked.table.value and not linked.guard.message.value
+    assert "3 of 300 points" in linked.counts.value and not linked.guard.message.value
 
 
 def test_a_lasso_in_the_codebook_marks_the_points_that_have_these_codes(linked, views):
@@ -112,7 +116,7 @@ def test_a_lasso_around_nothing_changes_nothing_and_clear_marks_nothing(linked):
     select(linked, 1, [])
     assert marked(linked) == before and before[0] == [1]
     linked.clear.click()
-    assert marked(linked) == [None] * 3 and linked.chosen is None and "Nothing is marked" in linked.table.value
+    assert marked(linked) == [None] * 3 and linked.chosen is None and "Nothing is marked" in linked.counts.value
 
 
 def test_the_outline_of_a_lasso_is_taken_away(linked):
@@ -135,7 +139,7 @@ def test_the_table_counts_by_modality_class_and_code(linked, views):
         for name in np.unique(columns["label"][rows])
     }
     assert sum(here for _, here, _ in counts["code of layer 2"]) == len(rows)
-    assert "code of layer 1" in linked.table.value and "lift" in linked.table.value
+    assert "code of layer 1" in linked.counts.value and "lift" in linked.counts.value
 
 
 def test_a_click_looks_the_code_up_once_and_marks_all_points_with_it(linked, views, looked_up):
@@ -188,7 +192,7 @@ def test_what_is_missing_is_said_and_the_rest_works(views, looked_up):
     linked.choose(1, [5])
     assert list(linked.view.data[1].selectedpoints) == [5]
     alone = LinkedMaps([missing], MODALITIES)
-    assert "no map to choose from" in alone.table.value
+    assert "no map to choose from" in alone.counts.value
     with pytest.raises(ValueError, match="need one or more"):
         LinkedMaps([], MODALITIES)
 
@@ -230,3 +234,78 @@ def test_no_callback_is_slow_with_ten_thousand_points(looked_up):
         action()
         assert time.process_time() - spent < 0.2
     assert len(looked_up) == 1 and not linked.guard.message.value
+
+
+def test_one_selection_goes_both_ways_and_ends(views):
+    """Two views that follow each other, as the maps and the explorer do."""
+    asked = []
+
+    def explorer(layer, code):
+        asked.append((layer, code))
+        linked.choose_code(layer, code)
+
+    linked = LinkedMaps(views, MODALITIES, on_code=explorer)
+    click(linked, 2, 4)
+    assert asked == [(1, 4)] and marked(linked)[2] == [4]
+    explorer(1, 5)
+    assert marked(linked)[2] == [5]
+    linked.choose_code(1, 10**6)
+    assert marked(linked) == [None] * 3
+
+
+def test_a_selection_is_kept_by_name_and_is_a_table(views, tmp_path):
+    linked = LinkedMaps(views, MODALITIES, folder=tmp_path / "selections")
+    linked.keep.click()
+    assert "found nothing marked" in linked.guard.message.value
+    select(linked, 1, [7, 8, 9])
+    for name in ("../evil", "", "x" * 61, "a/b", ".hidden"):
+        linked.name.value = name
+        linked.keep.click()
+        assert "need up to 60 letters" in linked.guard.message.value and not linked.kept
+    linked.name.value = "left island"
+    linked.keep.click()
+    table = linked.kept["left island"]
+    assert not linked.guard.message.value and "left island (3)" in linked.counts.value
+    assert set(zip(table["modality"], table["clip"], table["step"], strict=True)) == places(views[1], [7, 8, 9])
+    pandas.testing.assert_frame_equal(table, linked.frame())
+    for layer, found in ((1, views[0]), (2, views[1])):
+        codes = dict(zip(zip(*(found.columns[n] for n in ("modality", "clip", "step")), strict=True),
+                         found.columns["code"], strict=True))  # fmt: skip
+        said = [codes[place] for place in zip(table["modality"], table["clip"], table["step"], strict=True)]
+        assert table[f"code/{layer}"].tolist() == said
+    again = LinkedMaps(views, MODALITIES, folder=tmp_path / "selections").kept
+    assert list(again) == ["left island"] and again["left island"]["clip"].tolist() == table["clip"].tolist()
+
+
+def test_a_choice_is_a_sentence_and_a_table(linked, views):
+    linked.choose(0, np.arange(30))
+    assert linked.chosen.finding == "30 of 300 points (10.0%) are marked" and linked.chosen.finding in re.sub(
+        "<.*?>", "", linked.counts.value
+    )
+    table = linked.chosen.frame()
+    assert table[table["column"] == "modality"]["marked"].sum() == 30
+    assert (table["lift"] == table["marked"] / table["all"] / 0.1).all()
+
+
+def test_the_mouse_over_a_point_shows_what_is_there(tables):
+    table = tables["vq"]
+    found = project(feature_points(table, 1, limit=90), "pca")
+    linked = LinkedMaps([found], table.modalities, table=table)
+    points = {"xs": [0.0], "ys": [0.0], "point_indexes": [11], "trace_indexes": [0]}
+    linked.view._handler_js2py_pointsCallback({"new": {"event_type": "plotly_hover", "points": points}})
+    clip, step = found.columns["clip"][11], found.columns["step"][11]
+    assert f"clip {table.ids[clip]}, step {step}" in linked.media.value
+    assert "data:image/png;base64," in linked.media.value and "first" in linked.media.value
+    assert not linked.guard.message.value
+
+
+def test_what_is_gone_is_said_and_hostile_names_stay_text(tables):
+    fake = SimpleNamespace(
+        modalities=("<img src=x>",), ids=np.array(["<script>1</script>"]), store_path="nowhere", checksum="",
+        media={"<img src=x>": np.array([["digits:99999", "word:<b>bark</b>"]])},
+    )  # fmt: skip
+    gone, word = place_media(fake, 0, 0), place_media(fake, 0, 1)
+    assert "digits:99999" in gone and "&lt;script&gt;" in gone and "<script>" not in gone
+    assert "&lt;b&gt;bark" in word and "&lt;img src=x&gt;" in word
+    fake.media = {}
+    assert "no media are kept" in place_media(fake, 0, 0)

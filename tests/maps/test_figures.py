@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +11,11 @@ import pytest
 from srcid.maps.atlas import Missing
 from srcid.maps.figures.coloring import CATEGORIES, REST, color_by, colorable
 from srcid.maps.figures.panels import SVG_LIMIT, map_figure, mark, recolor
+from srcid.maps.graph import percent
 from srcid.maps.points import Points
 from srcid.maps.projection import project
 from srcid.style import INK, code_color, modality_colors
+from tests.house import caption, check_page, check_picture, title
 
 MODALITIES = ("first", "second", "third")
 
@@ -82,26 +84,27 @@ def test_every_map_stands_beside_its_quality_and_the_caption_says_how_it_was_mad
     figure = map_figure([(view, "modality"), (other, "modality")], MODALITIES)
     for head, found in zip(notes(figure, "head"), (view, other), strict=True):
         q = found.quality
-        assert f"trustworthiness {q.trustworthiness:.3f}, neighbours kept {q.percent('preservation')}" in head
-        assert f"{100 * q.mixing['map']:.1f} ±" in head and f"(chance {100 * q.mixing_chance:.1f} %)" in head
-    [caption] = notes(figure, "caption")
-    caption = caption.replace("<br>", " ")
-    assert "PCA of 300 points (seed 0, scikit-learn" in caption and "95 % interval over clips" in caption
+        assert f"trustworthiness {q.trustworthiness:.3f}, neighbours kept {percent(q.preservation)}" in head
+        assert f"{100 * q.mixing['map'].value:.1f} ±" in head and f"(chance {100 * q.mixing_chance:.1f} %)" in head
+    assert "PCA of 300 points (seed 0, scikit-learn" in caption(figure)
+    assert "95 % interval over clips" in caption(figure)
+    check_page(figure)
+    check_picture(figure)
 
 
 def test_one_map_in_several_colours_says_its_quality_once(view):
     figure = map_figure([(view, c) for c in ("modality", "label", "agreement")], MODALITIES)
     assert [re.sub("<.*?>", "", head) for head in notes(figure, "head")] == ["By modality", "By label", "By agreement"]
     assert len(notes(figure, "quality")) == 1
-    assert figure.layout.title.text.startswith("General features of layer 1: ")
+    assert title(figure) == view.finding
+    assert view.finding.startswith("General features of layer 1 (train and test clips): ")
 
 
 def test_many_points_are_drawn_by_webgl_and_few_are_not():
     n = SVG_LIMIT // 3 * 3
     coordinates = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
     small = feature_map()
-    large = SimpleNamespace(**{**vars(small), "coordinates": coordinates, "columns": feature_columns(n)})
-    large.dimensions, large.recipe = 2, small.recipe
+    large = replace(small, coordinates=coordinates, columns=feature_columns(n))
     kinds = [map_figure([(large, "label")] * count, MODALITIES).data[0].type for count in (1, 2)]
     assert kinds == ["scatter", "scattergl"]
 
@@ -119,8 +122,8 @@ def test_a_map_that_is_missing_leaves_its_reason_in_its_panel(view):
     assert len(figure.data) == 2 and not len(figure.data[0].x) and len(figure.data[1].x) == 300
     assert any("it has one code" in note.text.replace("<br>", " ") for note in figure.layout.annotations)
     alone = map_figure([(Missing("codebook of layer 1", "it has one code"), "label")], MODALITIES)
-    assert alone.layout.title.text == "Codebook of layer 1 cannot be mapped: it has one code." and not alone.data
-    assert "no maps" in map_figure([], MODALITIES).layout.title.text
+    assert title(alone) == "Codebook of layer 1 cannot be mapped: it has one code." and not alone.data
+    assert "no maps" in title(map_figure([], MODALITIES))
 
 
 def test_code_vectors_grow_with_their_use():
@@ -200,7 +203,3 @@ def test_a_key_is_wrapped_and_cut():
 def test_only_columns_that_tell_points_apart_are_offered(view):
     offered = colorable({**view.columns, "still": np.zeros(300)})
     assert offered == ("modality", "label", "code", "agreement", "split", "step", "clip")
-
-
-def test_maps_are_reexported():
-    assert map_figure is map_figure

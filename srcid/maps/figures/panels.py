@@ -9,20 +9,23 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from srcid.maps.atlas import Missing
 from srcid.maps.figures.coloring import Coloring, color_by
-from srcid.maps.projection import TITLES
+from srcid.maps.graph import percent
+from srcid.maps.projection import TITLES, Projection
 from srcid.style import FAINT, INK, WIDTH, empty_figure, finish
 
 SVG_LIMIT = 8000  # points of a figure; WebGL above, whose contexts a page has few of
 _GAP, _SIDE = 22, 24  # pixels between panels, and beside them
 _LETTER = 7  # pixels of a letter in a key; more than it needs, as a page may be narrower than WIDTH
+_KEY_LINES = 3
 DIM = 0.06  # opacity of what is not chosen
 
-Panel = tuple[Any, str]
+Panel = tuple[Projection | Missing, str]
 
 
 def map_figure(panels: Sequence[Panel], modalities: Sequence[str], title: str = "", columns: int | None = None,
-               key_lines: int = 3, reserve: bool = False) -> go.Figure:  # fmt: skip
+               reserve: bool = False) -> go.Figure:  # fmt: skip
     """Draw maps side by side; trace i is panel i.
 
     Each panel shows a map coloured by one column, its quality and its key; the caption has methods, parameters,
@@ -34,21 +37,20 @@ def map_figure(panels: Sequence[Panel], modalities: Sequence[str], title: str = 
             :class:`srcid.maps.atlas.Missing` leaves a panel that says why there is no map.
         modalities: all modalities of the table, in its order.
         columns: panels beside each other; None: up to three.
-        key_lines: most lines of a key.
-        reserve: leave room for that many, as a figure needs that is coloured anew later.
+        reserve: leave room for the longest keys, as a figure needs that is coloured anew later.
     """
     if all(_missing(p) for p, _ in panels):
-        reasons = dict.fromkeys(p.caption() for p, _ in panels)
+        reasons = dict.fromkeys(p.finding for p, _ in panels)
         return empty_figure(" ".join(reasons) or "There are no maps to draw.")
     wide = min(len(panels), 3) if columns is None else columns
     rows = -(-len(panels) // wide)
     size = 560 if wide == 1 else (WIDTH - 2 * _SIDE - (wide - 1) * _GAP) // wide
     heads = _heads(panels)
     shades = [None if _missing(p) else color_by(p.columns, column, modalities) for p, column in panels]
-    keys = [("" if c is None else c.key(int(size / _LETTER), key_lines)) for c in shades]
+    keys = [("" if c is None else c.key(int(size / _LETTER), _KEY_LINES)) for c in shades]
     once = len({id(p) for p, _ in panels}) == 1 and len(panels) > 1  # one map in several colours: said in the title
     quality = ["" if once else "<br>".join(_quality_lines(p)) for p, _ in panels]
-    above = 30 + 14 * (max(map(_lines, quality)) + max(key_lines if reserve else 1, *map(_lines, keys)))
+    above = 30 + 14 * (max(map(_lines, quality)) + max(_KEY_LINES if reserve else 1, *map(_lines, keys)))
     drawn = WIDTH - 2 * _SIDE, rows * (above + size) + (rows - 1) * _GAP
     webgl = sum(len(p.coordinates) for p, _ in panels if not _missing(p)) > SVG_LIMIT
     fig = go.Figure()
@@ -67,7 +69,7 @@ def map_figure(panels: Sequence[Panel], modalities: Sequence[str], title: str = 
     return finish(fig, title, _caption(panels), height=drawn[1], top=top, bottom=16, left=_SIDE)
 
 
-def recolor(fig: go.Figure, panels: Sequence[Panel], modalities: Sequence[str], key_lines: int = 3) -> None:
+def recolor(fig: go.Figure, panels: Sequence[Panel], modalities: Sequence[str]) -> None:
     """Colour the panels of a figure of :func:`map_figure` by other columns, keys included."""
     keys = {note.name: note for note in fig.layout.annotations}
     for i, (projection, column) in enumerate(panels):
@@ -77,7 +79,7 @@ def recolor(fig: go.Figure, panels: Sequence[Panel], modalities: Sequence[str], 
         axis = fig.layout["xaxis" if i == 0 else f"xaxis{i + 1}"]
         width = (axis.domain[1] - axis.domain[0]) * (WIDTH - 2 * _SIDE)
         fig.data[i].marker.update(shade.marker())
-        keys[f"key {i}"].text = shade.key(int(width / _LETTER), key_lines)
+        keys[f"key {i}"].text = shade.key(int(width / _LETTER), _KEY_LINES)
 
 
 def mark(fig: go.Figure, rows: Sequence[np.ndarray] | None) -> None:
@@ -110,8 +112,8 @@ def _lines(text: str) -> int:
     return text.count("<br>") + 1 if text else 0
 
 
-def _missing(projection: Any) -> bool:
-    return not hasattr(projection, "coordinates")
+def _missing(projection: Projection | Missing) -> bool:
+    return isinstance(projection, Missing)
 
 
 def _panel(fig: go.Figure, i: int, projection: Any, shade: Coloring | None, x: list, y: list, size: int,
@@ -197,43 +199,37 @@ def _heads(panels: Sequence[Panel]) -> list[str]:
     return [f"{head[:1].upper()}{head[1:]}" if not head.startswith("t-SNE") else head for head in heads]
 
 
-def _quality_lines(projection: Any) -> list[str]:
+def _quality_lines(projection: Projection | Missing) -> list[str]:
     if _missing(projection):
         return []
     quality = projection.quality
-    lines = [f"trustworthiness {quality.trustworthiness:.3f}, neighbours kept {quality.percent('preservation')}"]
-    if np.isfinite(quality.mixing_chance):
-        lines.append(
-            f"of another modality {quality.percent('mixing/map')} (chance {100 * quality.mixing_chance:.1f} %)"
-        )
+    lines = [f"trustworthiness {quality.trustworthiness:.3f}, neighbours kept {percent(quality.preservation)}"]
+    if quality.mixing:
+        chance = f"(chance {100 * quality.mixing_chance:.1f} %)"
+        lines.append(f"of another modality {percent(quality.mixing['map'])} {chance}")
     return lines
 
 
 def _headline(panels: Sequence[Panel]) -> str:
-    """What all maps show, and how mixed the modalities are in the features themselves."""
-    made = [p for p, _ in panels if not _missing(p)]
+    """The finding, where all panels show the same points, or else what they show."""
     titles = list(dict.fromkeys(p.title for p, _ in panels))
+    made = [p for p, _ in panels if not _missing(p)]
+    if len(titles) == 1 and made:
+        return made[0].finding
     text = "; ".join(titles)
-    text = f"{text[:1].upper()}{text[1:]}"
-    if len(titles) == 1 and made and np.isfinite(made[0].quality.mixing_chance):
-        q = made[0].quality
-        text += (
-            f": {q.percent('mixing/features')} of a point's neighbours are of another modality "
-            f"(chance {100 * q.mixing_chance:.1f} %)"
-        )
-    return text
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _caption(panels: Sequence[Panel]) -> str:
     made = [p for p, _ in panels if not _missing(p)]
-    if not made:
-        return ""
-    recipes = [p.recipe() for p in made]
-    notes = [f"{note[:1].upper()}{note[1:]}." for p in made for note in p.notes]
+    told = ["; ".join(dict.fromkeys(p.recipe() for p in made)) + "."]
+    told += dict.fromkeys(f"{note[:1].upper()}{note[1:]}." for p in made for note in p.notes)
     k, sampled = made[0].quality.k, max(p.quality.sampled for p in made)
-    told = ["; ".join(dict.fromkeys(recipes)) + ".", *dict.fromkeys(notes)]
     told.append(f"Quality: {k} nearest neighbours, trustworthiness from {sampled:,} points")
-    told[-1] += "; ± is a 95 % interval over clips." if any(p.quality.errors for p in made) else "."
+    told[-1] += "; ± is a 95 % interval over clips." if any(p.quality.preservation.known for p in made) else "."
+    ties = max(p.quality.ties for p in made)
+    if ties > 0.01:
+        told.append(f"Ties: {ties:.0%} of points have more than {k} nearest neighbours, all of which count as kept.")
     if any("uses" in p.columns for p in made):
         told.append("The area of a dot grows with the use of the code.")
     told.append("Axes have no unit: who is near whom has a meaning, distances between groups have none.")

@@ -1,0 +1,64 @@
+"""What is seen, heard and read at a place of a map, in every modality, as HTML."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from srcid.features.clip_media import Shown, card_media
+from srcid.style import modality_colors
+
+_SIDE = 96  # pixels of a picture's longer side
+
+
+def place_media(table: Any, clip: int, step: int) -> str:
+    """Return what the store of ``table`` keeps of one step of a clip: pictures, players, words; and what is gone.
+
+    Args:
+        table: a CodeTable; its media references, and the store it names, are read.
+        clip: row of the clip.
+    """
+    colors, references = modality_colors(table.modalities), table.media or {}
+    places = {
+        m: (SimpleNamespace(modality=m, clip=clip, step=step, media=str(references[m][clip, step])),)
+        for m in table.modalities
+        if m in references
+    }
+    media = card_media(SimpleNamespace(exemplars=places), table)
+    tiles = [
+        f"<figure style='margin:0'><figcaption style='color:{colors[m]};font-weight:600'>{html.escape(m)}</figcaption>"
+        f"{_content(shown)}</figure>"
+        for m, (shown,) in media.shown.items()
+        if shown.kind != "none"
+    ]
+    said = [html.escape(problem) for problem in media.problems] or ([] if tiles else ["no media are kept of this step"])
+    where = html.escape(f"clip {table.ids[clip]}, step {step}")
+    return (
+        f"<div style='display:flex;flex-wrap:wrap;gap:4px 22px;align-items:flex-start;line-height:1.35'>"
+        f"<b>{where}</b>{''.join(tiles)}<span style='opacity:.8'>{'<br>'.join(said)}</span></div>"
+    )
+
+
+def _content(shown: Shown) -> str:
+    if shown.kind == "image":
+        return f"<img alt='' src='{_png(shown.content)}' style='height:{_SIDE}px;image-rendering:pixelated'>"
+    if shown.kind == "audio":
+        from IPython.display import Audio
+
+        return Audio(shown.content, rate=shown.rate)._repr_html_()
+    before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
+    return f"{before} <b>{word}</b> {after}"
+
+
+def _png(image: np.ndarray) -> str:
+    from PIL import Image
+
+    picture, data = Image.fromarray(np.ascontiguousarray(image)), io.BytesIO()
+    picture.thumbnail((2 * _SIDE, 2 * _SIDE))  # twice, for screens with dense pixels; smaller ones stay as they are
+    picture.save(data, "PNG")
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
