@@ -438,7 +438,6 @@ def _write_arrays(network: SRCID, store: FeatureStore, folder: Path, batch_size:
     kept = np.sort(draw.permutation(store.clips)[: p.keep_features])
     place = np.full(store.clips, -1)
     place[kept] = np.arange(len(kept))
-    quantizer = network.layers[0].quantizer
     books = [layer.quantizer.codebooks for layer in network.layers]
     writer = _Writer(folder, store, len(kept))
 
@@ -453,9 +452,10 @@ def _write_arrays(network: SRCID, store: FeatureStore, folder: Path, batch_size:
             for k, (layer, general, specific) in enumerate(network.encode(inputs, masks), 1):
                 for m, z in general.items():
                     absent = ~masks[m]
-                    codes = layer.quantizer.encode(z)
-                    values = z if codes.shape[-1] == 0 else layer.quantizer.decode(codes)
-                    nearest, second = layer.quantizer.nearest(z, 2)
+                    quantizer = layer.quantizer.of(m)
+                    codes = quantizer.encode(z)
+                    values = z if codes.shape[-1] == 0 else quantizer.decode(codes)
+                    nearest, second = quantizer.nearest(z, 2)
                     gap = (z - values).norm(dim=-1)
                     writer.put("codes", k, m, rows, codes.masked_fill(absent[..., None], -1), np.int32)
                     writer.put("distance", k, m, rows, gap.masked_fill(absent, torch.nan), np.float32)
@@ -467,13 +467,14 @@ def _write_arrays(network: SRCID, store: FeatureStore, folder: Path, batch_size:
                     if chosen.any():
                         where = place[rows][chosen]
                         writer.put("general", k, m, where, z[chosen], np.float32)
-                        writer.put("specific", k, m, where, specific[m].draw()[chosen], np.float32)
+                        if m in specific:
+                            writer.put("specific", k, m, where, specific[m].draw()[chosen], np.float32)
     network.eval()
     for k, book in enumerate(books, 1):
         if book is not None:
             np.save(folder / f"codebook_{k}.npy", book.float().cpu().numpy())
     np.save(folder / "kept.npy", kept)
-    return writer.finish(len(network.layers), quantizer)
+    return writer.finish(len(network.layers), network.layers[0].quantizer)
 
 
 def weights_checksum(network: SRCID) -> str:

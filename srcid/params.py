@@ -127,10 +127,32 @@ class ModelParams(Section):
     residual_detach: bool = Field(False, description="stop gradients at the input of layers 2 and later")
 
 
+class RivalParams(Section):
+    """Which method is trained, and what only rivals of SRCID have (``srcid/model/rivals``; [recalled] as there)."""
+
+    method: Literal["srcid", "turn", "codis"] = Field(
+        "srcid",
+        description="srcid: semantic-residual layers; turn, codis: rivals with one layer and losses of their own",
+    )
+    contrast_weight: float = Field(1.0, ge=0, description="weight of the rivals' InfoNCE between clips")
+    contrast_temperature: float = Field(0.1, gt=0, description="temperature of that InfoNCE")
+    turn_groups: int = Field(2, ge=1, le=16, description="turn: groups of the width, each with its codebook")
+    turn_level: Literal["step", "clip"] = Field("step", description="turn: what is quantised; clip as in its paper")
+    turn_mask: float = Field(0.2, gt=0, lt=1, description="turn: share of masked steps; 0.15 to 0.3 [recalled]")
+    assign_weight: float = Field(1.0, ge=0, description="codis: weight of the assignment to prototypes")
+    codis_momentum: float = Field(0.995, ge=0, lt=1, description="codis: momentum of the twins [recalled]")
+    codis_temperature: float = Field(0.1, gt=0, description="codis: temperature of the assignment [recalled]")
+    codis_epsilon: float = Field(0.05, gt=0, description="codis: entropy weight of the transport plan")
+    codis_iterations: int = Field(3, ge=1, le=1000, description="codis: Sinkhorn iterations of the transport plan")
+    codis_queue: int = Field(320, ge=0, le=1_000_000, description="codis: earlier clips that the plan spreads, too")
+
+
 class QuantizerParams(Section):
     """The quantiser of every layer (method sections 3 to 5)."""
 
-    quantizer: Literal["vq", "rvq", "fsq", "identity", "vq-rotation", "rvq-library", "lfq", "simvq", "rfsq"] = Field(
+    quantizer: Literal[
+        "vq", "rvq", "fsq", "identity", "codaar", "vq-rotation", "rvq-library", "lfq", "simvq", "rfsq"
+    ] = Field(
         "vq",
         description="vq and rvq with MM-EMA codebooks, fsq on a fixed grid, identity as the control; of the library "
         "vector-quantize-pytorch: vq-rotation, rvq-library, lfq, simvq, rfsq (residual fsq)",
@@ -315,6 +337,43 @@ def _codes_fit(fsq_levels: tuple[int, ...]) -> str:
     )
 
 
+def _rival_lacks(
+    method: str, layers: int, quantizer: str, recon_weight: float, cpc_weight: float, cmcm_weight: float,
+    club_weight: float, specific_rate: float, lstm_modalities: tuple[str, ...],
+) -> str:  # fmt: skip
+    """A rival is never trained with what it does not have: the preset of its name switches all of it off."""
+    if method == "srcid":
+        return ""
+    asked = dict(
+        cpc_weight=cpc_weight, cmcm_weight=cmcm_weight, club_weight=club_weight, specific_rate=specific_rate,
+        lstm_modalities=lstm_modalities, **({"recon_weight": recon_weight} if method == "codis" else {}),
+    )  # fmt: skip
+    wrong = [f"{name}={value}" for name, value in asked.items() if value]
+    wrong += [f"layers={layers}"] if layers > 1 else []
+    wrong += [f"quantizer={quantizer}"] if quantizer != "vq" else []
+    return f"method={method} does not have {', '.join(wrong)}; start from preset={method}" if wrong else ""
+
+
+def _rival_options(
+    method: str, turn_groups: int, turn_level: str, turn_mask: float, codis_momentum: float,
+    codis_temperature: float, codis_epsilon: float, codis_iterations: int, codis_queue: int,
+) -> str:  # fmt: skip
+    given = {name: value for name, value in locals().items() if name != "method"}
+    fields = RivalParams.model_fields
+    wrong = [n for n, v in given.items() if v != fields[n].default and not n.startswith(f"{method}_")]
+    return f"{', '.join(wrong)}: no option of method={method}" if wrong else ""
+
+
+def _groups_divide(method: str, turn_groups: int, codebook_size: int, dim: int) -> str:
+    wrong = method == "turn" and (codebook_size % turn_groups or dim % turn_groups)
+    return f"turn_groups={turn_groups} must divide codebook_size={codebook_size} and dim={dim}" if wrong else ""
+
+
+def _parts_have_club(quantizer: str, club_input: str, club_weight: float) -> str:
+    wrong = quantizer == "codaar" and club_input == "quantized" and club_weight > 0
+    return "quantizer=codaar quantises to one part a modality; CLUB reads general features there" if wrong else ""
+
+
 def _library_is_there(quantizer: str) -> str:
     missing = quantizer in LIBRARY_QUANTIZERS and importlib.util.find_spec("vector_quantize_pytorch") is None
     wrong = f"quantizer={quantizer} is one of the library vector-quantize-pytorch, which is not installed"
@@ -340,12 +399,12 @@ def _library_precision(quantizer: str, precision: str) -> str:
     )
 
 
-class Params(ModelParams, QuantizerParams, LossParams, TrainingParams, EvaluationParams):
+class Params(ModelParams, RivalParams, QuantizerParams, LossParams, TrainingParams, EvaluationParams):
     """All parameters of a run, fully resolved; the content of ``params.json``."""
 
     rules = (
         _heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist, _codes_fit,
-        _window_is_odd, _noise_is_decoded,
+        _window_is_odd, _noise_is_decoded, _rival_lacks, _rival_options, _groups_divide, _parts_have_club,
         _library_is_there, _library_revives, _library_stages, _library_precision,
     )  # fmt: skip
 
@@ -398,6 +457,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "dcid": dict(layers=1),
     "k3": dict(layers=3),
     "cmcm": dict(layers=1, club_weight=0.0, recon_weight=0.0),
+    # rivals
+    "turn": dict(
+        method="turn", layers=1, cpc_weight=0.0, cmcm_weight=0.0, club_weight=0.0, specific_rate=0.0, quantizer="vq",
+    ),
+    "codis": dict(
+        method="codis", layers=1, recon_weight=0.0, cpc_weight=0.0, cmcm_weight=0.0, club_weight=0.0,
+        specific_rate=0.0, quantizer="vq",
+    ),
+    "codaar": dict(layers=1, quantizer="codaar", club_weight=0.0),
     # ablations: one thing switched off or replaced
     "no-recon": dict(recon_weight=0.0),
     "no-commit": dict(commit_weight=0.0),

@@ -11,7 +11,6 @@ shared by all modalities, and is judged by the losses of Eq. 8 of the SRCID pape
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,33 +27,11 @@ from srcid.model.encoders import (
     specific_encoder,
 )
 from srcid.model.mutual_information import Club
-from srcid.model.quantize import Quantized, make_quantizer
+from srcid.model.output import Features, LayerOutput, masked_mse, widened
+from srcid.model.quantize import make_quantizer
+from srcid.model.rivals.codis import CodisLayer
+from srcid.model.rivals.turn import TurnLayer
 from srcid.params import Params
-
-Features = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class LayerOutput:
-    """What one layer makes of a batch; each dict maps a modality to a tensor.
-
-    Attributes:
-        target: what the layer reconstructs, ``[B, T, ...]``.
-        general: modality-general features z, ``[B, T, D]``.
-        specific: modality-specific features s ``[B, T, W]``: what decoder, CLUB and the next layer read.
-        rate: nats a step by which s can tell anything of the input, where s is noisy; empty otherwise.
-        quantized: the quantiser's result, codes included.
-        reconstruction: the decoder's output, shaped as ``target``.
-        masks: valid steps ``[B, T]``, or None when every step counts.
-    """
-
-    target: dict[str, Tensor]
-    general: dict[str, Tensor]
-    specific: dict[str, Tensor]
-    rate: dict[str, Tensor]
-    quantized: Quantized
-    reconstruction: dict[str, Tensor]
-    masks: Features | None
 
 
 class SemanticResidualLayer(nn.Module):
@@ -80,12 +57,13 @@ class SemanticResidualLayer(nn.Module):
         self.general = nn.ModuleDict({m: general_encoder(read[m], params) for m in shapes})
         width = {m: read[m][0] if index > 1 else None for m in shapes}  # later layers keep the width they read
         specific = {m: specific_encoder(read[m], params, width[m]) for m in shapes}
-        self.decoder = nn.ModuleDict({m: decoder(rebuilt[m], specific[m], params) for m in shapes})
+        coded = _with_code_width(params, len(shapes))
+        self.decoder = nn.ModuleDict({m: decoder(rebuilt[m], specific[m], coded) for m in shapes})
         self.specific = nn.ModuleDict(
             {m: NoisySpecific(encoder) if params.specific_rate else encoder for m, encoder in specific.items()}
         )
         self.widths = {m: self.specific[m].width for m in shapes}
-        self.quantizer = make_quantizer(params, params.dim)
+        self.quantizer = make_quantizer(params, params.dim, self.modalities)
         self.cpc = CrossModalCPC(
             self.modalities,
             params.dim,
@@ -140,6 +118,11 @@ class SemanticResidualLayer(nn.Module):
         rates = {m: rate(s, (masks or {}).get(m)) for m, s in found.items() if s.deviation is not None}
         return LayerOutput(target, general, specific, rates, quantized, reconstruction, masks)
 
+    def parts(self) -> list[nn.Module]:
+        """The modules whose gradient norms are clipped one by one when ``clip="module"``."""
+        groups = (self.frontend, self.general, self.specific, self.decoder)
+        return [module for group in groups for module in group.values()] + [self.quantizer, self.cpc]
+
     def club_pairs(self, output: LayerOutput) -> dict[str, tuple[Tensor, Tensor]]:
         """Return, per modality, the (conditioning, predicted) features between which CLUB bounds information."""
         source = output.general if self.params.club_input == "general" else output.quantized.quantized
@@ -171,6 +154,10 @@ class SemanticResidualLayer(nn.Module):
         return losses
 
 
+LAYERS = {"srcid": SemanticResidualLayer, "turn": TurnLayer, "codis": CodisLayer}
+"""What a method's layers are; the rivals have one."""
+
+
 class SRCID(nn.Module):
     """Semantic Residual Cross-modal Information Disentanglement: K layers, each reading the last one's residue.
 
@@ -196,7 +183,7 @@ class SRCID(nn.Module):
         self.shapes, self.params = dict(shapes), params
         self.layers = nn.ModuleList()
         for index in range(1, params.layers + 1):
-            layer = SemanticResidualLayer(shapes, params, index)
+            layer = LAYERS[params.method](shapes, params, index)
             self.layers.append(layer)
             shapes = {m: (width,) for m, width in layer.widths.items()}
 
@@ -257,27 +244,14 @@ class SRCID(nn.Module):
     def main_parameters(self) -> list[nn.Parameter]:
         """All other trained parameters."""
         club = {id(p) for p in self.club_parameters()}
-        return [p for p in self.parameters() if id(p) not in club]
+        return [p for p in self.parameters() if p.requires_grad and id(p) not in club]
 
     def modules_to_clip(self) -> list[nn.Module]:
         """The modules whose gradient norms are clipped one by one when ``clip="module"``."""
-        found: list[nn.Module] = []
-        for layer in self.layers:
-            for part in (layer.frontend, layer.general, layer.specific, layer.decoder):
-                found.extend(part.values())
-            found.extend([layer.quantizer, layer.cpc])
+        found = [module for layer in self.layers for module in layer.parts()]
         return [module for module in found if any(True for _ in module.parameters())]
 
 
-def widened(x: Tensor) -> Tensor:
-    """Return ``x`` with at least float32: what autocast halved is halved no further downstream."""
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-
-
-def masked_mse(prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean squared error over the valid steps; ``mask`` is ``[B, T]`` or None."""
-    prediction = widened(prediction)
-    if mask is None:
-        return functional.mse_loss(prediction, target)
-    errors = (prediction - target).square().flatten(2).mean(-1)
-    return (errors * mask).sum() / mask.sum().clamp(min=1)
+def _with_code_width(params: Params, modalities: int) -> Params:
+    """Return parameters whose ``dim`` is the width of a quantised value: CoDAAR reads out a part a modality."""
+    return params.model_copy(update={"dim": modalities * params.dim}) if params.quantizer == "codaar" else params

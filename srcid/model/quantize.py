@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from srcid.model.quantizer import IdentityQuantizer, Quantized, Quantizer, QuantizerError
+from srcid.model.rivals.codaar import RowQuantizer
 from srcid.model.scalar_quantizer import FiniteScalarQuantizer, fsq_levels
 from srcid.model.vector_quantizer import ResidualQuantizer, VectorQuantizer
 from srcid.params import LIBRARY_QUANTIZERS, QuantizerParams
@@ -31,8 +32,11 @@ __all__ = [
 ]
 
 
-def make_quantizer(params: QuantizerParams, dim: int) -> Quantizer:
-    """Return the quantiser that ``params`` describe, for features of width ``dim``."""
+def make_quantizer(params: QuantizerParams, dim: int, modalities: tuple[str, ...] = ()) -> Quantizer:
+    """Return the quantiser that ``params`` describe, for features of width ``dim``.
+
+    ``modalities`` are asked for by codebooks that have a part for each.
+    """
     if params.quantizer == "identity":
         return IdentityQuantizer(dim)
     if params.quantizer == "fsq":
@@ -42,6 +46,17 @@ def make_quantizer(params: QuantizerParams, dim: int) -> Quantizer:
         from srcid.model.library_quantizer import KINDS
 
         return KINDS[params.quantizer](params, dim)
+    if params.quantizer == "codaar":
+        return RowQuantizer(
+            modalities,
+            params.codebook_size,
+            dim,
+            decay=params.decay,
+            epsilon=params.ema_epsilon,
+            revival=params.revival,
+            revival_after=params.revival_after,
+            beta=params.beta,
+        )
     options = dict(
         decay=params.decay,
         epsilon=params.ema_epsilon,

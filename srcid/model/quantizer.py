@@ -87,6 +87,10 @@ class Quantizer(nn.Module):
         scores = None if logits is None else split(logits)
         return Quantized(split(values), split(codes), split(commitment), scores, self.sizes)
 
+    def of(self, modality: str) -> Quantizer:
+        """Return what encodes ``modality``: this quantiser, unless its codebook has a part for each modality."""
+        return self
+
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes ``[..., S]`` of vectors ``[..., D]``."""
         raise NotImplementedError

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from srcid.features import FeatureStore, batch_rows
-from srcid.model.network import SRCID, LayerOutput, masked_mse
+from srcid.model.network import SRCID
+from srcid.model.output import LayerOutput, masked_mse
 from srcid.model.quantize import agreement, perplexity
 from srcid.params import PRESETS, Params
 from srcid.training import checkpoint
@@ -51,7 +52,7 @@ class Trainer:
         torch.manual_seed(params.seed)
         self.network = SRCID(store.shapes, params).to(self.device, self.dtype).train()
         self.main = torch.optim.Adam(self.network.main_parameters(), lr=params.lr, fused=True)
-        self.club = torch.optim.Adam(self.network.club_parameters(), lr=params.club_lr, fused=True)
+        self.club = torch.optim.Adam([{"params": self.network.club_parameters()}], lr=params.club_lr, fused=True)
         self.warm = WarmStart(params, self.steps, self.per_epoch)
         self.step = 0
 

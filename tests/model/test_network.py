@@ -8,7 +8,8 @@ import torch
 
 from srcid.model.encoders import LstmFrontend, Specific, rate
 from srcid.model.grids import ConvSpecific
-from srcid.model.network import SRCID, masked_mse
+from srcid.model.network import SRCID
+from srcid.model.output import masked_mse
 from srcid.params import resolve
 from tests.helpers import tiny_params
 
