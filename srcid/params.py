@@ -460,10 +460,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     # rivals
     "turn": dict(
         method="turn", layers=1, cpc_weight=0.0, cmcm_weight=0.0, club_weight=0.0, specific_rate=0.0, quantizer="vq",
+        lstm_modalities=(),
     ),
     "codis": dict(
         method="codis", layers=1, recon_weight=0.0, cpc_weight=0.0, cmcm_weight=0.0, club_weight=0.0,
-        specific_rate=0.0, quantizer="vq",
+        specific_rate=0.0, quantizer="vq", lstm_modalities=(),
     ),
     "codaar": dict(layers=1, quantizer="codaar", club_weight=0.0),
     # ablations: one thing switched off or replaced

@@ -32,9 +32,15 @@ def test_presets_resolve_alone_and_in_pairs_and_the_later_wins():
         for field, value in PRESETS[names[0]].items():
             assert getattr(params, field) == PRESETS[names[-1]].get(field, value)
     # a second layer's term cannot be switched off where there is no second layer
-    assert refused == {
-        (a, b) for a, b in itertools.permutations(("no-club2", "dcid", "cmcm"), 2) if "no-club2" in (a, b)
-    }
+    single = ("dcid", "cmcm", "turn", "codis", "codaar")
+    expected = {pair for one in single for pair in itertools.permutations(("no-club2", one))}
+    # a rival cannot be given layers, losses or quantisers that it does not have
+    for name, given in PRESETS.items():
+        if given.get("layers", 1) > 1 or given.get("club_weight") or given.get("quantizer", "vq") != "vq":
+            expected |= {("turn", name), ("codis", name)}
+        if given.get("club_weight") and given.get("club_input") == "quantized":
+            expected.add(("codaar", name))
+    assert refused == expected
 
 
 def test_every_departure_of_the_published_code_is_an_ablation_of_its_own():
@@ -97,7 +103,11 @@ def test_rules_leave_out_fields_that_are_wrong_themselves():
 
 
 def test_rules_read_fields_that_there_are():
+<<<<<<< HEAD
     for section, count in ((Params, 12), (SyntheticParams, 2), (DigitsParams, 1)):
+=======
+    for section, count in ((Params, 16), (SyntheticParams, 2), (DigitsParams, 1)):
+>>>>>>> 1ba691b (Rivals: presets join as others do; README names them)
         assert len(section.rules) == count
         for rule in section.rules:
             assert set(inspect.signature(rule).parameters) <= set(section.model_fields)
