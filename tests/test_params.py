@@ -103,11 +103,7 @@ def test_rules_leave_out_fields_that_are_wrong_themselves():
 
 
 def test_rules_read_fields_that_there_are():
-<<<<<<< HEAD
-    for section, count in ((Params, 12), (SyntheticParams, 2), (DigitsParams, 1)):
-=======
     for section, count in ((Params, 16), (SyntheticParams, 2), (DigitsParams, 1)):
->>>>>>> 1ba691b (Rivals: presets join as others do; README names them)
         assert len(section.rules) == count
         for rule in section.rules:
             assert set(inspect.signature(rule).parameters) <= set(section.model_fields)
