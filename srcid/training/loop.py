@@ -146,8 +146,8 @@ def _require_finite(trainer: Trainer) -> None:
             outputs = trainer.network(features, masks, trainer.warm.layers_open)
         trainer.network.train()
         for k, output in enumerate(outputs, 1):
-            for m in output.general:
-                for what, value in (("features", output.general[m]), ("reconstruction", output.reconstruction[m])):
+            for what, values in (("features", output.general), ("reconstruction", output.reconstruction)):
+                for m, value in values.items():
                     valid = value if masks is None else value[masks[m]]
                     found += [] if torch.isfinite(valid).all() else [f"{what} of {m} in layer {k}"]
     if found:
