@@ -94,10 +94,7 @@ def test_one_seed_has_no_bars():
 
 def test_reconstruction_and_cost_show_every_method():
     fig = reconstruction_figure(quality())
-    assert (
-        points(fig, "srcid vq").x[0] == pytest.approx(0.17)
-        and "0.170 (srcid vq) to 0.200 (dcid vq)" in title(fig)
-    )
+    assert points(fig, "srcid vq").x[0] == pytest.approx(0.17) and "0.170 (srcid vq) to 0.200 (dcid vq)" in title(fig)
     nothing = quality()
     nothing.rows["reconstruction", "mean"] = np.nan
     assert "no val/recon" in reconstruction_figure(nothing).layout.title.text
