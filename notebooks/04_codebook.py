@@ -51,7 +51,7 @@ from srcid.codebook.usage import code_usage, growth, sharing
 from srcid.codes import CodeTable
 from srcid.symbols import for_each, label_names, places
 
-source = runs.ready(run)
+source = runs.pick(run)
 table = CodeTable.open(source.codes)
 own = dict(split=split, stage=stage, label=label, layer=layer, code=code, row=row, other=other)
 here = runs.current("04_codebook", params=dict(run=source.name, **own), data=source.name)

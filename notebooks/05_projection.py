@@ -44,7 +44,7 @@ from srcid.maps.browser import LinkedMaps
 from srcid.maps.figures.panels import map_figure
 from srcid.style import CONFIG
 
-source = runs.ready(run)
+source = runs.pick(run)
 table = CodeTable.open(source.codes)
 values = dict(run=source.name, points=points, perplexity=perplexity, neighbours=neighbours, color=color, seed=seed)
 here = runs.current("05_projection", params=values, data=source.name)

@@ -67,7 +67,7 @@ from srcid.information.ranks import rank_relation
 from srcid.runs import report
 from srcid.symbols import for_each
 
-source = runs.ready(run)
+source = runs.pick(run)
 table = CodeTable.open(source.codes)
 own = dict(folder=folder, clips=clips, steps=steps, seeds=seeds, nulls=nulls, general=general)
 own |= dict(fit=fit, largest=largest)

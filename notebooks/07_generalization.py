@@ -63,7 +63,7 @@ from srcid.runs.report import markdown_page
 from srcid.style import figure_or_reason
 from srcid.training.loop import load
 
-found = runs.collect(folder) if folder else runs.collect([runs.ready(run)])
+found = runs.collect(folder) if folder else runs.collect([runs.pick(run)])
 wanted = [label.strip() for label in methods.split(";") if label.strip()] or list(dict.fromkeys(found.params["method"]))
 about = pd.concat([found.params[found.params["method"] == label] for label in wanted])
 if unknown := set(wanted) - set(about["method"]):

@@ -1,0 +1,172 @@
+"""A run chosen by a click: at the top of every notebook that looks into one, and in the index of all runs."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from srcid.files import whole_file
+from srcid.runs.folders import Run, root
+from srcid.runs.overview import RunWarning, ready, table
+from srcid.widget import has_front_end
+
+_CHOSEN = ".chosen.json"  # below the root of runs; only what somebody clicked, so nothing headless reads it
+_WIDTH, _HEIGHT = 120, 24  # pixels of a sparkline
+
+
+def pick(run: str | Path = "", notebook: str = "02_train") -> Run:
+    """Return the run to look into and, where somebody can click, show a list from which to choose another.
+
+    Args:
+        run: run folder or its name. Empty: the one chosen by a click, here or in the index, else the newest finished
+            one. Headless nothing is shown and no click counts.
+        notebook: the runs of which notebook.
+
+    Raises:
+        RunError, RunFailed: as :func:`srcid.runs.ready`.
+    """
+    if not has_front_end():
+        return ready(run, notebook)
+    from IPython.display import display
+
+    found = ready(run or chosen(notebook), notebook)
+    display(RunPicker(found, fixed=bool(run)).view)
+    return found
+
+
+def choose(name: str) -> None:
+    """Remember the run called ``name`` as the one that notebooks without the parameter ``run`` look into."""
+    with whole_file(root() / _CHOSEN) as draft:
+        draft.write_text(json.dumps({"run": name}), encoding="utf-8")
+
+
+def chosen(notebook: str = "02_train") -> str:
+    """Return the name of the chosen run; nothing if there is none, or it is no finished run of ``notebook``."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none was chosen, or it is gone
+        name = str(json.loads((root() / _CHOSEN).read_text(encoding="utf-8"))["run"])
+        if name in _finished(notebook):
+            return name
+    return ""
+
+
+class RunPicker:
+    """A list of the finished runs of a notebook, newest first; ``view`` is the widget, ``name`` the run selected.
+
+    Args:
+        run: selected at first.
+        fixed: the notebook's parameter names the run, so a click says how to change that and chooses nothing.
+    """
+
+    def __init__(self, run: Run, fixed: bool = False) -> None:
+        import ipywidgets
+
+        self.name, self.fixed = run.name, fixed
+        names = _finished(run.status["notebook"])
+        self.list = ipywidgets.Dropdown(
+            options=names if run.name in names else [run.name, *names],
+            value=run.name,
+            description="run",
+            layout=dict(width="min(100%, 640px)"),
+        )
+        self.note = ipywidgets.HTML()
+        self.list.observe(self._changed, "value")
+        self.view = ipywidgets.VBox([self.list, self.note])
+
+    def _changed(self, change: Any) -> None:
+        if self.fixed:
+            self.note.value = "The parameter <code>run</code> names a run; empty it to choose one here."
+            return
+        self.name = change["new"]
+        choose(self.name)
+        self.note.value = "Chosen for all notebooks. In an open one choose Run, then Run All Cells."
+
+
+class RunIndex:
+    """All runs as a table: status, data, scores, and the course of the training loss, the newest first.
+
+    Where somebody can click, a list above the table chooses the run that the notebooks then look into.
+    """
+
+    def __init__(self) -> None:
+        frame = _table()[::-1]
+        self.frame = frame[frame["notebook"] != "index"] if len(frame) else frame  # headless, itself a run
+
+    def table(self, most: int = 20, scores: int = 3) -> str:
+        """Return the table as HTML: the newest ``most`` runs, with at most ``scores`` columns of scores."""
+        if not len(self.frame):
+            return "<p>No runs yet: open 02_train and run all its cells, or say ./lab run.</p>"
+        names = [name for name in self.frame if name.startswith("score/")][:scores]
+        head = ["run", "notebook", "status", "data", "started", *(name[6:] for name in names), "loss in training"]
+        rows = []
+        for entry in self.frame[:most].to_dict("records"):
+            run = Run(root() / entry["run"])
+            words = [entry["run"], entry["notebook"], entry["status"], _data(run), (entry["started"] or "")[:16]]
+            numbers = [f"{entry[name]:.1f}" if entry[name] == entry[name] else "" for name in names]
+            rows.append([*map(html.escape, map(str, words)), *numbers, sparkline(_losses(run.metrics))])
+        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+        more = f"<p>and {len(self.frame) - most} older ones</p>" if len(self.frame) > most else ""
+        return f"<table><tr>{''.join(f'<th>{html.escape(name)}</th>' for name in head)}</tr>{body}</table>{more}"
+
+    def show(self, notebooks: Sequence[str] = (), most: int = 20) -> None:
+        """Display the list where somebody can click, links to ``notebooks``, and the table of the newest ``most``."""
+        from IPython.display import display
+
+        known = _finished("02_train")
+        if known and has_front_end():
+            display(RunPicker(Run.open(root() / (chosen() or known[0]))).view)
+        links = " · ".join(f'<a href="{html.escape(name)}.ipynb">{html.escape(name)}</a>' for name in notebooks)
+        text = f"<p>Look into that run: {links}</p>" if known and links else ""
+        display({"text/html": text + self.table(most), "text/plain": f"{len(self.frame)} runs"}, raw=True)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Return ``values`` as a small line in SVG; nothing for fewer than two finite ones."""
+    values = [value for value in values if math.isfinite(value)]
+    if len(values) < 2:
+        return ""
+    low, span = min(values), (max(values) - min(values)) or 1.0
+    step = (_WIDTH - 4) / (len(values) - 1)
+    dots = (
+        f"{2 + step * i:.1f},{2 + (_HEIGHT - 4) * (1 - (value - low) / span):.1f}" for i, value in enumerate(values)
+    )
+    said = f"from {values[0]:.3g} to {values[-1]:.3g}"
+    return (
+        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{said}"><title>{said}</title>'
+        f'<polyline points="{" ".join(dots)}" fill="none" stroke="currentColor"/></svg>'
+    )
+
+
+def _table(notebook: str | None = None) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RunWarning)  # damaged folders are no matter here; `srcid runs` names them
+        return table(notebook)
+
+
+def _finished(notebook: str) -> list[str]:
+    """Names of the finished runs of ``notebook``, newest first."""
+    frame = _table(notebook)
+    return frame.loc[frame["status"] == "finished", "run"].tolist()[::-1] if len(frame) else []
+
+
+def _data(run: Run) -> str:
+    """The word for the data of a run, as given or as its store is called."""
+    given = run.status.get("values", {}).get("data")
+    if not given and (run.folder / "store.json").exists():
+        given = run.read("store.json").get("path")
+    return Path(str(given or "")).name
+
+
+def _losses(metrics: Path, most: int = 60) -> list[float]:
+    """The training loss along a run, thinned to about ``most`` values."""
+    losses = []
+    with contextlib.suppress(OSError):  # a run of a notebook that does not train
+        for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                losses.append(float(json.loads(line)["loss/total"]))
+    return losses[:: max(1, math.ceil(len(losses) / most))]
