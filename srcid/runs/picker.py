@@ -101,17 +101,19 @@ class RunIndex:
         """Return the table as HTML: the newest ``most`` runs, with at most ``scores`` columns of scores."""
         if not len(self.frame):
             return "<p>No runs yet: open 02_train and run all its cells, or say ./lab run.</p>"
-        names = [name for name in self.frame if name.startswith("score/")][:scores]
-        head = ["run", "notebook", "status", "data", "started", *(name[6:] for name in names), "loss in training"]
+        names = [name for name in self.frame if name.startswith("score/")]
+        names = sorted(names, key=lambda name: not name.endswith("/all"))[:scores]  # whole codes before their parts
+        head = ["run", "notebook", "status", "data", "loss in training", *(name[6:] for name in names), "started"]
         rows = []
         for entry in self.frame[:most].to_dict("records"):
             run = Run(root() / entry["run"])
-            words = [entry["run"], entry["notebook"], entry["status"], _data(run), (entry["started"] or "")[:16]]
-            numbers = [f"{entry[name]:.1f}" if entry[name] == entry[name] else "" for name in names]
-            rows.append([*map(html.escape, map(str, words)), *numbers, sparkline(_losses(run.metrics))])
-        body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+            words = map(html.escape, (entry["run"], entry["notebook"], entry["status"], _data(run)))
+            numbers = (f"{entry[name]:.1f}" if entry[name] == entry[name] else "" for name in names)
+            started = html.escape(str(entry["started"] or "")[:16].replace("T", " "))
+            rows.append(_row("td", [*words, sparkline(_losses(run.metrics)), *numbers, started]))
+        titles = _row("th", [html.escape(name).replace("/", "/<wbr>") for name in head])
         more = f"<p>and {len(self.frame) - most} older ones</p>" if len(self.frame) > most else ""
-        return f"<table><tr>{''.join(f'<th>{html.escape(name)}</th>' for name in head)}</tr>{body}</table>{more}"
+        return f"<table>{titles}{''.join(rows)}</table>{more}"
 
     def show(self, notebooks: Sequence[str] = (), most: int = 20) -> None:
         """Display the list where somebody can click, links to ``notebooks``, and the table of the newest ``most``."""
@@ -136,10 +138,13 @@ def sparkline(values: Sequence[float]) -> str:
         f"{2 + step * i:.1f},{2 + (_HEIGHT - 4) * (1 - (value - low) / span):.1f}" for i, value in enumerate(values)
     )
     said = f"from {values[0]:.3g} to {values[-1]:.3g}"
-    return (
-        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img" aria-label="{said}"><title>{said}</title>'
-        f'<polyline points="{" ".join(dots)}" fill="none" stroke="currentColor"/></svg>'
-    )
+    box = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" style="width:{_WIDTH}px;min-width:{_WIDTH}px"'
+    line = f'<polyline points="{" ".join(dots)}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
+    return f'<svg {box} role="img" aria-label="{said}"><title>{said}</title>{line}</svg>'
+
+
+def _row(kind: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{kind} style=text-align:left>{cell}</{kind}>' for cell in cells)}</tr>"
 
 
 def _table(notebook: str | None = None) -> Any:

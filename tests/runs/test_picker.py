@@ -62,7 +62,7 @@ def test_the_index_shows_status_data_scores_and_the_loss(three, capsys):
     assert text.count("<tr>") == 4 and text.index("looked") < text.index(">new<") < text.index(">old<")
     assert text.count("<svg") == 2 and "from 9 to 5" in text
     assert "and 2 older ones" in RunIndex().table(most=1)
-    assert "data-old" in text and "12.3" in text and "classification/across" in text
+    assert "data-old" in text and "12.3" in text and "classification/<wbr>across" in text
 
 
 def test_names_are_text_in_the_index(project):
