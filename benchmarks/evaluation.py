@@ -24,8 +24,9 @@ import torch
 from torch import nn
 
 from srcid.evaluation.metrics import with_background
+from srcid.evaluation.probes import TASKS
 from srcid.evaluation.suite import fit_tasks, task_tables
-from srcid.evaluation.tasks import TASKS, localisation_loss
+from srcid.evaluation.tasks import localisation_loss
 from srcid.model.network import SRCID
 from srcid.params import EvaluationParams, resolve
 

@@ -51,10 +51,10 @@ from srcid.evaluation.figures.gallery import gallery_media, retrieval_gallery
 from srcid.evaluation.figures.scores import score_figure
 from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.joined import Part
+from srcid.evaluation.probes import TASKS
 from srcid.evaluation.retrieval import code_retrieval, gallery
 from srcid.evaluation.suite import fit_tasks, read_stores, task_tables
 from srcid.evaluation.tables import table_three, table_two
-from srcid.evaluation.tasks import TASKS
 from srcid.evaluation.timelines import timelines
 from srcid.evaluation.tradeoff import ablation
 from srcid.features import FeatureStore, StoreError

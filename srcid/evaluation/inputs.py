@@ -11,7 +11,7 @@ gathered and multiplied.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from srcid.evaluation import toc
 from srcid.evaluation.metrics import EvaluationError
 
 SCALE_CLIPS = 2000
@@ -54,12 +55,17 @@ class Representation:
         later: what is read of the parts of a code that describe what the first left over (later stages, later
             layers): ``kept``; ``zero``, nothing; or ``exchanged``, their codes with each other's vectors, in all
             modalities alike, so that codes are shared as before and only say nothing by where their vectors lie.
+        keep: share of each layer's coordinates that is read, chosen by :mod:`srcid.evaluation.toc`; None: the share
+            is still to be chosen, on validation clips, among :meth:`candidates`.
+        by_use: whether TOC weighs codes by their use on training clips.
     """
 
     name: str
     layers: tuple[int, ...]
     kind: Literal["quantized", "general"] = "quantized"
     later: Literal["kept", "zero", "exchanged"] = "kept"
+    keep: float | None = 1.0
+    by_use: bool = False
 
     @classmethod
     def named(cls, name: str | Representation, layers: int) -> Representation:
@@ -67,14 +73,20 @@ class Representation:
 
         ``all`` is [q_1, ..., q_K], ``only1`` is q_1 (``only2`` q_2, ...), ``continuous`` is [z_1, ..., z_K],
         ``stage1`` is the first stage of q_1, and ``exchanged`` is ``all`` with the vectors of all that comes after
-        this stage exchanged among its codes.
+        this stage exchanged among its codes. ``+toc`` or ``+toc-by-use`` behind a name of quantised features reads the
+        best coordinates of these only; ``toc`` is ``all+toc``.
 
         Raises:
             EvaluationError: no such name, or a layer that the model does not have.
         """
         every = tuple(range(1, layers + 1))
+        base, plus, option = ("all", "+", name) if name in toc.OPTIONS else str(name).partition("+")
         if isinstance(name, Representation):
             found = name
+        elif plus and option in toc.OPTIONS:
+            found = replace(cls.named(base, layers), name=name, keep=None, by_use=toc.OPTIONS[option])
+            if found.kind == "general":
+                raise EvaluationError(f"found representation '{name}'; need quantised features for {option}")
         elif name in ("all", "continuous"):
             found = cls(name, every, "general" if name == "continuous" else "quantized")
         elif name.startswith("only") and name[4:].isdecimal():
@@ -82,11 +94,23 @@ class Representation:
         elif name in ("stage1", "exchanged"):
             found = cls(name, (1,), later="zero") if name == "stage1" else cls(name, every, later="exchanged")
         else:
-            known = f"all, only1 to only{layers}, continuous, stage1 or exchanged"
+            known = f"all, only1 to only{layers}, continuous, stage1, exchanged or toc"
             raise EvaluationError(f"found representation '{name}'; need {known}")
         if not found.layers or not set(found.layers) <= set(every):
             raise EvaluationError(f"representation '{found.name}' reads layers {found.layers}; there are {every}")
         return found
+
+    def candidates(self) -> tuple[Representation, ...]:
+        """What the share of coordinates is chosen from; the representation itself where there is nothing to choose."""
+        return (self,) if self.keep is not None else tuple(replace(self, keep=share) for share in toc.SHARES)
+
+    def coordinates(self, table: Codes, layer: int) -> np.ndarray | slice:
+        """Return which coordinates of a layer are read."""
+        if self.keep == 1:
+            return slice(None)
+        book = np.asarray(table.codebook(layer))
+        use = _use(table, layer, book.shape[:2]) if self.by_use else None
+        return toc.kept_coordinates(book, self.keep or 1, use)
 
     def require(self, table: Codes, rows: np.ndarray) -> None:
         """Check that the features of ``rows`` can be read.
@@ -97,6 +121,8 @@ class Representation:
         """
         if self.kind == "quantized":
             self._require_parts(table)
+            if self.keep != 1 and any(table.codebook(layer) is None for layer in self.layers):
+                raise EvaluationError("the code of this quantiser has no vectors to choose coordinates of")
             return
         for layer in self.layers:
             for m in table.modalities:
@@ -125,8 +151,8 @@ class Representation:
     def codebook(self, table: Codes, layer: int) -> np.ndarray | None:
         """Return the vectors that stand for the codes of a layer, ``[S, L, D]``; None for quantisers without."""
         book = table.codebook(layer)
-        if self.later == "kept" or book is None:
-            return book
+        if book is None or self.later == "kept":
+            return book if book is None else book[..., self.coordinates(table, layer)]
         book = np.array(book)
         codes = np.stack([table.codes(layer, m) for m in table.modalities])
         for stage in range(1 if layer == 1 else 0, len(book)):
@@ -134,12 +160,12 @@ class Representation:
             used = used[used >= 0]
             order = np.random.default_rng([layer, stage]).permutation(used)
             book[stage, used] = book[stage, order] if self.later == "exchanged" else 0
-        return book
+        return book[..., self.coordinates(table, layer)]
 
     def vectors(self, table: Codes, layer: int, modality: str, rows: np.ndarray) -> np.ndarray:
         """Return the features of ``rows`` in one layer, ``[n, T, D]``."""
         if self.kind == "quantized" and self.later == "kept":
-            return table.quantized(layer, modality, rows)
+            return table.quantized(layer, modality, rows)[..., self.coordinates(table, layer)]
         if self.kind == "quantized":
             book, codes = self.codebook(table, layer), np.asarray(table.codes(layer, modality)[rows])
             values = sum(vectors[codes[..., stage]] for stage, vectors in enumerate(book))
@@ -304,6 +330,14 @@ def _scale(table: Codes, representation: Representation, layer: int, rows: np.nd
     return np.float32(np.sqrt(count / squares)) if squares > 0 else np.float32(1)
 
 
+def _use(table: Codes, layer: int, shape: tuple[int, int]) -> np.ndarray:
+    """Count how often each code is used on training clips in all modalities, ``[S, L]``."""
+    rows = np.asarray(table.splits["train"])
+    codes = np.stack([np.asarray(table.codes(layer, m))[rows] for m in table.modalities])
+    counts = [np.bincount(codes[..., s][codes[..., s] >= 0], minlength=shape[1]) for s in range(shape[0])]
+    return np.stack(counts).astype(float)
+
+
 def _books(table: Codes, representation: Representation) -> tuple[list[np.ndarray], list[tuple[int, int]], np.ndarray]:
     """Return vectors of the codes in use, their place among the features, and codes ``[M, N, T, J]``."""
     books, places, columns, start = [], [], [], 0
@@ -312,7 +346,7 @@ def _books(table: Codes, representation: Representation) -> tuple[list[np.ndarra
         codes = np.stack([np.asarray(table.codes(layer, m)) for m in table.modalities])
         if book.shape[0] != codes.shape[-1]:  # one vector for each combination of symbols, not a sum over stages
             codes = np.stack([table.code(layer, m) for m in table.modalities])[..., None]
-            book = _examples(table, layer, codes[..., 0])[None]
+            book = _examples(table, representation, layer, codes[..., 0])[None]
         for stage, vectors in enumerate(book):
             used, dense = np.unique(np.maximum(codes[..., stage], 0), return_inverse=True)
             books.append(vectors[used])
@@ -322,14 +356,14 @@ def _books(table: Codes, representation: Representation) -> tuple[list[np.ndarra
     return books, places, np.stack(columns, axis=-1)
 
 
-def _examples(table: Codes, layer: int, symbols: np.ndarray) -> np.ndarray:
+def _examples(table: Codes, representation: Representation, layer: int, symbols: np.ndarray) -> np.ndarray:
     """Return the vector of each joint symbol ``[M, N, T]``, read off the first step that has it."""
     numbers, first = np.unique(symbols, return_index=True)
     vectors = None
     modality, clip, step = np.unravel_index(first[numbers >= 0], symbols.shape)
     for index, name in enumerate(table.modalities):
         mine = modality == index
-        values = table.quantized(layer, name, clip[mine])[np.arange(mine.sum()), step[mine]]
+        values = representation.vectors(table, layer, name, clip[mine])[np.arange(mine.sum()), step[mine]]
         vectors = np.zeros((numbers.max() + 1, values.shape[-1]), np.float32) if vectors is None else vectors
         vectors[numbers[numbers >= 0][mine]] = values
     return vectors

@@ -12,16 +12,23 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
 
 from srcid.evaluation.inputs import Codes, Inputs, Representation, read_inputs
 from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.open_set import OpenSet
 from srcid.evaluation.results import ProbeResults, ProbeScore
-from srcid.evaluation.tasks import PAIRED, TASKS, Task, Weights
+from srcid.evaluation.tasks import Classification, CrossDataset, Localisation, Task, Unpaired, Weights
 from srcid.params import EvaluationParams, suggest
 
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (Classification, Localisation, CrossDataset, Unpaired, OpenSet)
+}
+PAIRED = ("classification", "localisation")
+"""Tasks that every run is scored by."""
 REPRESENTATIONS = ("all", "only1", "continuous")
 READ_CLIPS = 128  # clips per forward pass where no gradient is needed
 
@@ -81,7 +88,10 @@ def fit_probes(
     ready = []
     for name in tasks:
         task, splits = TASKS[name](events), asked[name]
-        rows = [{m: _usable(table, s, task.usable & present[m].any(1)) for m in table.modalities} for s in splits]
+        rows = [
+            {m: _usable(table, s, task.used(part) & present[m].any(1)) for m in table.modalities}
+            for part, s in enumerate(splits)
+        ]
         problem = task.problem(rows, splits)
         if problem:
             notes.append(problem)
@@ -96,19 +106,23 @@ def fit_probes(
     every = np.unique(np.concatenate([np.asarray(table.splits[s], np.int64) for s in needed]))
     for representation in chosen if ready else ():
         try:
-            inputs = read_inputs(table, representation, every, learned, params.probe_batch, lookup, device)
+            read = [(candidate, read_inputs(table, candidate, every, learned, params.probe_batch, lookup, device))
+                    for candidate in representation.candidates()]  # fmt: skip
         except EvaluationError as error:
             notes.append(f"representation '{representation.name}' was left out: {error}.")
             continue
         for task, rows in ready:
             if progress:
                 progress(f"{task.name}, {representation.name}")
-            stack = _Stack(task, representation, inputs, present, tuple(table.modalities), rows, params, device, data)
-            # one stack takes one number of steps, so its modalities must have equally many clips
-            for count in dict.fromkeys(len(rows[0][m]) for m in train):
-                found, remark = stack.fit([m for m in train if len(rows[0][m]) == count])
-                scores += found
-                notes += remark
+            stacks = [_Stack(task, candidate, inputs, present, tuple(table.modalities), rows, params, device, data)
+                      for candidate, inputs in read]  # fmt: skip
+            fits = [stack.fit_all(train) for stack in stacks]
+            best = max(range(len(fits)), key=lambda place: fits[place][2])
+            scores += fits[best][0]
+            notes += fits[best][1]
+            if len(fits) > 1:
+                said = f"{read[best][0].keep:.0%} of the coordinates are read, chosen on validation clips"
+                notes.append(f"{task.name}, {representation.name}: {said}.")
     order = {name: i for i, name in enumerate((*tasks, *(r.name for r in chosen)))}
     place = {m: i for i, m in enumerate(table.modalities)}
     scores.sort(key=lambda s: (order[s.task], order[s.representation], place[s.train], place[s.test], s.seed))
@@ -129,7 +143,15 @@ class _Stack:
     device: str
     data: str
 
-    def fit(self, train: list[str]) -> tuple[list[ProbeScore], list[str]]:
+    def fit_all(self, train: Sequence[str]) -> tuple[list[ProbeScore], list[str], float]:
+        """Fit all seeds of all training modalities: scores, remarks, and the mean score that epochs were chosen by."""
+        # one stack takes one number of steps, so its modalities must have equally many clips
+        counts = dict.fromkeys(len(self.rows[0][m]) for m in train)
+        parts = [self.fit([m for m in train if len(self.rows[0][m]) == count]) for count in counts]
+        scores, remarks, reached = zip(*parts, strict=True)
+        return list(chain(*scores)), list(chain(*remarks)), float(np.mean(np.concatenate(reached)))
+
+    def fit(self, train: list[str]) -> tuple[list[ProbeScore], list[str], np.ndarray]:
         """Fit all seeds of the training modalities ``train`` and score them on every modality."""
         p, task = self.params, self.task
         fitted, held, _ = self.rows
@@ -169,7 +191,7 @@ class _Stack:
             f"{task.name}, {self.representation.name}: {rising} of {total} probes were still rising at the "
             f"last of {p.probe_epochs} epochs; raise probe_epochs or probe_lr."
         )
-        return scores, [remark] if 2 * rising > total else []
+        return scores, [remark] if 2 * rising > total else [], np.concatenate([record.reached for record in best])
 
     def _generator(self, modality: str, seed: int) -> torch.Generator:
         """A probe's own source of randomness."""
@@ -216,19 +238,29 @@ class _Stack:
         present = self.present[test][rows[test]]
         scores = []
         epochs = record.epoch.reshape(len(train), -1)
+        thresholds = self._thresholds(record, train, test) if task.has_threshold else {}
         outputs = self._read(record.weights, train, dict.fromkeys(train, test), rows)
         for i, (trained, (_, logits)) in enumerate(zip(train, outputs, strict=True)):
-            decided = task.decide(logits)
+            decided = task.decide(logits, *thresholds.get(trained, ()))
             counts = task.counts(decided, rows[test], present)
             scores += [
                 ProbeScore(
                     task.name, self.representation.name, trained, test, seed, int(epochs[i, seed]),
                     task.values(decided[seed], rows[test], present), task.metric, rows[test], counts[seed],
-                    task.keep(logits[seed], present) if seed == 0 else None, self.data,
+                    task.keep(logits[seed], present) if seed == 0 or task.has_threshold else None, self.data,
                 )
                 for seed in range(self.params.probe_seeds)
             ]  # fmt: skip
         return scores
+
+    def _thresholds(self, record: _Best, train: list[str], test: str) -> dict[str, tuple[np.ndarray]]:
+        """Choose each probe's threshold on the clips that its epoch was chosen on."""
+        held = dict.fromkeys(train, test) if self.params.protocol == "published" else {m: m for m in train}
+        outputs = self._read(record.weights, train, held, self.rows[1])
+        return {
+            trained: (self.task.threshold(self.task.decide(logits), self.rows[1][m]),)
+            for trained, (m, logits) in zip(train, outputs, strict=True)
+        }
 
 
 class _Best:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -97,7 +98,7 @@ def code_retrieval(
     """
     numbers = table.labels.get("item") if groups is None else np.asarray(groups)
     numbers = np.arange(table.clips) if numbers is None else np.asarray(numbers)
-    chosen: dict[tuple, Representation] = {}
+    chosen: dict[Representation, Representation] = {}
     problems, notes, scores = [], [], []
     for name in representations:
         try:
@@ -105,7 +106,7 @@ def code_retrieval(
         except EvaluationError as error:
             problems.append(str(error))
             continue
-        first = chosen.setdefault((representation.layers, representation.kind), representation)
+        first = chosen.setdefault(replace(representation, name=""), representation)
         if first is not representation:
             notes.append(f"representation '{representation.name}' reads the same features as '{first.name}'.")
     if not len(table.splits.get(split, ())):
@@ -115,28 +116,64 @@ def code_retrieval(
     if problems:
         raise EvaluationError("retrieval cannot be scored:", problems)
 
-    every = np.sort(np.asarray(table.splits[split], np.int64))
-    rows = every[numbers[every] >= 0]
-    if len(rows) < len(every):
-        notes.append(f"{len(every) - len(rows)} of {len(every)} clips of split '{split}' belong to no item.")
-    for place, representation in enumerate(chosen.values()):
+    rows, outside = _item_rows(table, split, numbers)
+    notes += [f"{outside} of {outside + len(rows)} clips of split '{split}' belong to no item."] if outside else []
+    for representation in chosen.values():
         try:
-            representation.require(table, rows)
+            representation, said = _choose_share(table, representation, numbers, cutoffs)
+            found, remarks = _directions(table, representation, rows, numbers, cutoffs, split)
         except EvaluationError as error:
             notes.append(f"representation '{representation.name}' was left out: {error}.")
             continue
-        sides = {m: _items(_pooled(table, representation, m, rows), rows, numbers) for m in table.modalities}
-        for index, first in enumerate(table.modalities):
-            for second in table.modalities[index + 1 :]:
-                pair, lost = _pair(sides[first], sides[second], numbers, cutoffs)
-                if lost and not place:
-                    notes.append(f"{lost} items have only one of {first} and {second}, and were left out of that pair.")
-                if pair is None:
-                    notes.append(f"{first} and {second}: no item of split '{split}' has both.")
-                    continue
-                for score, ends in zip(pair, ((first, second), (second, first)), strict=True):
-                    scores.append(replace(score, query=ends[0], target=ends[1], representation=representation.name))
+        scores += found
+        notes += [*said, *remarks]
     return RetrievalResults(tuple(scores), split, tuple(dict.fromkeys(notes)), data)
+
+
+def _item_rows(table: Codes, split: str, numbers: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the clips of a split that belong to an item, and how many do not."""
+    every = np.sort(np.asarray(table.splits[split], np.int64))
+    return every[numbers[every] >= 0], int((numbers[every] < 0).sum())
+
+
+def _choose_share(
+    table: Codes, representation: Representation, numbers: np.ndarray, cutoffs: Sequence[int]
+) -> tuple[Representation, list[str]]:
+    """Choose how many coordinates TOC keeps: the share of the highest recall on validation clips."""
+    candidates = representation.candidates()
+    if len(candidates) == 1:
+        return representation, []
+    if not len(table.splits.get("val", ())):
+        raise EvaluationError("found no clip in split 'val'; need some to choose the number of coordinates")
+    rows, _ = _item_rows(table, "val", numbers)
+    found = [_directions(table, candidate, rows, numbers, cutoffs, "val")[0] for candidate in candidates]
+    recall = [np.mean([list(score.recall.values()) for score in scores]) if scores else -1.0 for scores in found]
+    best = candidates[int(np.argmax(recall))]
+    return best, [f"retrieval, {best.name}: {best.keep:.0%} of the coordinates are read, chosen on validation clips."]
+
+
+def _directions(
+    table: Codes,
+    representation: Representation,
+    rows: np.ndarray,
+    numbers: np.ndarray,
+    cutoffs: Sequence[int],
+    split: str,
+) -> tuple[list[RetrievalScore], list[str]]:
+    """Score every two modalities in both directions; what was left out is said."""
+    representation.require(table, rows)
+    scores, notes = [], []
+    sides = {m: _items(_pooled(table, representation, m, rows), rows, numbers) for m in table.modalities}
+    for first, second in combinations(table.modalities, 2):
+        pair, lost = _pair(sides[first], sides[second], numbers, cutoffs)
+        if lost:
+            notes.append(f"{lost} items have only one of {first} and {second}, and were left out of that pair.")
+        if pair is None:
+            notes.append(f"{first} and {second}: no item of split '{split}' has both.")
+            continue
+        for score, ends in zip(pair, ((first, second), (second, first)), strict=True):
+            scores.append(replace(score, query=ends[0], target=ends[1], representation=representation.name))
+    return scores, notes
 
 
 @dataclass(frozen=True)

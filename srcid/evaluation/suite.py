@@ -9,11 +9,12 @@ from functools import partial
 from srcid.evaluation.inputs import Codes, Representation
 from srcid.evaluation.joined import Part, cross_dataset, never_paired, one_then_more, unpaired
 from srcid.evaluation.metrics import EvaluationError
-from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.probes import TASKS, fit_probes
 from srcid.evaluation.results import ProbeResults
-from srcid.evaluation.tasks import TASKS
 from srcid.features import FeatureStore
 from srcid.params import EvaluationParams, suggest
+
+SINGLE = ("classification", "localisation", "open-set")  # tasks that read one table
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def task_tables(
     Args:
         own: the table of the run.
         name: name of its data.
-        others: tables of other data by task: one for ``classification`` or ``localisation``, (source, target) for
+        others: tables of other data by task: one for each of :data:`SINGLE`, (source, target) for
             ``cross-dataset``, one for each modality for ``unpaired``. A :class:`Part` carries a name.
         rename: classes of other names, see :class:`srcid.evaluation.joined.JoinedCodes`.
 
@@ -66,7 +67,7 @@ def task_tables(
         if task not in TASKS
     ]
     for task, (low, high, need) in {
-        "classification": (1, 1, "one"), "localisation": (1, 1, "one"),
+        **dict.fromkeys(SINGLE, (1, 1, "one")),
         "cross-dataset": (2, 2, "two, source and target"), "unpaired": (2, 99, "one for each modality"),
     }.items():  # fmt: skip
         if task in others and not low <= len(others[task]) <= high:
@@ -84,10 +85,8 @@ def task_tables(
     for task in TASKS:
         given = others.get(task)
         data[task] = " / ".join(part.name for part in given) if given else name
-        if given and task in ("classification", "localisation"):
-            tables[task] = given[0].table
-        elif task in ("classification", "localisation"):
-            tables[task] = own
+        if task in SINGLE:
+            tables[task] = given[0].table if given else own
         else:
             make = makers[task]
             if given:

@@ -6,8 +6,9 @@
   the two linear maps are multiplied first, which changes nothing but the cost.
 - Cross-dataset: localisation learnt on one data set and scored by micro F1 on another.
 - Unpaired: classification where every data set brings a modality of its own.
+- Open-set: classification with classes that no probe has seen, see :mod:`srcid.evaluation.open_set`.
 
-The last two need tables that join data sets: see :mod:`srcid.evaluation.joined`.
+Cross-dataset and unpaired need tables that join data sets: see :mod:`srcid.evaluation.joined`.
 
 Outputs, targets and scores have a leading probe axis; see :mod:`srcid.evaluation.probes`.
 """
@@ -33,13 +34,17 @@ class Task:
 
     name: str
     metric: str
-    choice: str
+    has_threshold = False  # whether a threshold is chosen on the clips that the epoch is chosen on
 
     def __init__(self, events: np.ndarray) -> None:
         self.events = events
         self.classes = events.shape[-1]
         self.usable = np.ones(len(events), bool)
         self.outputs = self.classes
+
+    def used(self, part: int) -> np.ndarray:
+        """Return which clips ``[N]`` can be used where probes are trained (0), chosen (1) and scored (2)."""
+        return self.usable
 
     @staticmethod
     def splits(protocol: str) -> tuple[str, str, str]:
@@ -74,7 +79,7 @@ class Task:
 
 
 class Classification(Task):
-    name, metric, choice = "classification", "accuracy", "accuracy"
+    name, metric = "classification", "accuracy"
 
     def __init__(self, events: np.ndarray) -> None:
         super().__init__(events)
@@ -136,7 +141,7 @@ class Classification(Task):
 
 
 class Localisation(Task):
-    name, metric, choice = "localisation", "precision", "f1"
+    name, metric = "localisation", "precision"
 
     def __init__(self, events: np.ndarray) -> None:
         super().__init__(events)
@@ -226,11 +231,6 @@ class Unpaired(Classification):
 
 def _joined(rows: Rows) -> np.ndarray:
     return np.concatenate(list(rows.values()))
-
-
-TASKS: dict[str, type[Task]] = {task.name: task for task in (Classification, Localisation, CrossDataset, Unpaired)}
-PAIRED = ("classification", "localisation")
-"""Tasks that any table with events can be asked for."""
 
 
 def localisation_loss(logits: torch.Tensor, target: torch.Tensor, alpha: torch.Tensor | float = 0.0) -> torch.Tensor:
