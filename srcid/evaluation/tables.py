@@ -158,7 +158,7 @@ def table_two(
 
     Args:
         directions: long frame of scores with the columns run, method and seed beside those of
-            :func:`srcid.evaluation.tables.probe_summary`.
+            :meth:`srcid.evaluation.results.ProbeResults.frame`.
         data: name of the data of each task, see :class:`srcid.evaluation.suite.TaskTables`.
         pair: the modalities that stand for the paper's V and A: their two directions are shown beside the mean over
             all. Where they are not there, only means are shown and the paper's directions as their mean.
