@@ -114,5 +114,5 @@ def test_stores_are_read_by_task_and_what_does_not_suit_is_said(whole, net, tmp_
     assert "localisation was left out" in notes[0] and "another width than the model's" in notes[0]
     assert "classification was left out" in notes[1] and "nowhere" in notes[1]
     tables = task_tables(encode(net, whole, tmp_path / "own"), "own", parts)
-    assert set(tables.tables) == {"classification", "localisation", "cross-dataset", "unpaired"}
+    assert set(tables.tables) == {"classification", "localisation", "cross-dataset", "unpaired", "open-set"}
     assert isinstance(parts["unpaired"][0], Part)

@@ -185,11 +185,11 @@ def everything():
 def test_all_tasks_of_table_two_in_one_call(everything):
     table, tables, results = everything
     assert list(dict.fromkeys(s.task for s in results.scores)) == [
-        "classification", "localisation", "cross-dataset", "unpaired"
+        "classification", "localisation", "cross-dataset", "unpaired", "open-set"
     ]  # fmt: skip
     assert set(results.chance) == set(results.clips) == set(tables.data)
     summary = results.frame()
-    assert len(summary) == 4 * 2 * 4
+    assert len(summary) == 5 * 2 * 4
     assert (summary.clip_low <= summary.score).all() and (summary.score <= summary.clip_high).all()
     # together or alone, a probe is the same
     alone = fit_probes(table, QUICK.model_copy(update={"probe_epochs": 8}), ("localisation",), ("only1",))
@@ -209,7 +209,10 @@ def test_a_task_whose_data_are_missing_is_named_and_the_others_are_done():
     bare = make_table(clips=40)
     bare.labels, bare.label_info = {}, {}
     notes = fit_tasks(task_tables(bare), QUICK).notes
-    assert any(n.startswith("classification and localisation: no probe was fitted: found labels: none") for n in notes)
+    assert any(
+        n.startswith("classification and localisation and open-set: no probe was fitted: found labels: none")
+        for n in notes
+    )
     assert sum("was left out" in note for note in notes) == 2
 
 
@@ -220,7 +223,8 @@ def test_other_data_fill_the_tasks_they_are_given_for():
     )
     assert tables.tables["localisation"] is second and tables.tables["classification"] is first
     assert tables.data == {
-        "classification": "own", "localisation": "AVVP", "cross-dataset": " / AVVP", "unpaired": "own"
+        "classification": "own", "localisation": "AVVP", "cross-dataset": " / AVVP", "unpaired": "own",
+        "open-set": "own",
     }  # fmt: skip
     with pytest.raises(EvaluationError, match=r"'localization' is unknown .*\n.*found 1 tables for cross-dataset"):
         task_tables(first, others={"localization": [second], "cross-dataset": [second]})
