@@ -1,237 +1,199 @@
-"""How much two things say about each other, bracketed: a bound from below, one from above, an independent
-estimate.
+"""How much two things say about each other, bracketed: a bound from below, one from above, an independent estimate.
 
-No single estimator of mutual information can be believed by itself. :func:`bracket` runs those that fit the
-two sides, each fitted, stopped and scored on different clips, beside what they say of permuted clips, and
-says in a sentence which assumption broke where they contradict each other:
+No single estimator of mutual information can be trusted by itself. :func:`bracket` runs those that fit the two
+sides, each fitted, stopped and scored on different clips, beside what they say of permuted clips, and says in a
+sentence which assumption broke where they contradict each other:
 
-================  ==============================  =====================  =======================
-sides             lower                           upper                  independent
-================  ==============================  =====================  =======================
-features, both    InfoNCE                         CLUB, leave-one-out    KSG on few components
-features, codes   Barber-Agakov (logistic q)      categorical CLUB       Ross' nearest neighbours
-codes, both       Barber-Agakov (table q)         categorical CLUB       corrected counts
-================  ==============================  =====================  =======================
+================  ==============================  ====================  =======================
+sides             lower                           upper                 independent
+================  ==============================  ====================  =======================
+features, both    InfoNCE                         CLUB, leave-one-out   KSG on few components
+features, codes   Barber-Agakov (logistic q)      categorical CLUB      Ross' nearest neighbours
+codes, both       Barber-Agakov (table q)         categorical CLUB      corrected counts
+================  ==============================  ====================  =======================
 
-Values are nats a step: the mean over steps of I(x_t; y_t), see :mod:`srcid.information.estimates`. Sides are
-standardised inside. Estimators are judged against known truth in :mod:`srcid.information.calibration`.
+All three kinds of upper bound hold as far as their q is right. A *certified* bound needs no such trust: the
+entropy of what takes few values, or the rate of noisy specific features. Estimators are judged against known
+truth in :mod:`srcid.information.calibration`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from srcid.information import counts, neighbours
-from srcid.information.clips import InformationError, Side, as_categories, complain, read_pair, split_clips
-from srcid.information.counts import entropy
-from srcid.information.estimates import Estimate, Settings
+from srcid.information.estimates import Estimate, Settings, Side, read_pair, split_clips
 
 if TYPE_CHECKING:
-    from srcid.information.calibration import Calibration
+    import pandas as pd
 
-__all__ = [
-    "Bracket",
-    "Estimate",
-    "InformationError",
-    "Settings",
-    "as_categories",
-    "bracket",
-    "club",
-    "entropy",
-    "infonce",
-    "ksg",
-    "plugin",
-]
+LEAST = 0.05  # nats; less than that is not called information
+
+
+@dataclass(frozen=True)
+class Certified:
+    """An upper bound in nats that depends on no fitted network, and in words where it comes from."""
+
+    nats: float
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.nats:.2f} nats ({self.source})"
 
 
 @dataclass(frozen=True)
 class Bracket:
     """Bounds and estimates of one mutual information, and whether they fit together.
 
-    ``estimates`` maps every estimator's name to its :class:`Estimate`; ``upper``, ``lower`` and
-    ``independent`` are the three that make the bracket. ``consistent`` is False where the intervals
-    contradict each other, and ``verdict`` says in a sentence what follows, or which assumption broke.
+    Attributes:
+        names: what the two sides are called.
+        estimates: every estimator's :class:`Estimate`, by name.
+        lower, upper, independent: names of the three that make the bracket.
+        contradiction: which assumption broke, where the intervals contradict each other; or empty.
+        certified: the lowest upper bound that depends on no fitted network, where there is one.
     """
 
-    upper: Estimate
-    lower: Estimate
-    independent: Estimate
+    names: tuple[str, str]
     estimates: dict[str, Estimate]
-    consistent: bool
-    verdict: str
-    x_name: str
-    y_name: str
-    settings: Settings
+    lower_name: str
+    independent_name: str
+    upper_name: str
+    contradiction: str = ""
+    certified: Certified | None = None
 
     @property
-    def null(self) -> np.ndarray:
-        """All values of the three estimators on permuted clips."""
-        return np.concatenate([e.null for e in (self.lower, self.independent, self.upper)])
+    def lower(self) -> Estimate:
+        """The bound from below."""
+        return self.estimates[self.lower_name]
 
     @property
-    def flags(self) -> tuple[str, ...]:
-        """Everything that weakens one of the three numbers, with its estimator's name."""
-        return tuple(f"{e.name}: {flag}" for e in (self.lower, self.independent, self.upper) for flag in e.flags)
+    def independent(self) -> Estimate:
+        """The estimate that is no bound."""
+        return self.estimates[self.independent_name]
 
-    def marked(self, calibration: Calibration) -> Bracket:
-        """The same with estimates flagged that lie outside the range where the calibration tested them; the
-        verdict then says so too.
-        """
-        found = {name: calibration.mark(e) for name, e in self.estimates.items()}
-        three = {place: found[getattr(self, place).name] for place in ("lower", "independent", "upper")}
-        outside = [e.name for e in three.values() if e.flags != self.estimates[e.name].flags]
-        verdict = f"{self.verdict}; outside the calibrated range: {', '.join(outside)}" if outside else self.verdict
-        return replace(self, **three, estimates=found, verdict=verdict)
+    @property
+    def upper(self) -> Estimate:
+        """The bound from above, as far as its q is right."""
+        return self.estimates[self.upper_name]
 
-    def __str__(self) -> str:
-        return (
-            f"I({self.x_name}; {self.y_name}) between {self.lower.value:.2f} and {self.upper.value:.2f} nats "
-            f"({self.independent.name} {self.independent.value:.2f}): {self.verdict}"
-        )
+    @property
+    def shares(self) -> bool:
+        """Whether the sides share information: the lower bound's interval lies above 0.05 nats and the null."""
+        return self.lower.above_null is not False and self.lower.interval.low > LEAST
+
+    @property
+    def most(self) -> tuple[float, str]:
+        """The lowest upper limit in nats that can be relied on, and whose it is; infinite where there is none."""
+        if self.certified is not None:
+            return self.certified.nats, f"certified by {self.certified.source}"
+        if self.contradiction:
+            return np.inf, f"no reliable upper bound, {self.contradiction}"
+        if self.upper.unreliable:
+            return np.inf, f"no reliable upper bound, as {self.upper_name} is {self.upper.unreliable}"
+        if np.isinf(self.upper.value):
+            return np.inf, "unbounded, as one is a function of the other"
+        return self.upper.interval.high, f"by {self.upper_name}, as far as its q is right"
+
+    @property
+    def finding(self) -> str:
+        """How much the sides share, at least and at most, in one sentence."""
+        found = f"{self.lower_name} {self.lower.text}"
+        low = self.lower.interval.low
+        least = f"at least {low:.2f} nats ({found})" if self.shares else f"nothing above the null ({found} nats)"
+        nats, why = self.most
+        most = f"at most {nats:.2f} ({why})" if np.isfinite(nats) else f"how much at most is unknown ({why})"
+        return f"{self.names[0]} and {self.names[1]} share {least}, {most}."
+
+    def frame(self) -> pd.DataFrame:
+        """A row an estimator: kind, value, interval, null and flags; nats."""
+        import pandas as pd
+
+        rows = [
+            {"estimator": e.name, "kind": e.kind, "nats": e.value, "low": e.interval.low, "high": e.interval.high,
+             "null": max(e.null, default=np.nan), "unreliable": e.unreliable, "flags": "; ".join(e.flags)}
+            for e in self.estimates.values()
+        ]  # fmt: skip
+        return pd.DataFrame(rows).set_index("estimator")
+
+    def certify(self, *bounds: Certified | None) -> Bracket:
+        """The same with the lowest of these and its own certified bound."""
+        every = [bound for bound in (self.certified, *bounds) if bound is not None]
+        return replace(self, certified=min(every, key=lambda bound: bound.nats, default=None))
 
 
 def bracket(
-    x,
-    y,
-    mask=None,
-    settings: Settings | None = None,
-    *,
-    codes=None,
-    upper: str = "exact",
-    names: tuple[str, str] = ("x", "y"),
-    calibration: Calibration | None = None,
+    x: Any, y: Any, mask: Any = None, settings: Settings | None = None, *, names: tuple[str, str] = ("x", "y")
 ) -> Bracket:
     """Estimate I(x;y) from below, from above and independently.
 
     Args:
         x, y: features [n,T,d] or [n,d] (floating), codes or categories [n,T] or [n] (integers, negative where
-            missing), or multi-label [n,T,C] or [n,C] (boolean: each combination is a category).
+            missing), or multi-label [n,T,C] or [n,C] (boolean: each combination is a category). Features that take
+            few distinct values, as quantised ones do, are counted by value in the independent estimate.
         mask: bool [n,T] of valid steps.
-        settings: see :class:`Settings`.
-        codes: int [n,T], where x takes few values only (quantised features): which of them. The independent
-            estimate then counts neighbours by value (Ross), as KSG cannot with equal vectors.
-        upper: which of "exact", "sampled", "published" (CLUB) or "leave-one-out" closes the bracket from
-            above, where both sides are features; all four are in ``estimates``.
         names: what the sides are called in sentences.
-        calibration: flags estimates that lie outside the range where it tested their estimator.
 
     Raises:
-        InformationError: see :func:`read_pair`; too few clips for the split; an unknown ``upper``.
+        InformationError: see :func:`srcid.information.estimates.read_pair`; too few clips.
     """
     settings = settings or Settings()
-    numbered = None if codes is None else read_pair(y, codes, mask, settings.constant)
-    x, y, mask = read_pair(x, y, mask, settings.constant)
+    x, y, mask = read_pair(x, y, mask)
     if x.discrete and not y.discrete:
         x, y, names = y, x, names[::-1]  # information is symmetric
-    split_clips(len(mask), settings.split, np.random.default_rng(0))  # too few clips: say so before any work
+    split_clips(len(mask), settings.seed)  # too few clips: say so before any work
+    counted = [_by_value(side, mask) for side in (x, y)]
     if y.discrete:
-        bounds = counts.categorical_bounds(x, y, mask, settings)
-        third = counts.plugin if x.discrete else neighbours.nearest_neighbours
-        low, high, middle = bounds["lower"], bounds["upper"], third(x, y, mask, settings)
-        found = [low, middle, high]
+        found, lower, upper = counts.category_bounds(x, y, mask, settings), "barber-agakov", "club-categorical"
     else:
-        from srcid.information import conditional, contrastive
+        from srcid.information.bounds import feature_bounds
 
-        if upper not in conditional.UPPER:
-            complain([f"upper='{upper}' is unknown; there are {', '.join(conditional.UPPER)}"])
-        uppers = conditional.club(x, y, mask, settings)
-        low, high = contrastive.infonce(x, y, mask, settings), uppers[upper]
-        if numbered is not None:
-            views = {"ross": neighbours.nearest_neighbours(*numbered, settings)}
-        else:
-            views = {
-                view: neighbours.nearest_neighbours(x, y, mask, replace(settings, projection=view))
-                for view in ("pca", "cca")
-            }
-        middle = views.get(settings.projection) or views["ross"]
-        found = [low, *views.values(), *uppers.values()]
-    consistent, verdict = judge(low, middle, high)
-    result = Bracket(high, low, middle, {e.name: e for e in found}, consistent, verdict, *names, settings)
-    return result if calibration is None else result.marked(calibration)
+        found, lower, upper = feature_bounds(x, y, mask, settings), "infonce", "club"
+    few = [side for side in counted if side.discrete]
+    if len(few) == 2:
+        middle = counts.plugin(*counted, mask, settings)
+    else:
+        middle = neighbours.nearest_neighbours(*sorted(counted, key=lambda side: side.discrete), mask, settings)
+    values = min((side.dim for side in few), default=0)
+    certified = Certified(float(np.log(values)), f"log of {values} values") if few else None
+    found |= {middle.name: middle}
+    problem = contradiction(found[lower], middle, found[upper])
+    order = sorted(found.values(), key=lambda e: ("lower", "estimate", "upper").index(e.kind))
+    return Bracket(names, {e.name: e for e in order}, lower, middle.name, upper, problem, certified)
 
 
-def judge(lower: Estimate, independent: Estimate, upper: Estimate) -> tuple[bool, str]:
-    """Say whether the three intervals fit together, and if not, which assumption most likely broke."""
-    skill, residual = upper.detail.get("skill"), upper.detail.get("residual")
-    if lower.interval[0] > upper.interval[1]:
+def _by_value(side: Side, mask: np.ndarray) -> Side:
+    """The side as categories, if its features take few distinct values: each occurs ten times on average, or more."""
+    if side.discrete:
+        return side
+    rows = side.values[mask]
+    number = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
+    if number.max() + 1 > len(rows) / 10:
+        return side
+    values = np.zeros(mask.shape, dtype=np.int64)
+    values[mask] = number
+    return Side(values, True)
+
+
+def contradiction(lower: Estimate, independent: Estimate, upper: Estimate) -> str:
+    """Say which assumption most likely broke where the three intervals contradict each other; or return nothing."""
+    if lower.interval.low > upper.interval.high:
+        skill, residual = upper.detail.get("skill", np.inf), upper.detail.get("residual", 1.0)
         why = "the upper bound holds only for the true conditional, and its q is not it"
         if upper.detail.get("saturated", 0) > 0.01:
-            why = f"{upper.detail['saturated']:.0%} of q's log-variances are saturated: the bound is void"
-        elif residual is not None and residual > 1.5:
-            why = f"q is overconfident ({residual:.1f} times its variance on new clips): the bound is void"
-        elif skill is not None and skill < lower.value / 2:
-            why = (
-                f"q explains {skill:.2f} nats of the {lower.value:.2f} that the lower bound finds: "
-                "a diagonal Gaussian "
-                "or this network does not describe y given x, so the upper bound is void"
-            )
-        return False, f"inconsistent, lower above upper: {why}"
+            why = f"{upper.detail['saturated']:.0%} of q's log-variances are saturated"
+        elif residual > 1.5:
+            why = f"q is overconfident ({residual:.1f} times its variance on new clips)"
+        elif skill < lower.value / 2:
+            why = f"q explains {skill:.2f} nats of the {lower.value:.2f} that the lower bound finds"
+        return f"lower above upper bound: {why}"
     # counts find something in permuted clips too: that much is bias
-    bias = max(0.0, float(np.mean(independent.null))) if len(independent.null) else 0.0
-    if independent.interval[0] - bias > upper.interval[1] and independent.above_null is not False:
-        return False, (
-            f"inconsistent, {independent.name} above the upper bound: q of {upper.name} misses a dependence "
-            "that nearest neighbours or counts see, or counts are too few"
+    bias = max(0.0, float(np.mean(independent.null))) if independent.null else 0.0
+    if independent.interval.low - bias > upper.interval.high and independent.above_null is not False:
+        return (
+            f"{independent.name} above the upper bound: q of {upper.name} misses a dependence that nearest neighbours "
+            "or counts see, or counts are too few"
         )
-    if upper.interval[1] < 0:
-        return False, "inconsistent, the upper bound is below 0: q is wrong on the clips that are scored"
-    if independent.interval[1] < lower.interval[0]:
-        share = min(independent.detail.get("explained_x", 1.0), independent.detail.get("explained_y", 1.0))
-        why = (
-            f"its components hold only {share:.0%} of a side's variance"
-            if share < 0.9
-            else "nearest neighbours or counts miss part of a strong or high-dimensional dependence"
-        )
-        return True, f"bounds agree; {independent.name} lies below them, because {why}"
-    if lower.above_null is False and independent.above_null is False:
-        return True, "bounds agree; nothing stands out from permuted clips"
-    return True, "bounds agree"
-
-
-def club(x, y, mask=None, settings: Settings | None = None) -> dict[str, Estimate]:
-    """CLUB "exact", "sampled", "published" and the "leave-one-out" bound of two sets of features, from the
-    same fits.
-
-    Arguments and errors as for :func:`bracket`; both sides must be features. See
-    :func:`srcid.information.conditional.club`.
-    """
-    from srcid.information import conditional
-
-    return conditional.club(*_features(x, y, mask, settings), settings or Settings())
-
-
-def infonce(x, y, mask=None, settings: Settings | None = None) -> Estimate:
-    """InfoNCE lower bound of two sets of features; see :func:`srcid.information.contrastive.infonce`."""
-    from srcid.information import contrastive
-
-    return contrastive.infonce(*_features(x, y, mask, settings), settings or Settings())
-
-
-def ksg(x, y, mask=None, settings: Settings | None = None) -> Estimate:
-    """Nearest-neighbour estimate of features against features or categories; see
-    :func:`srcid.information.neighbours.nearest_neighbours`."""
-    settings = settings or Settings()
-    x, y, mask = read_pair(x, y, mask, settings.constant)
-    x, y = (y, x) if x.discrete else (x, y)
-    return neighbours.nearest_neighbours(x, y, mask, settings)
-
-
-def plugin(x, y, mask=None, settings: Settings | None = None) -> Estimate:
-    """Corrected plug-in estimate of two sets of codes or categories; see
-    :func:`srcid.information.counts.plugin`.
-    """
-    settings = settings or Settings()
-    x, y, mask = read_pair(x, y, mask, settings.constant)
-    if not (x.discrete and y.discrete):
-        complain(["the plug-in estimate counts codes; need integers on both sides, features go to ksg or club"])
-    return counts.plugin(x, y, mask, settings)
-
-
-def _features(x, y, mask, settings: Settings | None) -> tuple[Side, Side, np.ndarray]:
-    x, y, mask = read_pair(x, y, mask, (settings or Settings()).constant)
-    if x.discrete or y.discrete:
-        complain(["this bound needs floating features on both sides; for codes and categories use bracket or plugin"])
-    return x, y, mask
+    return "the upper bound is below 0: q is wrong on the clips that are scored" if upper.interval.high < 0 else ""

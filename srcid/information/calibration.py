@@ -1,307 +1,269 @@
-"""Estimators against known truth: pairs of known information over dimension and strength, and where each is
-sound.
+"""Estimators against known truth: pairs of known information, and how far each estimator was sound on them.
+
+A run's own features come first (:func:`same_class`): they have the geometry, dimension and number that estimates
+are wanted for. Closed forms with linear, heavy-tailed and sparse dependence come second (:func:`closed_forms`).
 """
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srcid.information.clips import complain
-from srcid.information.estimates import Estimate, Settings
+from srcid.information.bracket import Bracket, bracket
+from srcid.information.estimates import Estimate, Settings, raise_problems
+from srcid.information.keep import Keep
+from srcid.statistics import Interval, wilson
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOLERANCE = (0.25, 0.25)  # nats, and share of the truth, that still count as passed
+CASES = ((2, 0.5), (16, 0.5), (16, 0.0), (64, 0.0))  # classes and error: 0, 0.7, 2.8 and 4.2 nats
 
 
-def gaussian_pairs(
-    clips: int, dim: int, nats: float, steps: int = 1, seed: int = 0, cubic: bool = False, alike: float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two Gaussian variables [clips, steps, dim] with mutual information of exactly ``nats`` at every step.
+@dataclass(frozen=True)
+class Known:
+    """Two variables [n,T,...] whose mutual information is ``truth`` nats at every step; ``panel`` names their kind."""
 
-    y is a randomly rotated x with correlation rho in each direction, nats = -dim/2 log(1 - rho^2). ``cubic``
-    raises every column of y to the third power, which leaves the information as it is but the conditional
-    neither linear nor Gaussian. ``alike`` is the share of variance that the steps of a clip have in common
-    (see :func:`likeness`): it leaves the information as it is and makes the steps worth less as evidence.
+    panel: str
+    truth: float
+    x: np.ndarray
+    y: np.ndarray
+
+
+def channel_information(classes: int, error: float) -> float:
+    """Nats through a symmetric channel: ln C + (1-p) ln(1-p) + p ln(p / (C-1)), error p to any other class."""
+    from scipy.special import xlogy
+
+    wrong = error / (classes - 1)
+    return float(np.log(classes) + xlogy(1 - error, 1 - error) + (classes - 1) * xlogy(wrong, wrong))
+
+
+def cells(features: np.ndarray, count: int) -> np.ndarray:
+    """Divide features [n,d] into ``count`` (a power of 2) cells of equal size; their numbers [n], rows left over -1.
+
+    Each cell is halved at the median of its first principal component, so that features determine it exactly.
+    """
+    numbers = np.full(len(features), -1)
+
+    def halve(rows: np.ndarray, first: int, count: int) -> None:
+        if count == 1:
+            numbers[rows] = first
+            return
+        centred = features[rows] - features[rows].mean(axis=0)
+        direction = np.linalg.svd(centred, full_matrices=False)[2][0]
+        order = rows[np.argsort(centred @ direction * np.sign(direction[np.abs(direction).argmax()]), kind="stable")]
+        halve(order[: len(order) // 2], first, count // 2)
+        halve(order[len(order) // 2 :], first + count // 2, count // 2)
+
+    halve(np.sort(np.random.default_rng(0).permutation(len(features))[: len(features) // count * count]), 0, count)
+    return numbers
+
+
+def same_class(
+    panel: str, x: np.ndarray, y: np.ndarray | None = None, cases: Iterable[tuple[int, float]] = CASES, seed: int = 0
+) -> Iterator[Known]:
+    """Pairs of known information made of a run's own features, by same-class pairing (Lee and Rhee 2024).
+
+    A clip's x goes with the y of another clip of the same class, or, with probability ``error``, of another class.
+    Given the classes x and y are then independent; where features determine their class, I(x;y) is exactly what
+    passes the channel between the classes. Classes are :func:`cells` of each side's own features, which they do
+    determine. Without y the other side is the class itself: features against codes.
+
+    Args:
+        x, y: features [n,T,d], of the same clips.
+        cases: number of classes (a power of 2) and error of each pair; those with more classes than a fifth of
+            the clips are left out.
+    """
+    rng = np.random.default_rng([seed, 3])
+    for classes, error in cases:
+        if classes > len(x) / 5:
+            continue
+        size = len(x) // classes * classes
+        left, right = [], []
+        for t in range(x.shape[1]):
+            mine = cells(x[:, t], classes)
+            rows = np.argsort(mine, kind="stable")[len(x) - size :]  # by class, without those left over
+            target = np.repeat(np.arange(classes), size // classes)
+            wrong = rng.random(size) < error
+            target = np.where(wrong, (target + rng.integers(1, classes, size)) % classes, target)
+            if y is None:
+                found = target
+            else:
+                theirs, lent = cells(y[:, t], classes), np.zeros(size, dtype=int)
+                for c in range(classes):  # each y once, if no class is wanted more often than it has members
+                    wanted = np.flatnonzero(target == c)
+                    lent[wanted] = np.resize(rng.permutation(np.flatnonzero(theirs == c)), len(wanted))
+                found = y[lent, t]
+            order = rng.permutation(size)
+            left.append(x[rows[order], t])
+            right.append(found[order])
+        yield Known(panel, channel_information(classes, error), np.stack(left, axis=1), np.stack(right, axis=1))
+
+
+def gaussian_pairs(clips: int, dim: int, nats: float, seed: int = 0, active: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two Gaussian variables [clips, 1, dim] that share ``nats``, evenly over ``active`` directions (0: all).
+
+    I = -active/2 log(1 - rho^2). y is randomly rotated where all directions are active.
     """
     rng = np.random.default_rng([seed, dim, clips])
-    rho = np.sqrt(-np.expm1(-2 * nats / dim))
-    x, noise = rng.standard_normal((2, clips, steps, dim))
-    if alike:
-        held = rng.standard_normal((2, clips, 1, dim))
-        x, noise = (np.sqrt(alike) * h + np.sqrt(1 - alike) * z for h, z in zip(held, (x, noise), strict=True))
-    turn = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
-    y = (rho * x + np.sqrt(1 - rho**2) * noise) @ turn
-    return x, y**3 if cubic else y
+    rho = np.zeros(dim)
+    rho[: active or dim] = np.sqrt(-np.expm1(-2 * nats / (active or dim)))
+    x, noise = rng.standard_normal((2, clips, 1, dim))
+    y = rho * x + np.sqrt(1 - rho**2) * noise
+    return x, y if active else y @ np.linalg.qr(rng.standard_normal((dim, dim)))[0]
 
 
-def channel_pairs(
-    clips: int, classes: int, nats: float, steps: int = 1, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two uniform codes [clips, steps] with mutual information ``nats``: y is x, or with some probability any
-    code.
+def student_information(dim: int, freedom: float, nats: float = 0.0) -> float:
+    """Nats that two halves, of ``dim`` columns each, of one multivariate Student-t share (Czyz et al. 2023).
 
-    Raises:
-        InformationError: ``nats`` exceeds log(classes).
+    With identity dispersion, f(v) + f(v + 2 dim) - 2 f(v + dim) with f(v) = ln Gamma(v/2) - (v/2) psi(v/2): the
+    halves are uncorrelated, but large together. A correlated dispersion adds its Gaussian information ``nats``.
     """
-    from scipy.optimize import brentq
+    from scipy.special import digamma, gammaln
 
-    def information(noise):
-        right, wrong = 1 - noise + noise / classes, noise / classes
-        return np.log(classes) + right * np.log(right) + (classes - 1) * wrong * np.log(max(wrong, 1e-300))
-
-    if not 0 <= nats <= np.log(classes):
-        complain(
-            [f"{classes} classes cannot share {nats} nats; need between 0 and log({classes}) = {np.log(classes):.2f}"]
-        )
-    noise = (
-        brentq(lambda noise: information(noise) - nats, 0.0, 1.0) if 0 < nats < np.log(classes) else float(nats == 0)
-    )
-    rng = np.random.default_rng([seed, classes, clips])
-    x, other = rng.integers(classes, size=(2, clips, steps))
-    return x, np.where(rng.random((clips, steps)) < noise, other, x)
+    f = [gammaln(v / 2) - v / 2 * digamma(v / 2) for v in (freedom, freedom + dim, freedom + 2 * dim)]
+    return float(nats + f[0] + f[2] - 2 * f[1])
 
 
-def cluster_pairs(
-    clips: int, classes: int, nats: float, steps: int = 1, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features [clips, steps, classes] and a category [clips, steps] that share ``nats``.
+def student_pairs(clips: int, dim: int, freedom: float, nats: float = 0.0, seed: int = 0) -> tuple:
+    """Two halves [clips, 1, dim] of a multivariate Student-t; see :func:`student_information`."""
+    x, y = gaussian_pairs(clips, dim, nats, seed)
+    radius = np.sqrt(freedom / np.random.default_rng([seed, dim, clips, 9]).chisquare(freedom, (clips, 1, 1)))
+    return x * radius, y * radius
 
-    The features name the other end of a noisy channel (:func:`channel_pairs`) so plainly that they carry what
-    it carries: well-separated clusters, one a code.
+
+def closed_forms(clips: int, dim: int, seed: int = 0) -> Iterator[Known]:
+    """Pairs whose information is known in closed form, of ``clips`` clips and ``dim`` columns a side.
+
+    Dense: Gaussian, a little in every direction. Sparse: two of the directions only. Heavy tails: Student-t with 3
+    degrees of freedom, without and with correlation. Cubed: y^3 of a dense pair, whose information it keeps.
     """
-    seen, category = channel_pairs(clips, classes, nats, steps, seed)
-    rng = np.random.default_rng([seed, classes, clips, 1])
-    return 12 * np.eye(classes)[seen] + rng.standard_normal((clips, steps, classes)), category
+    for nats in (0.0, 1.0, 4.0):
+        yield Known("dense", nats, *gaussian_pairs(clips, dim, nats, seed))
+        yield Known("sparse: 2 columns", nats, *gaussian_pairs(clips, dim, nats, seed, active=min(2, dim)))
+        truth = student_information(dim, 3.0, nats)
+        yield Known("heavy tails (Student-t)", truth, *student_pairs(clips, dim, 3.0, nats, seed))
+        x, y = gaussian_pairs(clips, dim, nats, seed)
+        yield Known("cubed", nats, x, y**3)
 
 
-def likeness(values: np.ndarray) -> float:
-    """Share of the variance of features [n,T,d] that the steps of a clip have in common (intraclass correlation)."""
-    values = np.asarray(values, dtype=float)
-    steps = values.shape[1]
-    if steps == 1:
-        return 0.0
-    between = steps * values.mean(axis=1).var(axis=0, ddof=1)
-    within = values.var(axis=1, ddof=1).mean(axis=0)
-    total = (between + (steps - 1) * within).sum()
-    return float(np.clip((between - within).sum() / total, 0, 1)) if total > 0 else 0.0
+@dataclass(frozen=True)
+class Case:
+    """One estimate of a known information."""
 
+    panel: str
+    truth: float
+    estimate: Estimate
 
-def club_limit(dim: int, nats: float) -> float:
-    """What CLUB gives for such a pair when q is the true conditional: dim rho^2 / (1 - rho^2).
+    @property
+    def bias(self) -> float:
+        """Estimate less truth, in nats."""
+        return self.estimate.value - self.truth
 
-    It exceeds the truth by the divergence of the product of marginals from the joint, without bound as the
-    dependence grows: CLUB far above the truth is the bound being loose, not an error of q.
-    """
-    return float(dim * np.expm1(2 * nats / dim))
-
-
-SHAPES = ("gaussian", "cubic", "channel", "clusters")
-_COLUMNS = ("estimator", "kind", "shape", "dim", "truth", "estimate", "low", "high", "covered", "limit")
+    @property
+    def passed(self) -> bool:
+        """Whether a bound lies on its side of the truth, or an estimate near it, within :data:`TOLERANCE`."""
+        slack, found = max(TOLERANCE[0], TOLERANCE[1] * self.truth), self.estimate.interval
+        if self.estimate.kind == "estimate":
+            return abs(self.bias) <= slack
+        return found.high >= self.truth - slack if self.estimate.kind == "upper" else found.low <= self.truth + slack
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A table of estimates beside truths, one entry a row in every array.
+    """Estimates beside truths, and up to what value each estimator was sound.
 
-    ``covered``: an estimate's interval holds the truth; an upper bound's upper end is not below it; a lower
-    bound's lower end not above it. ``limit`` is the value that exact and sampled CLUB tend to with the true q
-    (else NaN). ``shape`` is "gaussian", "cubic", "clusters", "channel" or "synthetic"; ``dim`` counts columns,
-    or the classes of a channel. ``alike`` is what the steps of a clip had in common.
+    Attributes:
+        cases: every estimator on every known pair.
+        clips, settings: size of the pairs and how they were estimated.
     """
 
-    estimator: np.ndarray
-    kind: np.ndarray
-    shape: np.ndarray
-    dim: np.ndarray
-    truth: np.ndarray
-    estimate: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    covered: np.ndarray
-    limit: np.ndarray
+    cases: tuple[Case, ...]
     clips: int
-    steps: int
-    tolerance: tuple[float, float]
     settings: Settings
-    alike: float = 0.0
-
-    def __add__(self, other: Calibration) -> Calibration:
-        """The rows of two calibrations of equal size and settings in one."""
-        ours, theirs = ((c.clips, c.steps, c.tolerance, c.settings, c.alike) for c in (self, other))
-        if ours != theirs:
-            sizes = f"{ours[:2]} and {theirs[:2]} clips and steps"
-            complain([f"found calibrations of {sizes}; need equal sizes and settings to put them together"])
-        return replace(self, **{name: np.append(getattr(self, name), getattr(other, name)) for name in _COLUMNS})
 
     @property
-    def bias(self) -> np.ndarray:
-        """Estimate less truth, in nats."""
-        return self.estimate - self.truth
+    def panels(self) -> tuple[str, ...]:
+        """Kinds of known pairs."""
+        return tuple(dict.fromkeys(case.panel for case in self.cases))
 
-    def table(self) -> dict[str, np.ndarray]:
-        """All columns by name, ready for a data frame."""
-        return {name: getattr(self, name) for name in (*_COLUMNS, "bias")}
+    def of(self, panel: str) -> tuple[Case, ...]:
+        """The cases of one panel, by truth."""
+        return tuple(sorted((c for c in self.cases if c.panel == panel), key=lambda case: case.truth))
 
-    def summary(self) -> dict[str, dict[str, float]]:
-        """Per estimator: mean and largest bias (nats), coverage of its intervals, number of cases."""
-        found = {}
-        for name in dict.fromkeys(self.estimator.tolist()):
-            rows = self.estimator == name
-            bias = self.bias[rows]
-            found[name] = {
-                "bias": float(bias.mean()),
-                "worst": float(bias[np.abs(bias).argmax()]),
-                "coverage": float(self.covered[rows].mean()),
-                "cases": int(rows.sum()),
-            }
-        return found
+    def share(self, kind: str) -> Interval:
+        """Share of the cases of a kind of estimate that passed, with Wilson's 95 % interval; n is their number."""
+        found = [case.passed for case in self.cases if case.estimate.kind == kind]
+        low, high = wilson(np.array(np.mean(found)), np.array(len(found))) if found else (np.nan, np.nan)
+        return Interval(float(np.mean(found)) if found else np.nan, float(low), float(high), n=len(found))
 
-    def passed(self) -> np.ndarray:
-        """Which rows may be believed: bounds on their side of the truth, and estimates near it, within
-        tolerance.
+    @property
+    def finding(self) -> str:
+        """How many bounds from below and from above held, in one sentence."""
+        parts = []
+        for kind, words in (("lower", "lower bounds"), ("upper", "upper bounds")):
+            share = self.share(kind)
+            if share.n:
+                parts.append(f"{share.value:.0%} of {share.n} {words} [{share.low:.0%}, {share.high:.0%}]")
+        return f"On pairs of known information hold {' and '.join(parts)}."
+
+    def frame(self) -> pd.DataFrame:
+        """A row a case: panel, estimator, truth, estimate with interval, bias, passed; nats."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {"panel": c.panel, "estimator": c.estimate.name, "kind": c.estimate.kind, "truth": c.truth,
+             "estimate": c.estimate.value, "low": c.estimate.interval.low, "high": c.estimate.interval.high,
+             "bias": c.bias, "passed": c.passed}
+            for c in self.cases
+        )  # fmt: skip
+
+    def limit(self, panel: str, name: str) -> float:
+        """Largest estimate (nats) up to which an estimator passed every weaker case of a panel.
+
+        Infinite for a lower bound that passed everywhere: it can only be too low. NaN where it was not tested, or
+        failed at the weakest case.
         """
-        slack = np.maximum(self.tolerance[0], self.tolerance[1] * self.truth)
-        above, below = self.high >= self.truth - slack, self.low <= self.truth + slack
-        near = np.abs(self.bias) <= slack
-        return np.where(self.kind == "upper", above, np.where(self.kind == "lower", below, near))
+        most, mine = np.nan, [case for case in self.of(panel) if case.estimate.name == name]
+        for case in mine:
+            if not case.passed:
+                return most
+            most = float(np.fmax(most, case.estimate.interval.high))
+        return np.inf if mine and mine[0].estimate.kind == "lower" else most
 
-    def tested_range(self, estimator: str, dim: int) -> float:
-        """Largest estimate (nats) up to which the estimator passed at the tested dimension next above
-        ``dim``.
-
-        Infinite for a lower bound that passed everywhere: it can only be too low. NaN where no tested dimension
-        is that large, the estimator was not tested or failed at the weakest case.
-        """
-        mine = self.estimator == estimator
-        wide = self.dim[mine & (self.dim >= dim)]
-        if not wide.size:
-            return float("nan")
-        rows = np.flatnonzero(mine & (self.dim == wide.min()))
-        most = float("nan")
-        passed = self.passed()
-        for truth in np.unique(self.truth[rows]):
-            here = rows[self.truth[rows] == truth]
-            if not passed[here].all():
-                break
-            most = float(np.nanmax([most, self.high[here].max()]))
-        else:
-            if (self.kind[rows] == "lower").all():
-                return float("inf")
-        return most
-
-    def flag(self, estimate: Estimate) -> str | None:
-        """Say why an estimate lies outside the tested range, or None if it lies inside."""
-        name, dim = estimate.name, max(estimate.dims)
-        if name not in self.estimator:
-            return f"{name} was not calibrated"
-        if estimate.settings.components:
-            dim = min(dim, estimate.settings.components)
-        if dim > (most := self.dim[self.estimator == name].max()):
-            return f"outside the tested range: {dim} dimensions, tested up to {most}"
-        if estimate.clips < 0.9 * self.clips:
-            return f"outside the tested range: {estimate.clips} clips, tested with {self.clips}"
-        most = self.tested_range(name, dim)
-        if np.isnan(most):
-            return f"outside the tested range: it fails even weak dependence in {dim} dimensions"
-        if estimate.value > most:
-            found = f"{estimate.value:.2f} nats in {dim} dimensions"
-            return f"outside the tested range: {found}, sound up to {most:.2f}"
-        return None
-
-    def mark(self, estimate: Estimate) -> Estimate:
-        """The estimate with :meth:`flag`'s sentence added to its flags."""
-        flag = self.flag(estimate)
-        return estimate if flag is None else replace(estimate, flags=(*estimate.flags, flag))
+    def mark(self, panel: str, found: Bracket) -> Bracket:
+        """The bracket with estimates marked that lie outside the range where their estimator was sound."""
+        estimates = {}
+        for name, e in found.estimates.items():
+            limit = self.limit(panel, name)
+            why = "" if e.value <= limit else f"outside its calibrated range (sound up to {limit:.2f} nats)"
+            if np.isnan(limit):
+                tested = any(case.estimate.name == name for case in self.of(panel))
+                why = "unsound on pairs of known information" if tested else "not calibrated"
+            estimates[name] = replace(e, unreliable=why)
+        return replace(found, estimates=estimates)
 
 
-def calibrate(
-    dims: tuple[int, ...] = (4, 16, 64, 256),
-    strengths: tuple[float, ...] = (0.0, 0.5, 2.0, 5.0, 10.0),
-    clips: int = 1000,
-    steps: int = 1,
-    repeats: int = 1,
-    shapes: tuple[str, ...] = ("gaussian",),
-    settings: Settings | None = None,
-    tolerance: tuple[float, float] = (0.25, 0.25),
-    alike: float = 0.0,
-) -> Calibration:
-    """Run every continuous estimator on :func:`gaussian_pairs` of each dimension and strength.
+def calibrate(known: Iterable[Known], settings: Settings | None = None, keep: Keep | None = None) -> Calibration:
+    """Run the estimators that fit on pairs of known information.
 
     Args:
-        dims, strengths: dimensions of each side, mutual information in nats.
-        clips, steps: size of each data set; take those of the data the calibration is meant for.
-        repeats: data sets per case, for the coverage.
-        shapes: "gaussian", where a linear q is the true one; "cubic", where no Gaussian q is; "channel" for
-            codes and "clusters" for features against codes, with ``dims`` as numbers of classes (strengths
-            above log(classes) are left out).
-        settings: as they will be used; null runs are left out.
-        tolerance: nats, and share of the truth, that still count as passed.
-        alike: what the steps of a clip have in common, see :func:`likeness`; of "gaussian" and "cubic".
+        known: pairs, such as :func:`same_class` and :func:`closed_forms` give.
+        settings: as they will be used; one seed and no permuted clips are enough here.
+        keep: where brackets are read from and written to.
 
     Raises:
-        InformationError: no case, or negative strengths or dimensions.
+        InformationError: there is no pair.
     """
-    if not dims or not strengths or min(dims) < 1 or min(strengths) < 0 or repeats < 1:
-        complain(
-            [
-                f"found dims={dims}, strengths={strengths}, repeats={repeats}; "
-                "need dimensions of at least 1, "
-                "strengths of at least 0 and at least one of each"
-            ]
-        )
-    if not shapes or set(shapes) - set(SHAPES):
-        complain([f"found shapes={shapes}, need some of {', '.join(SHAPES)}"])
-    from srcid.information.bracket import bracket
-
-    settings = replace(settings or Settings(), nulls=0)
-    rows = []
-    for shape, dim, nats, repeat in itertools.product(shapes, dims, strengths, range(repeats)):
-        seed = settings.seed + repeat
-        if shape in ("channel", "clusters"):
-            if dim < 2 or nats > np.log(dim):
-                continue
-            x, y = (channel_pairs if shape == "channel" else cluster_pairs)(clips, dim, nats, steps, seed)
-        else:
-            x, y = gaussian_pairs(clips, dim, nats, steps, seed, cubic=shape == "cubic", alike=alike)
-        rows += [_row(e, shape, dim, float(nats)) for e in bracket(x, y, settings=settings).estimates.values()]
-    if not rows:
-        complain([f"no case left: all strengths {strengths} exceed what {dims} classes can share"])
-    return _table(rows, clips, steps, tolerance, settings, alike)
-
-
-def calibrate_factors(
-    features: dict[str, np.ndarray],
-    factors: dict[str, np.ndarray],
-    truth: dict[tuple[str, str], float],
-    settings: Settings | None = None,
-    tolerance: tuple[float, float] = (0.25, 0.25),
-) -> Calibration:
-    """Run the estimators of features against categories on data whose information is known, such as the
-    synthetic store's (:func:`srcid.features.latent_information`).
-
-    Args:
-        features: [n,T,d] by modality; factors: categories as for :func:`bracket`, by name.
-        truth: nats, by modality and factor; these pairs are run.
-    """
-    from srcid.information.bracket import bracket
-
-    settings, rows = replace(settings or Settings(), nulls=0), []
-    for (m, name), nats in truth.items():
-        found = bracket(features[m], factors[name], settings=settings).estimates.values()
-        rows += [_row(e, "synthetic", features[m].shape[-1], nats) for e in found]
-    if not rows:
-        complain(["no case: found no pair of a modality and a factor whose information is known"])
-    clips, steps = next(iter(features.values())).shape[:2]
-    return _table(rows, clips, steps, tolerance, settings)
-
-
-def _row(e: Estimate, shape: str, dim: int, nats: float) -> tuple:
-    low, high = e.interval
-    covered = (e.kind == "lower" or high >= nats) and (e.kind == "upper" or low <= nats)
-    known = shape == "gaussian" and e.name in ("club-exact", "club-sampled")
-    return (e.name, e.kind, shape, dim, nats, e.value, low, high, covered, club_limit(dim, nats) if known else np.nan)
-
-
-def _table(rows: list[tuple], clips, steps, tolerance, settings, alike: float = 0.0) -> Calibration:
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
-    return Calibration(*columns, clips=clips, steps=steps, tolerance=tolerance, settings=settings, alike=alike)
+    once, keep = (settings or Settings()).model_copy(update=dict(seeds=1, nulls=0)), keep or Keep()
+    cases, clips = [], 0
+    for pair in known:
+        found = keep(bracket, pair.x, pair.y, settings=once)
+        clips = max(clips, len(pair.x))
+        cases += [Case(pair.panel, pair.truth, estimate) for estimate in found.estimates.values()]
+    raise_problems(["found no pair of known information; need at least one"] * (not cases))
+    return Calibration(tuple(cases), clips, once)

@@ -5,37 +5,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib
 import json
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from srcid.cache import MapCache
-from srcid.files import whole_file
-
-# the results that can be kept, by name, and where they live
-_TYPES = {
-    "Settings": "estimates",
-    "Estimate": "estimates",
-    "Bracket": "bracket",
-    "Calibration": "calibration",
-    "Leakage": "leakage",
-}
-_SOURCES = (
-    "calibration", "clips", "conditional", "contrastive", "counts", "bracket", "estimates", "leakage",
-    "neighbours",
-)  # fmt: skip
 
 
 class Keep:
-    """A folder of results, one JSON file each; without a folder nothing is kept and everything is computed.
+    """A folder of results, one file each; without a folder nothing is kept and everything is computed.
 
-    The file's name hashes the function, its arguments and the source of the estimators: after a change of
-    either the result is computed anew. Files appear whole or not at all, and two notebooks may share a folder.
+    A result's name hashes the function, its arguments and the source of the estimators: after a change of any it is
+    computed anew. What is read back is plain numbers and words, checked against the type that the function returns;
+    what is damaged is as good as missing.
 
     Example::
 
@@ -44,73 +30,24 @@ class Keep:
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = None if folder is None else Path(folder)
-        self.computed = self.read = 0
+        self.cache = MapCache(folder)
 
     def __call__(self, function: Callable[..., Any], *arrays: np.ndarray | None, **arguments: Any) -> Any:
         """``function(*arrays, **arguments)``, or what it returned before. Errors are raised and not kept."""
-        if self.folder is None:
-            self.computed += 1
-            return function(*arrays, **arguments)
-        name = f"{function.__module__}.{function.__qualname__}"
-        named = {key: value for key, value in arguments.items() if isinstance(value, np.ndarray)}
-        facts = {key: to_json(value) for key, value in arguments.items() if key not in named}
-        facts |= {"function": name, "code": _code(), "arrays": [len(arrays), *named]}
-        path = self.folder / f"{MapCache.key(*arrays, *named.values(), facts=facts)}.json"
-        try:
-            found = from_json(json.loads(path.read_text(encoding="utf-8")))
-            self.read += 1
-            return found
-        except (OSError, ValueError, KeyError, TypeError):  # missing, or damaged: as good as missing
-            found = function(*arrays, **arguments)
-            self.computed += 1
+        form = TypeAdapter(get_type_hints(function)["return"])
+        facts = {k: v.model_dump() if isinstance(v, BaseModel) else v for k, v in arguments.items()}
+        key = MapCache.key(*arrays, facts=facts, function=function.__qualname__, code=_code())
+        with contextlib.suppress(KeyError, TypeError, ValidationError):
+            return form.validate_json((self.cache.read(key) or {})["result"].tobytes())
+        found = function(*arrays, **arguments)
+        content = json.dumps(form.dump_python(found)).encode()
         with contextlib.suppress(OSError):  # a folder that may not be written to costs time, not the result
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as draft:
-                draft.write_text(json.dumps(to_json(found)), encoding="utf-8")
+            self.cache.write(key, result=np.frombuffer(content, np.uint8))
         return found
-
-
-def to_json(value: Any) -> Any:
-    """What JSON can say of a result: dataclasses, tuples and arrays become marked objects; exact for floats."""
-    if is_dataclass(value) and type(value).__name__ in _TYPES:
-        content = {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
-        return {"is": type(value).__name__, **content}
-    if isinstance(value, np.ndarray):
-        return {"is": "array", "dtype": value.dtype.str, "shape": list(value.shape), "values": value.ravel().tolist()}
-    if isinstance(value, tuple):
-        return {"is": "tuple", "values": [to_json(item) for item in value]}
-    if isinstance(value, list):
-        return [to_json(item) for item in value]
-    if isinstance(value, dict):
-        return {key: to_json(item) for key, item in value.items()}
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"found a {type(value).__name__}, which cannot be kept; need results of {', '.join(_TYPES)}")
-
-
-def from_json(value: Any) -> Any:
-    """The result that :func:`to_json` wrote."""
-    if isinstance(value, list):
-        return [from_json(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kind = value.get("is")
-    if kind == "array":
-        return np.array(value["values"], dtype=value["dtype"]).reshape(value["shape"])
-    if kind == "tuple":
-        return tuple(from_json(item) for item in value["values"])
-    content = {key: from_json(item) for key, item in value.items() if key != "is"}
-    if kind is None:
-        return content
-    return getattr(importlib.import_module(f"srcid.information.{_TYPES[kind]}"), kind)(**content)
 
 
 @functools.cache
 def _code() -> str:
-    folder, digest = Path(__file__).parent, hashlib.sha256()
-    for path in (*(folder / f"{name}.py" for name in _SOURCES), folder.parent / "model" / "mutual_information.py"):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    folder = Path(__file__).parent
+    files = (*sorted(folder.glob("*.py")), folder.parent / "model" / "mutual_information.py")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

@@ -6,145 +6,134 @@ from typing import Any
 
 import numpy as np
 
-from srcid.information.clips import InformationError, Scaler, Side, complain, split_clips
-from srcid.information.estimates import Estimate, Settings, repeat
+from srcid.information.estimates import Estimate, Settings, Side, raise_problems, repeat, transform
 
-GROUPS = 10  # of clips, left out in turn
+NEIGHBOURS, COMPONENTS = 4, 3  # k, and principal components of each side of features
+STEPS, GROUPS = 8, 10  # most steps of a clip that are read; groups of clips, left out in turn
+TIED = 0.05  # share of repeated rows beyond which they are flagged
 
 
-def ksg_terms(x: np.ndarray, y: np.ndarray, neighbours: int) -> np.ndarray:
+def ksg_terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Terms whose mean is the KSG estimate of I(x;y) from independent rows x [n,dx], y [n,dy]; nats.
 
     Kraskov, Stögbauer and Grassberger (2004), Eq. 8: psi(k) + psi(n) - < psi(n_x + 1) + psi(n_y + 1) > with
     the maximum norm, n_x the rows strictly nearer in x than the k-th joint neighbour.
     """
+    from scipy.spatial import KDTree
     from scipy.special import digamma
-    from sklearn.neighbors import KDTree, NearestNeighbors
 
-    joint = NearestNeighbors(n_neighbors=neighbours, metric="chebyshev").fit(np.hstack([x, y]))
-    radius = np.nextafter(joint.kneighbors()[0][:, -1], 0)
-    # the counts include the row itself: n_x + 1
-    inside = [KDTree(z, metric="chebyshev").query_radius(z, radius, count_only=True) for z in (x, y)]
-    return digamma(neighbours) + digamma(len(x)) - digamma(inside[0]) - digamma(inside[1])
+    both = np.hstack([x, y])
+    radius = KDTree(both).query(both, k=NEIGHBOURS + 1, p=np.inf)[0][:, -1]
+    inside = [_count(z, radius) for z in (x, y)]
+    return digamma(NEIGHBOURS) + digamma(len(x)) - digamma(inside[0]) - digamma(inside[1])
 
 
-def ksg_category_terms(x: np.ndarray, category: np.ndarray, neighbours: int) -> np.ndarray:
+def category_terms(x: np.ndarray, category: np.ndarray) -> np.ndarray:
     """Terms whose mean is I(x; category) from independent rows x [n,d]; nats (Ross 2014, Eq. 6).
 
-    Rows whose category occurs once have no neighbour in it and contribute 0.
+    NaN for a row whose category occurs once: it has no neighbour in it, and is left out altogether, also as a
+    neighbour of others, as in scikit-learn's ``mutual_info_classif``.
     """
+    from scipy.spatial import KDTree
     from scipy.special import digamma
-    from sklearn.neighbors import KDTree, NearestNeighbors
 
-    radius, own, size = np.zeros(len(x)), np.zeros(len(x)), np.ones(len(x))
-    for value in np.unique(category):
-        rows = np.flatnonzero(category == value)
-        if len(rows) < 2:
-            continue
-        k = min(neighbours, len(rows) - 1)
-        near = NearestNeighbors(n_neighbors=k, metric="chebyshev").fit(x[rows])
-        radius[rows], own[rows], size[rows] = np.nextafter(near.kneighbors()[0][:, -1], 0), k, len(rows)
-    inside = KDTree(x, metric="chebyshev").query_radius(x, radius, count_only=True)
-    known = own > 0
-    terms = digamma(known.sum()) + digamma(np.maximum(own, 1)) - digamma(size) - digamma(np.maximum(inside, 1))
-    return np.where(known, terms, 0.0)
+    code, size = np.unique(category, return_inverse=True, return_counts=True)[1:]
+    known = size[code] > 1
+    terms = np.full(len(x), np.nan)
+    x, code = x[known], np.unique(code[known], return_inverse=True)[1]
+    order = np.argsort(code, kind="stable")
+    radius, nearest, members = np.zeros(len(x)), np.zeros(len(x)), np.bincount(code, minlength=1)
+    for rows in np.split(order, np.cumsum(members)[:-1]) if len(x) else ():
+        k = min(NEIGHBOURS, len(rows) - 1)
+        radius[rows] = KDTree(x[rows]).query(x[rows], k=[k + 1], p=np.inf)[0][:, 0]
+        nearest[rows] = k
+    if len(x):
+        counted = digamma(nearest) - digamma(members[code]) - digamma(_count(x, radius))
+        terms[known] = digamma(len(x)) + counted
+    return terms
+
+
+def _count(z: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Rows of z strictly nearer than ``radius``, each row itself included."""
+    from sklearn.neighbors import KDTree
+
+    inside = np.maximum(np.nextafter(radius, 0), 0)
+    return KDTree(z, metric="chebyshev").query_radius(z, inside, count_only=True)
 
 
 def nearest_neighbours(x: Side, y: Side, mask: np.ndarray, settings: Settings) -> Estimate:
-    """KSG estimate on a few components of each continuous side, at each of up to 8 steps, averaged.
+    """Nearest-neighbour estimate of features x against features ("ksg") or categories ("ross") y.
 
-    With ``projection="pca"`` the components are the principal ones of all clips. With "cca" they are the
-    canonical pairs of the fitting clips and the rest is scored. A projection can only lose information:
-    ``detail`` has the share of variance kept, and a flag says when it is low.
+    Read are the three first principal components of each side, whitened, at up to 8 steps of each clip, averaged.
+    A projection can only lose information: flags say how much of the variance is left. The interval is a jackknife
+    over ten groups of clips. Equal rows break what KSG assumes: they are flagged.
     """
-
     from scipy.special import digamma
     from scipy.stats import t as student
 
-    def run(x: Side, y: Side, mask: np.ndarray, seed: int) -> dict[str, Any]:
-        rng = np.random.default_rng([seed, 5])
-        fit = np.arange(len(mask))
-        score = fit
-        if settings.projection == "cca" and not y.discrete:
-            parts = split_clips(len(mask), settings.split, rng)
-            fit, score = parts["fit"], np.sort(np.concatenate([parts["stop"], parts["score"]]))
-        scalers = _projections(x, y, mask, fit, settings)
-        sides = [
-            scaler.apply(side.values[score]) if scaler else side.values[score]
-            for side, scaler in zip((x, y), scalers, strict=True)
-        ]
-        # ties (saturated or rounded features) break the continuity the estimator rests on
-        sides = [z + 1e-10 * rng.standard_normal(z.shape) if z.ndim == 3 else z for z in sides]
-        terms, used = _terms(*sides, mask[score], settings.neighbours)
-        if not used.any():
-            complain([f"no step has more than {settings.neighbours + 1} valid clips; nearest neighbours need more"])
-        kept = [s.explained if s else 1.0 for s in scalers]
-        cap = float(digamma(used.sum(axis=0).max()) - digamma(settings.neighbours))
-        value = float(terms[used].mean())
+    name = "ross" if y.discrete else "ksg"
 
-        def replicates():
-            group = rng.permutation(len(score)) % GROUPS
-            left = []
-            for g in range(GROUPS):
-                rest = group != g
-                some, valid = _terms(*(z[rest] for z in sides), mask[score][rest], settings.neighbours)
-                left.append(some[valid].mean() if valid.any() else value)
+    def run(x: Side, y: Side, mask: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
+        rng = np.random.default_rng([seed, 5])
+        sides, flags, kept = [], [], {}
+        for label, side in (("x", x), ("y", y)):
+            if side.discrete:
+                sides.append(side.values)
+                continue
+            model = _projection(side.values[mask])
+            kept[label] = share = float(model[-1].explained_variance_ratio_.sum())
+            sides.append(transform(model, side.values))
+            if share < 0.9:
+                flags.append(f"{COMPONENTS} components hold {share:.0%} of the variance of {label}: "
+                             "what the others carry is not counted")  # fmt: skip
+            rows = side.values[mask]
+            if (tied := 1 - len(np.unique(rows, axis=0)) / len(rows)) > TIED:
+                flags.append(f"{tied:.0%} of the rows of {label} repeat another, where distances assume none to")
+        terms = _terms(*sides, mask)
+        used = np.isfinite(terms)
+        if not used.any():
+            raise_problems([f"no step has more than {NEIGHBOURS + 1} valid clips; nearest neighbours need more"])
+        left_out = int((mask[:, _steps(mask)] & ~used[:, _steps(mask)]).sum())
+        if y.discrete and left_out:
+            flags.append(f"{left_out} clips are alone in their category and left out")
+        value = float(terms[used].mean())
+        cap = float(digamma(used.sum(axis=0).max()) - digamma(NEIGHBOURS))
+
+        def replicates() -> np.ndarray:
+            group = rng.permutation(len(mask)) % GROUPS
+            rest = [_terms(*(z[group != g] for z in sides), mask[group != g]) for g in range(GROUPS)]
+            left = [np.nanmean(some) if np.isfinite(some).any() else value for some in rest]
             error = np.sqrt((GROUPS - 1) * np.var(left))
             quantiles = (np.arange(settings.bootstrap) + 0.5) / settings.bootstrap
             return value + error * student.ppf(quantiles, GROUPS - 1)
 
-        flags = [
-            f"{settings.projected} components hold {share:.0%} of the variance of {label}: "
-            "what the others carry is not counted"
-            for share, label in zip(kept, "xy", strict=True)
-            if share < 0.9
-        ]
         if value > 0.8 * cap:
-            flags.append(f"near the most that {len(score)} clips can show ({cap:.1f} nats): likely too low")
-        return {
-            "value": value,
-            "replicates": replicates,
-            "cap": cap,
-            "flags": flags,
-            "detail": {"explained_x": kept[0], "explained_y": kept[1]},
-        }
+            flags.append(f"near the most that {len(mask)} clips can show ({cap:.1f} nats): likely too low")
+        detail = {f"explained_{label}": share for label, share in kept.items()}
+        return {name: {"value": value, "replicates": replicates, "cap": cap, "flags": flags, "detail": detail}}
 
-    if x.discrete:
-        raise InformationError("nearest neighbours need continuous x; put the categories on side y")
-    # nothing is fitted on the principal components: one seed
-    name = "ross" if y.discrete else f"ksg-{settings.projection}"
-    return repeat(
-        name,
-        "estimate",
-        run,
-        x,
-        y,
-        mask,
-        settings,
-        seeds=1 if settings.projection == "pca" or y.discrete else None,
-    )
+    return repeat({name: "estimate"}, run, x, y, mask, settings, seeds=1)[name]  # nothing is fitted: one seed
 
 
-def _terms(x: np.ndarray, y: np.ndarray, mask: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Terms [n,T] of the estimate and where there are any, at up to 8 steps with enough valid clips."""
-    terms, used = np.zeros(mask.shape), np.zeros_like(mask)
-    kernel = ksg_category_terms if y.ndim == 2 else ksg_terms
-    for t in np.unique(np.linspace(0, mask.shape[1] - 1, min(8, mask.shape[1])).round().astype(int)):
+def _projection(rows: np.ndarray):
+    from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    count = min(COMPONENTS, *rows.shape)
+    return make_pipeline(StandardScaler(), PCA(count, whiten=True, svd_solver="full")).fit(rows)
+
+
+def _steps(mask: np.ndarray) -> np.ndarray:
+    return np.unique(np.linspace(0, mask.shape[1] - 1, min(STEPS, mask.shape[1])).round().astype(int))
+
+
+def _terms(x: np.ndarray, y: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Terms [n,T] of the estimate; NaN where there is none."""
+    terms = np.full(mask.shape, np.nan)
+    kernel = category_terms if y.ndim == 2 else ksg_terms
+    for t in _steps(mask):
         rows = np.flatnonzero(mask[:, t])
-        if len(rows) > neighbours + 1:
-            terms[rows, t], used[rows, t] = kernel(x[rows, t], y[rows, t], neighbours), True
-    return terms, used
-
-
-def _projections(x: Side, y: Side, mask, fit, settings: Settings) -> list[Scaler | None]:
-    k = settings.projected
-    if settings.projection == "pca" or y.discrete:
-        return [None if s.discrete else Scaler.learn(s.values[fit], mask[fit], k) for s in (x, y)]
-    most = max(k, int(mask[fit].sum()) // 20)  # whitening more directions than that follows noise
-    scalers = [Scaler.learn(s.values[fit], mask[fit], most) for s in (x, y)]
-    white = [s.apply(side.values[fit])[mask[fit]] for s, side in zip(scalers, (x, y), strict=True)]
-    left, _, right = np.linalg.svd(white[0].T @ white[1] / len(white[0]), full_matrices=False)
-    return [
-        Scaler(s.mean, s.scale, s.axes @ turn[:, :k], s.explained)
-        for s, turn in zip(scalers, (left, right.T), strict=True)
-    ]
+        if len(rows) > NEIGHBOURS + 1:
+            terms[rows, t] = kernel(x[rows, t], y[rows, t])
+    return terms

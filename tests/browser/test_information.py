@@ -9,7 +9,7 @@ from tests.browser.steps import CELLS, assert_well, in_both_themes, painted, run
 pytestmark = pytest.mark.browser
 
 # cheap: the small run has few clips, and its numbers are not what is looked at
-QUICK = dict(clips=96, seeds=1, nulls=1, fit=20, largest=16)
+QUICK = dict(clips=96, split="all", seeds=1, nulls=1, fit=20)
 # the two figures of the browser of estimates: all estimators of a pair, and one of them in full
 VIEWS = "[...document.querySelectorAll('.widget-vbox .js-plotly-plot')].slice(-2)"
 
@@ -30,7 +30,7 @@ def test_a_number_is_asked_for_by_layer_pair_and_estimator(inspected):
     assert_well(lab, cells)
     in_both_themes(lab, page, "06_club")
     titles = painted(page)
-    for words in ("CLUB during training", "Leaks: shared factors"):
+    for words in ("CLUB ends at", "shared factors are read from s"):
         assert any(words in title for title in titles), (words, titles)
 
     page.evaluate(f"() => ({VIEWS})[0].scrollIntoView({{block: 'center'}})")

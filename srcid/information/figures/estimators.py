@@ -6,35 +6,34 @@ because one bracket may reach from 0.3 to 300. Ticks and hover texts give nats.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from srcid.statistics import Interval
 from srcid.style import INK, fade, legend_line
 
 # one shape an estimator everywhere: bounds point to where the truth lies
 SYMBOLS = {
     "infonce": "triangle-right",
     "barber-agakov": "triangle-right",
-    "ksg-pca": "circle",
-    "ksg-cca": "diamond",
+    "ksg": "circle",
     "ross": "circle",
     "plug-in": "circle",
     "leave-one-out": "triangle-left",
-    "club-exact": "square",
+    "club": "square",
     "club-categorical": "square",
-    "club-sampled": "cross",
-    "club-published": "x",
 }
 MEANING = {"lower": "lower bound", "estimate": "estimate", "upper": "upper bound"}
-MAIN = tuple(name for name in SYMBOLS if name not in ("club-sampled", "club-published"))
+LARGEST = 1e4  # nats; what is higher is drawn there
 
 
 def squash(nats: Any) -> np.ndarray:
-    """Place of a value on an axis of nats."""
-    return np.arcsinh(np.asarray(nats, dtype=float))
+    """Place of a value on an axis of nats; what is unbounded lies at its end."""
+    return np.arcsinh(np.clip(np.asarray(nats, dtype=float), -LARGEST, LARGEST))
 
 
 def nats_ticks(low: float, high: float) -> dict[str, list]:
@@ -52,21 +51,31 @@ def nats_ticks(low: float, high: float) -> dict[str, list]:
     return {"tickvals": squash(shown).tolist(), "ticktext": [f"{v:,.6g}".replace("-", "−") for v in shown]}
 
 
-def estimator_legend(fig: go.Figure, width: int) -> go.Figure:
-    """Put the legend under the title in rows of equal columns."""
+def add_interval(
+    fig: go.Figure, found: Interval, y: float, color: str, symbol: str, hover: str, nats: bool = True, **where: int
+) -> None:
+    """Add a value with its interval: a line and a marker at height ``y``."""
+    scale = squash if nats else np.asarray
+    fig.add_scatter(
+        x=scale(found.ends), y=[y, y], mode="lines", hoverinfo="skip", showlegend=False,
+        line=dict(color=fade(color, 0.5) if symbol.endswith("-open") else color, width=2), **where,
+    )  # fmt: skip
+    fig.add_scatter(
+        x=[float(scale(found.value))], y=[y], mode="markers", showlegend=False,
+        marker=dict(symbol=symbol, size=8, color=color, line=dict(width=1.4, color=color)),
+        hovertext="<br>".join(line for part in hover.split("\n") for line in textwrap.wrap(part, 90)),
+        hovertemplate="%{hovertext}<extra></extra>", **where,
+    )  # fmt: skip
+
+
+def add_legend(fig: go.Figure, entries: Mapping[str, str], width: int, color: str = INK) -> go.Figure:
+    """Add an entry a symbol, and put the legend under the title in rows of equal columns; call it last."""
+    for name, symbol in entries.items():
+        fig.add_scatter(x=[None], y=[None], mode="markers", name=name, hoverinfo="skip",
+                        marker=dict(symbol=symbol, size=8, color=color, line=dict(width=1.4, color=color)))  # fmt: skip
     return legend_line(fig).update_layout(legend=dict(entrywidth=width, entrywidthmode="pixels", tracegroupgap=0))
-
-
-def half(color: str) -> str:
-    """The colour at half strength."""
-    return fade(color, 0.5)
 
 
 def pair_color(pair: Any, colors: Mapping[str, str]) -> str:
     """The colour of a pair's modality; grey where it has two."""
     return colors.get(pair.modalities[0], INK) if len(pair.modalities) == 1 else INK
-
-
-def steps_of_each(count: int) -> str:
-    """How many steps of a clip were compared, in words."""
-    return "one step of each" if count == 1 else f"{count} steps of each"

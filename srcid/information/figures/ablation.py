@@ -1,0 +1,130 @@
+"""Runs that differ in where CLUB is on, in figures: by setting, and one quantity against another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from srcid.information.figures.estimators import add_interval, nats_ticks, squash
+from srcid.statistics import Interval, t_interval
+from srcid.style import OKABE_ITO, SYMBOLS, empty_figure, fade, finish, legend_line, panel_titles
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from srcid.information.ablation import RankRelation
+
+_NATS = ("mi", "code")  # columns that begin so hold nats; "leak" points, "score" percent
+_UNITS = {"mi": "nats", "code": "nats", "leak": "points above chance", "score": "%"}
+
+
+def settings_figure(frame: pd.DataFrame, quantities: Mapping[str, str], caption: str = "") -> go.Figure:
+    """Draw runs by setting of CLUB: a dot a run, the mean with its interval over runs, a panel a quantity.
+
+    Args:
+        frame: of :func:`srcid.information.ablation.compare_settings`.
+        quantities: title of each panel by column; those that the frame lacks are left out.
+    """
+    shown = {key: title for key, title in quantities.items() if key in frame and frame[key].notna().any()}
+    settings = list(dict.fromkeys(frame["setting"])) if len(frame) else []
+    if len(settings) < 2 or not shown:
+        return empty_figure(f"No ablation to show: found {len(frame)} runs of {len(settings)} settings, need two")
+    fig, height = _panels(list(shown.values()), 30 * len(settings) + 20, 70, shared_yaxes=True)
+    for number, key in enumerate(shown):
+        where, nats = dict(row=number // 4 + 1, col=number % 4 + 1), key.split("/")[0] in _NATS
+        for place, name in enumerate(settings):
+            part = frame.loc[frame["setting"] == name, key].dropna()
+            color, symbol = OKABE_ITO[place % len(OKABE_ITO)], SYMBOLS[place % len(SYMBOLS)]
+            if part.empty:
+                continue
+            fig.add_scatter(
+                x=squash(part) if nats else part, y=[place + 0.14] * len(part), mode="markers", showlegend=False,
+                marker=dict(size=7, color=fade(color, 0.55), symbol=symbol), hovertext=[str(run) for run in part.index],
+                customdata=part.to_numpy(), hovertemplate="%{customdata:.2f}<extra>%{hovertext}</extra>", **where,
+            )  # fmt: skip
+            mean = t_interval(part.to_numpy())
+            drawn = mean if mean.known else Interval(mean.value, mean.value, mean.value)
+            text = f"{name}: mean {mean.text('.2f')} of {mean.n} runs"
+            add_interval(fig, drawn, place - 0.16, color, symbol, text, nats=nats, **where)
+        _fit_axis(fig, frame[key].dropna().to_numpy(), nats, where)
+        fig.update_xaxes(title_text=_UNITS.get(key.split("/")[0], ""), **where)
+    fig.update_yaxes(tickvals=list(range(len(settings))), ticktext=settings, range=[len(settings) - 0.4, -0.6],
+                     zeroline=False, showgrid=False)  # fmt: skip
+    key, last = list(shown.items())[-1]
+    means = frame.groupby("setting", sort=False)[key].apply(lambda part: t_interval(part.dropna().to_numpy()))
+    title = f"{len(frame)} runs, mean {last}: " + "; ".join(
+        f"{name} {mean.text('.1f')}" for name, mean in means.items()
+    )
+    counts = ", ".join(f"{name} {count}" for name, count in frame["setting"].value_counts(sort=False).items())
+    note = f"Small: single runs; large: their mean with its 95 % interval over runs (t). Runs: {counts}. {caption}"
+    return finish(fig, title, note, height=height, top=70, left=120)
+
+
+def relation_figure(
+    frame: pd.DataFrame,
+    relations: Mapping[tuple[str, str], RankRelation | str],
+    names: Mapping[str, str],
+    caption: str = "",
+) -> go.Figure:
+    """Draw one quantity of runs against another, with the rank correlation of each pair in its panel.
+
+    Args:
+        frame: of :func:`srcid.information.ablation.compare_settings`.
+        relations: result, or the reason why there is none, of each pair of columns (across, up).
+        names: what the quantities are called.
+    """
+    if not relations or not len(frame):
+        return empty_figure("No relation to show: there is no run with both a measured information and scores")
+    fig, height = _panels([_short(found) for found in relations.values()], 190, 100)
+    for number, (x, y) in enumerate(relations):
+        where, nats = dict(row=number // 4 + 1, col=number % 4 + 1), x.split("/")[0] in _NATS
+        used = frame.dropna(subset=[x, y]) if {x, y} <= set(frame) else frame.iloc[:0]
+        for place, (name, part) in enumerate(frame.groupby("setting", sort=False)):
+            part = part.loc[part.index.intersection(used.index)]
+            fig.add_scatter(
+                x=[] if part.empty else squash(part[x]) if nats else part[x], y=[] if part.empty else part[y],
+                mode="markers", name=name, legendgroup=name, showlegend=number == 0,
+                marker=dict(size=8, color=OKABE_ITO[place % len(OKABE_ITO)], symbol=SYMBOLS[place % len(SYMBOLS)]),
+                hovertext=[str(run) for run in part.index], hovertemplate="%{hovertext}<extra></extra>", **where,
+            )  # fmt: skip
+        if len(used):
+            _fit_axis(fig, used[x].to_numpy(), nats, where)
+        fig.update_xaxes(title_text=names.get(x, x), **where)
+        fig.update_yaxes(title_text=names.get(y, y), **where)
+    # Bonferroni: as many chances to be fooled as panels
+    clear = [f for f in relations.values() if not isinstance(f, str) and f.p_value < 0.05 / len(relations)]
+    title = f"{len(frame)} runs: a rank correlation is beyond chance in {len(clear)} of {len(relations)} panels"
+    note = "ρ: Spearman's rank correlation with its 95 % bootstrap interval over runs; p: permutations. "
+    note += f"Beyond chance: p < 0.05 / {len(relations)}. {caption}"
+    return legend_line(finish(fig, title, note, height=height, top=130))
+
+
+def _panels(titles: Sequence[str], each: int, gap: int, **options) -> tuple[go.Figure, int]:
+    """Panels in up to four columns; also their height together."""
+    columns = min(4, len(titles))
+    rows = -(-len(titles) // columns)
+    height = rows * each + (rows - 1) * gap
+    fig = make_subplots(rows, columns, horizontal_spacing=0.04 if options else 0.075, subplot_titles=titles,
+                        vertical_spacing=gap / height if rows > 1 else 0, **options)  # fmt: skip
+    panel_titles(fig)
+    return fig, height
+
+
+def _fit_axis(fig: go.Figure, values: np.ndarray, nats: bool, where: Mapping[str, int]) -> None:
+    """Let an axis show the runs themselves; an interval from two runs may reach far beyond."""
+    scale = squash if nats else np.asarray
+    low, high = float(np.min(scale(values))), float(np.max(scale(values)))
+    margin = 0.3 * (high - low) or 0.5
+    low, high = low - margin, high + margin
+    ticks = dict(tickangle=0, **nats_ticks(np.sinh(low), np.sinh(high))) if nats else dict(nticks=5)
+    fig.update_xaxes(range=[low, high], **ticks, **where)
+
+
+def _short(relation: RankRelation | str) -> str:
+    if isinstance(relation, str):
+        return "no ρ: too few runs that differ"
+    return f"ρ = {relation.rho.text('+.2f')}<br>p = {relation.p_value:.3f}"
