@@ -20,8 +20,6 @@ DEAD_SO_FAR = {
     "class_table",
     "clip_accuracy",
     "epoch_scores",
-    "excludes",
-    "likeness",
     "per_class_scores",
     "probe_frame",
     "retrieval_frame",

@@ -8,7 +8,7 @@ from srcid.features.checks import LabelInfo, StoreError
 from srcid.features.digits import DigitsParams, make_digits
 from srcid.features.source import DATA_SETS, open_data
 from srcid.features.store import FeatureStore, batch_rows
-from srcid.features.synthetic import SyntheticParams, latent_information, make_synthetic
+from srcid.features.synthetic import SyntheticParams, make_synthetic
 from srcid.features.writer import StoreWriter
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "SyntheticParams",
     "audit",
     "batch_rows",
-    "latent_information",
     "make_digits",
     "make_synthetic",
     "open_data",

@@ -121,54 +121,6 @@ def make_synthetic(path: str | Path, params: SyntheticParams | None = None) -> F
         )
 
 
-def latent_information(
-    params: SyntheticParams, modality: str, factor: str, busy: float, draws: int = 4000, seed: int = 0
-) -> float:
-    """I(z; factor) in nats at one step: what the features of a modality can say of a true factor, at most.
-
-    The factors' exact posterior given z (a mixture of Gaussians) is averaged over random z. The features are
-    a fixed function of z that loses next to nothing, so they carry as much.
-
-    Args:
-        modality: one with vectors; on a grid the cell of an event is random and the posterior another one.
-        factor: ``event`` (background counts as a class), ``fine`` (on steps with an event), ``nuisance_<m>``.
-        busy: share of steps with an event, as the store has it.
-
-    Raises:
-        ValueError: a grid, no noise, an unknown modality or factor.
-    """
-    names = ["event", "fine", *(f"nuisance_{m}" for m in params.shapes)]
-    if modality not in params.shapes or factor not in names:
-        raise ValueError(f"found {modality}, {factor}; need one of {', '.join(params.shapes)} and {', '.join(names)}")
-    world = _Modality(params, modality)
-    if world.cells > 1 or params.noise == 0:
-        raise ValueError(f"{modality} is a grid or has no noise; the posterior is known for noisy vectors")
-    shown = np.array([(c, f) for c in range(params.classes) for f in range(params.shades)] + [(-1, -1)])
-    shared = np.vstack([world.coarse[shown[:-1, 0]] + world.fine[shown[:-1, 1]], 0 * world.coarse[:1]])
-    means = (shared[:, None] + world.nuisance).reshape(-1, params.latent) / params.noise
-    prior = np.append(np.full(len(shown) - 1, busy / (len(shown) - 1)), 1 - busy)
-    prior = np.repeat(prior, params.nuisances) / params.nuisances
-    own = np.tile(np.arange(params.nuisances), len(shown))
-    event, fine = (np.repeat(shown[:, place], params.nuisances) for place in (0, 1))
-    value = {"event": event, "fine": fine, f"nuisance_{modality}": own}.get(factor)
-    if value is None:
-        return 0.0  # another modality's private factor
-    if factor == "fine":
-        prior = np.where(event >= 0, prior, 0) / busy
-    rng = np.random.default_rng(seed)
-    truth = rng.choice(len(prior), size=draws, p=prior)
-    z = means[truth] + rng.standard_normal((draws, params.latent))
-    with np.errstate(divide="ignore"):
-        log_joint = np.log(prior) + z @ means.T - (means**2).sum(axis=1) / 2
-    joint = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
-    kinds = np.unique(value[prior > 0])
-    shares = np.stack([joint[:, value == kind].sum(axis=1) for kind in kinds], axis=1)
-    shares /= shares.sum(axis=1, keepdims=True)
-    whole = np.array([prior[value == kind].sum() for kind in kinds])
-    known = np.log(np.maximum(shares, 1e-300))
-    return float(-(whole * np.log(whole)).sum() + (shares * known).sum(axis=1).mean())
-
-
 def event_slots(
     rng: np.random.Generator, clips: int, steps: int, *, most: int, many_share: float, shortest: int
 ) -> np.ndarray:
