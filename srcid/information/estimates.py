@@ -22,6 +22,7 @@ from srcid.statistics import Interval, bootstrap_weights, percentile_interval
 
 LEVEL = 0.95  # of all intervals
 PARTS = {"fit": 0.6, "stop": 0.15, "score": 0.25}  # shares of the clips
+LARGEST = 1e100  # value of a feature
 SMALLEST = {"fit": 16, "stop": 8, "score": 12}  # clips below which a part says nothing
 
 
@@ -153,11 +154,12 @@ def read_pair(x: Any, y: Any, mask: Any = None) -> tuple[Side, Side, np.ndarray]
     for array in arrays.values():
         mask = mask & (array >= 0) if array.ndim == 2 else mask
     for name, array in arrays.items():
-        bad = ~np.isfinite(array) & (mask if array.ndim == 2 else mask[..., None])
+        # beyond LARGEST squares overflow
+        bad = ~(np.abs(array) <= LARGEST) & (mask if array.ndim == 2 else mask[..., None])
         if bad.any():
             first = [int(i) for i in np.argwhere(bad)[0]]
             problems.append(
-                f"{name}: {int(bad.sum())} values are not finite, the first at {first}; "
+                f"{name}: {int(bad.sum())} values are not finite (or beyond {LARGEST:g}), the first at {first}; "
                 "mask these steps or remove the clips"
             )
     if not mask.any():
