@@ -89,3 +89,4 @@ runs.RunIndex().show(["04_codebook", "05_projection", "06_club", "07_generalizat
 # | [05_projection](05_projection.ipynb) | Where do codes and features lie? |
 # | [06_club](06_club.ipynb) | Are general and specific features really disentangled? |
 # | [07_generalization](07_generalization.ipynb) | What are the codes worth on the paper's tasks? |
+# | [08_ablation](08_ablation.ipynb) | Does less information between the halves go with better codes? |
