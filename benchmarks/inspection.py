@@ -172,7 +172,7 @@ def main():
                 wall, spent, maps = time_map(how, folder)
                 first = first or wall
                 judged = ((name, quality_of(features, found, None, graph)) for name, found in maps.items())
-                told = "; ".join(f"{n}: {q.trustworthiness:.3f}, {q.preservation:.3f}" for n, q in judged)
+                told = "; ".join(f"{n}: {q.trustworthiness:.3f}, {q.preservation.value:.3f}" for n, q in judged)
                 print(f"{how:12}{wall:9.1f}{spent:9.1f}{wall / first:9.2f}   {told}", flush=True)
             if method in AIMS:
                 print(f"{'':12}aim: a ratio of {AIMS[method]:.2f} or less at 20,000 points")

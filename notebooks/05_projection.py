@@ -39,10 +39,12 @@ from IPython.display import display
 from srcid import runs
 from srcid.codebook.browser.explorer import CodeExplorer
 from srcid.codes import CodeTable
-from srcid.maps.atlas import Atlas, quality_table
+from srcid.maps.atlas import Atlas, Missing, quality_table
 from srcid.maps.browser import LinkedMaps
 from srcid.maps.figures.panels import map_figure
-from srcid.style import CONFIG
+from srcid.maps.projection import Projection
+from srcid.style import write_page
+from srcid.widget import show
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
@@ -89,7 +91,7 @@ for k, figure in zip(layers, figures, strict=True):
 # `points` of them, they are drawn at random within each class, in proportion.
 
 # %% tags=["nbval-check-output"]
-shown = [m for m in general.values() if hasattr(m, "coordinates")]
+shown = [m for m in general.values() if isinstance(m, Projection)]
 for m in shown[:1]:
     print(f"{len(m.coordinates):,} points: {', '.join(m.notes) or 'all that were kept'}")
     print(f"known of each: {', '.join(m.columns)}")
@@ -123,23 +125,35 @@ private
 # ## Linked maps
 #
 # Draw a lasso in one map: the same clips and steps are marked in the others, the codes they have are marked
-# in the codebook, and the table below says what they are. Take "point and click" and click a point: all
-# points with its code are marked, and the code explorer below shows that code. "mark" does the same for one
-# class, modality or code without a mouse.
+# in the codebook, and the table below says what they are. Take "point and click" and the mouse over a point
+# shows and plays what is there; a click marks all points with its code, and the code explorer below turns to that
+# code. "mark" does the same for one class, modality or code without a mouse.
 #
-# To begin with, the most used code of layer 1 is marked.
+# To begin with, the most used code of layer 1 is marked, the one that the explorer shows.
 
 # %% tags=[]
 explorer = CodeExplorer(table)
-linked = LinkedMaps([*general.values(), books[0]], table.modalities, on_code=explorer.select)
-if shown and table.stages:
-    linked.choose_code(1, pd.Series(shown[0].columns["code"]).mode()[0])
-still = linked.figure()
-here.save_figure(still, "linked")
-still
+linked = LinkedMaps(
+    [*general.values(), books[0]],
+    table.modalities,
+    on_code=explorer.select,
+    table=table,
+    folder=here.folder / "selections",
+)
+explorer.on_code = linked.choose_code
+explorer.select(1)
+here.save_figure(linked.figure(), "linked")
+show(linked)
 
 # %% tags=[]
-display(linked, explorer)
+show(explorer)
+
+# %% [markdown] tags=[]
+# What is marked is a table. Give it a name above and press "keep": it then lies beside the run, and here as
+# `linked.kept["the name"]`.
+
+# %% tags=[]
+linked.frame().head()
 
 # %% [markdown] tags=[]
 # ## Three dimensions
@@ -170,17 +184,17 @@ quality_table(wanted)
 # %% tags=["nbval-check-output"]
 exports = here.folder / "exports"
 exports.mkdir(exist_ok=True)
-maps = [m for m in wanted if hasattr(m, "coordinates")]
+maps = [m for m in wanted if isinstance(m, Projection)]
 for m in maps:
     m.to_parquet(exports / f"{m.name}.parquet")
-still.write_html(exports / "linked.html", include_plotlyjs=True, config=CONFIG)
+write_page(linked.figure(), exports / "linked.html")
 print(f"{len(maps)} maps in {len(list(exports.glob('*.parquet')))} parquet files, and linked.html")
 for m in shown[:1]:
     read = pd.read_parquet(exports / f"{m.name}.parquet")
     print(f"{len(read):,} rows of {', '.join(read.columns[:8])} and more")
 
 # %% tags=[]
-problems = dict.fromkeys(m.caption() for m in wanted if not hasattr(m, "coordinates"))
+problems = dict.fromkeys(m.finding for m in wanted if isinstance(m, Missing))
 here.write("scores.json", {f"trustworthiness/{m.name}": round(m.quality.trustworthiness, 4) for m in maps})
 print("\n".join(problems) or "every map could be made")
 here.finish()

@@ -126,6 +126,10 @@ class LinkedMaps:
 
     def frame(self) -> Any:
         """The marked points as a DataFrame: those of the first map, with the codes of every layer that a map shows."""
+        import pandas
+
+        if not self._made:
+            return pandas.DataFrame()
         rows = np.zeros(0, int) if self.chosen is None else self.chosen.rows[0]
         table = self.views[self._made[0]].frame().iloc[rows].reset_index(drop=True)
         return table.assign(**{name: codes[rows] for name, codes in self.links.codes_of(0).items()})

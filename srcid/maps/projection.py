@@ -11,6 +11,7 @@ seed, and is cached on disk by its content: features, parameters, versions of th
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -250,16 +251,17 @@ def _pca(features: np.ndarray, dimensions: int, seed: int, graph: Graph | None =
 def _tsne(features: np.ndarray, dimensions: int, seed: int, graph: Graph, perplexity: float) -> np.ndarray:
     import openTSNE
 
-    k = int(3 * perplexity)
+    k, threads = int(3 * perplexity), int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count()
     known = openTSNE.nearest_neighbors.PrecomputedNeighbors(
         graph.indices[:, :k], np.asarray(graph.distances[:, :k], dtype=np.float64)
     )
-    affinities = openTSNE.affinity.PerplexityBasedNN(knn_index=known, perplexity=perplexity, n_jobs=1)
+    affinities = openTSNE.affinity.PerplexityBasedNN(knn_index=known, perplexity=perplexity, n_jobs=threads)
     start = _pca(features, dimensions, seed).astype(np.float64)
     start = start / start[:, 0].std() * 1e-4  # the small scale at which t-SNE starts
     # points on top of each other never part in t-SNE: its forces on them are equal
     start += np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)
-    model = openTSNE.TSNE(n_components=dimensions, n_jobs=1, random_state=seed)  # one thread: the same bits each time
+    # each thread sums the forces on points of its own: any number of them gives the same bits
+    model = openTSNE.TSNE(n_components=dimensions, n_jobs=threads, random_state=seed)
     return np.asarray(model.fit(affinities=affinities, initialization=start), dtype=np.float32)
 
 

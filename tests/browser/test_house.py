@@ -93,7 +93,7 @@ def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
     page.wait_for_timeout(2500)
     found = page.evaluate(LOOK)
     for place in range(len(found)):
-        page.evaluate("i => document.querySelectorAll('.js-plotly-plot')[i].scrollIntoView({block: 'center'})", place)
+        page.evaluate("i => document.querySelectorAll('.srcid-title')[i].scrollIntoView({block: 'start'})", place)
         page.wait_for_timeout(400)
         lab.picture(page, f"house_{size}_{theme.lower()}_{place}")
     assert len(found) == 4

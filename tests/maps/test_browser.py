@@ -192,7 +192,7 @@ def test_what_is_missing_is_said_and_the_rest_works(views, looked_up):
     linked.choose(1, [5])
     assert list(linked.view.data[1].selectedpoints) == [5]
     alone = LinkedMaps([missing], MODALITIES)
-    assert "no map to choose from" in alone.counts.value
+    assert "no map to choose from" in alone.counts.value and alone.frame().empty
     with pytest.raises(ValueError, match="need one or more"):
         LinkedMaps([], MODALITIES)
 

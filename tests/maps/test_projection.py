@@ -92,6 +92,13 @@ def test_tsne_reproduces_and_its_options_arrive(points):
         assert (project(points, "tsne", **change).coordinates != plain).any()
 
 
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_threads_change_no_bit_of_tsne(points, monkeypatch, threads):
+    plain = project(points, "tsne").coordinates
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    np.testing.assert_array_equal(project(points, "tsne").coordinates, plain)
+
+
 def test_umap_keeps_neighbours_and_reproduces(points, umaps):
     plain = umaps["plain"]
     assert plain.quality.trustworthiness > 0.9 and purity(plain.coordinates, points.columns["code"]) > 0.98
