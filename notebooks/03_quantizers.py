@@ -52,8 +52,8 @@ from srcid import runs
 from srcid.codebook.agreement import part_agreement
 from srcid.codebook.figures.agreement import part_figure
 from srcid.codes import CodeTable
-from srcid.evaluation.claims import PARTS, Claim, judge, paper_claims, part_claims, probe_parts
-from srcid.evaluation.comparison import means, methods_of, paired, score_matrix
+from srcid.evaluation.claims import PARTS, Claim, judge, paper_claims, part_claims, probe_parts, verdicts_by_score
+from srcid.evaluation.comparison import choose_reference, means, methods_of, paired, score_matrix
 from srcid.evaluation.figures.comparison import (
     ablation_figure,
     cost_figure,
@@ -61,8 +61,8 @@ from srcid.evaluation.figures.comparison import (
     reconstruction_figure,
     tradeoff_figure,
 )
-from srcid.evaluation.tables import NOTE, SAME_AS, comparison_table, paper_scores
-from srcid.evaluation.tradeoff import ablation, quality
+from srcid.evaluation.tables import NOTE, SAME_AS, comparison_table, paper_scores, tables_by_score
+from srcid.evaluation.tradeoff import ablation, equal_vectors, quality
 from srcid.features import DATA_SETS
 from srcid.runs.report import markdown_page
 
@@ -90,12 +90,24 @@ else:
 found = runs.collect(source)
 print(found.summary)
 print(*(f"left out {name}: {reason}" for name, reason in found.skipped.items()), sep="\n")
+page = ["# Quantisers and methods compared", found.summary]  # what `export` writes
 
 # %% tags=["nbval-check-output"]
 counts = found.params.groupby("method", sort=False)["seed"].agg(list)
 print("\n".join(f"{method:24s} seeds {', '.join(map(str, seeds))}" for method, seeds in counts.items()))
 if len(found.versions) > 1:
     print(f"These runs were made by {len(found.versions)} versions of the code: differences may be its doing.")
+
+# %% [markdown] tags=[]
+# The others are held against one of them. If there are no runs of the method named `reference`, another one takes its
+# place:
+
+# %% tags=[]
+both = ("all", "only1")
+metrics = dict(localisation=localisation)
+matrix = score_matrix(found.plain, both, metrics)
+reference, said = choose_reference(methods_of(matrix), reference)
+print(said or f"The reference is {reference}.")
 
 # %% [markdown] tags=[]
 # ## Table I
@@ -106,8 +118,8 @@ if len(found.versions) > 1:
 # alone. Chance always answers the most frequent class.
 
 # %% tags=[]
-both = ("all", "only1")
 table = comparison_table(found.plain, both, only_means=True)
+page += ["Mean over seeds, percent; ± is half the 95 % t-interval over seeds. Localisation: micro precision.", table]
 table
 
 # %% [markdown] tags=[]
@@ -116,9 +128,9 @@ table
 # background out and is the one that figures and claims below go by (parameter `localisation`).
 
 # %% tags=[]
-others = {name: dict(localisation=name) for name in ("precision", "f1", "segment_f1")}
-tables = {name: comparison_table(found.plain, both, metrics, True) for name, metrics in others.items()}
-by_score = pd.concat({name: each[["localisation", "average"]] for name, each in tables.items()}, axis=1)
+scorings = ("precision", "f1", "segment_f1")
+by_score = tables_by_score(found.plain, both, "localisation", scorings)
+page += ["## By other scores of localisation", by_score]
 by_score
 
 # %% [markdown] tags=[]
@@ -142,14 +154,13 @@ print(paper[["average"]].round(2).astype(object).fillna("").to_string())
 # %% [markdown] tags=[]
 # ## What a finer code is good for
 #
-# If the paper is right, finer quantisers lie to the right of `vq` (better on their own modality) and no higher.
+# If the paper is right, finer quantisers lie to the right of `vq` (better on their own modality) and no higher. The
+# title names a method only if its lead over every other is certain.
 
 # %% tags=[]
-metrics = dict(localisation=localisation)
 origin = f"Localisation by {localisation}. {found.source}"
-matrix = score_matrix(found.plain, both, metrics)
-quality = quality(score_matrix(found.plain, metrics=metrics), found.costs)
-tradeoff = tradeoff_figure(quality, paper, SAME_AS, NOTE, origin)
+scored = quality(score_matrix(found.plain, metrics=metrics), found.costs)
+tradeoff = tradeoff_figure(scored, paper, SAME_AS, NOTE, origin)
 here.save_figure(tradeoff, "tradeoff")
 tradeoff
 
@@ -158,11 +169,21 @@ tradeoff
 # the error of reconstruction:
 
 # %% tags=[]
-rebuilt = reconstruction_figure(quality, origin)
+rebuilt = reconstruction_figure(scored, origin)
 here.save_figure(rebuilt, "reconstruction")
 rebuilt
 
 # %% [markdown] tags=[]
+# What the scores cost, in bits, parameters, time and memory:
+
+# %% tags=[]
+costs = cost_figure(scored, origin)
+here.save_figure(costs, "costs")
+costs
+
+# %% [markdown] tags=[]
+# ## Are later parts of a code shared?
+#
 # A residual quantiser's later stages and SRCID's second layer both describe what the first part left over; the paper
 # says that only the second is shared. How far the modalities choose the same code in each part, on test clips:
 
@@ -181,26 +202,26 @@ agreement
 
 # %% tags=[]
 chosen = {run: codes[run] for run in codes if found.params.at[run, "method"] in dissect}
-parts_table, parts_said = None, ["no run of these methods"]
+probed = probe_parts(chosen, found.directions, found.params, lambda run: print(run, flush=True)) if chosen else None
 if chosen:
-    probed = probe_parts(chosen, found.directions, found.params, lambda run: print(run, flush=True))
     parts_table = comparison_table(probed, PARTS, metrics, only_means=True)
-    part_scores = score_matrix(probed, PARTS, metrics)
-    part_claims = part_claims(methods_of(part_scores), dissect)
-    parts_said = [v.finding for v in judge(part_scores, part_claims)]
+    page += ["## What later parts of a code add", parts_table]
     display(parts_table)
-print("\n".join(parts_said))
 
 # %% tags=[]
-costs = cost_figure(quality, origin)
-here.save_figure(costs, "costs")
-costs
+if chosen:
+    part_scores = score_matrix(probed, PARTS, metrics)
+    part_verdicts = judge(part_scores, part_claims(methods_of(part_scores), dissect))
+    page += ["\n".join(f"- {verdict.finding}" for verdict in part_verdicts)]
+    print(*(verdict.finding for verdict in part_verdicts), sep="\n")
+else:
+    print(f"There are no runs of {', '.join(dissect) or 'methods named in dissect'} to look into.")
 
 # %% [markdown] tags=[]
 # ## Differences on the same seeds
 #
 # Runs of one seed see the same batches in the same order, so that their difference varies less than their scores.
-# Filled marks are differences that stand after Holm's correction for the number of comparisons; all others are
+# Filled marks are differences that are certain after Holm's correction for the number of comparisons; all others are
 # undecided, whatever their size.
 
 # %% tags=[]
@@ -216,8 +237,9 @@ pairs.frame()
 # ## The claims, one by one
 #
 # *Supported* and *contradicted* need three seeds and p < 0.05, corrected for all claims of the same source;
-# everything else is undecided at this number of seeds. "Does not help" is supported only if a gain of `margin`
-# points or more can be excluded: not to have seen a difference is no evidence that there is none.
+# everything else is undecided at this number of seeds. "Does not help" is tested against `margin`: supported if the
+# gain is certainly smaller, contradicted if it is certainly larger. Not to have seen a difference is no evidence that
+# there is none.
 
 # %% tags=[]
 scores = score_matrix(found.directions, both, metrics)
@@ -226,16 +248,16 @@ usual = found.params.loc[found.params["method"] == reference, "codebook_size"].m
 claims, missing = paper_claims(methods_of(scores), tasks, reference, margin, int(usual))
 claims += [Claim(f"{a} is better than {b}, {t} {d}", a, b, t, d) for a, b, t, d in questions]
 verdicts = judge(scores, claims)
-print("\n".join(f"{v.claim.source}: {v.finding}" for v in verdicts))
+print("\n".join(f"{verdict.claim.source}: {verdict.finding}" for verdict in verdicts))
 
 # %% [markdown] tags=[]
 # Does the answer hang on how localisation is scored?
 
 # %% tags=[]
-by_metric = {name: score_matrix(found.directions, both, other) for name, other in others.items()}
-answers = {name: [v.verdict for v in judge(each, claims)] for name, each in by_metric.items()}
-verdict_table = verdicts.frame().round(2).drop(columns="verdict")
-verdict_table = verdict_table.assign(**answers).set_index("claim")
+verdict_table = verdicts.frame().round(2).drop(columns="verdict").set_index("claim")
+verdict_table = verdict_table.join(verdicts_by_score(found.directions, claims, both, "localisation", scorings))
+listed = "\n".join(f"- {verdict.claim.source}: {verdict.finding}" for verdict in verdicts)
+page += ["## Claims", f"Localisation by {localisation}. {verdicts.finding}.", listed, verdict_table]
 verdict_table
 
 # %% tags=["nbval-check-output"]
@@ -249,14 +271,11 @@ print("\n".join(f"  {line}" for line in missing) or "  nothing")
 # gives all the same number: `rvq2` or SRCID with L = 100 against DCID with L = 200, and so on.
 
 # %% tags=[]
-total = found.params["vectors"] * found.params["layers"]
-plain = total[found.params["method"] == reference]
-alike = total[found.params["club_off"].map(len) == 0]
-equal = alike.index[(alike / plain.iloc[0] - 1).abs() < 0.02]
-equal_table = None
-if found.params.loc[equal, "method"].nunique() > 1:
-    same_number = found.directions[found.directions["run"].isin(equal)]
+alike = equal_vectors(found.params, reference)
+if alike:
+    same_number = found.directions[found.directions["run"].isin(alike)]
     equal_table = comparison_table(same_number, metrics=metrics, only_means=True)
+    page += ["## At equal numbers of code vectors", equal_table]
     display(equal_table)
 else:
     print("No such runs here; for L = 200: python -m srcid sweep 02_train preset=demo+dcid")
@@ -266,19 +285,13 @@ else:
 # %% [markdown] tags=[]
 # ## Ablation: codebook size and CLUB
 #
-# The paper's Fig. 3 finds a best size in the middle, and CLUB useful in both layers, more so in the first.
+# The paper's Fig. 3 finds a best size in the middle, and CLUB useful in both layers, more so in the first. Further
+# sizes and switches are made by sweeps over `codebook_size=50,100,400,800,1600` and `club_off=[1],[2],[1,2]`.
 
 # %% tags=[]
-parts = ablation(score_matrix(found.directions, metrics=metrics), found.params)
-ablation = ablation_figure(parts, origin)
-here.save_figure(ablation, "ablation")
-if parts.rows["codebook_size"].nunique() < 2:
-    print(
-        "Sizes: python -m srcid sweep 02_train preset=demo+dcid,demo+srcid codebook_size=50,100,400,800,1600 seed=0..2"
-    )
-if parts.rows["club_off"].nunique() < 2:
-    print("CLUB: python -m srcid sweep 02_train preset=demo+srcid club_off=[1],[2],[1,2] seed=0..2")
-ablation
+ablations = ablation_figure(ablation(score_matrix(found.directions, metrics=metrics), found.params), origin)
+here.save_figure(ablations, "ablation")
+ablations
 
 # %% [markdown] tags=[]
 # All settings of these runs in figures, localisation by the score named above:
@@ -324,25 +337,13 @@ settings
 # here: probes are chosen on validation clips, scores are of test clips, and all methods are shown.
 
 # %% tags=[]
+figures = dict(tradeoff=tradeoff, reconstruction=rebuilt, agreement=agreement, costs=costs)
+figures |= dict(differences=forest, ablation=ablations)
+page += [f"## The paper ({NOTE})", paper.round(1).astype(object), "## Figures", *figures.items()]
+page += [f"## All settings, localisation by {localisation}", settings, "## Every direction", every]
 if export:
-    figures = dict(tradeoff=tradeoff, reconstruction=rebuilt, agreement=agreement, costs=costs)
-    figures |= dict(differences=forest, ablation=ablation)
-    text = ["# Quantisers and methods compared", found.summary]
-    text += [
-        "Mean over seeds, percent; ± is half the 95 % t-interval over seeds. Localisation: micro precision.",
-        table,
-    ]
-    text += ["## By other scores of localisation", by_score]
-    text += ["## At equal numbers of code vectors", equal_table] if equal_table is not None else []
-    text += ["## What later parts of a code add", parts_table] if parts_table is not None else []
-    text += ["\n".join(f"- {line}" for line in parts_said)] if parts_table is not None else []
-    text += [f"## The paper ({NOTE})", paper.round(1).astype(object)]
-    text += ["## Claims", f"Localisation by {localisation}:"]
-    text += ["\n".join(f"- {v.claim.source}: {v.finding}" for v in verdicts), verdict_table]
-    text += ["## Figures", *figures.items()]
-    text += [f"## All settings, localisation by {localisation}", settings, "## Every direction", every]
-    pages = markdown_page(runs.home() / export / "quantizers.md", text)
-    print(f"{len(pages)} files written: {', '.join(page.name for page in pages)}")
+    pages = markdown_page(runs.home() / export / "quantizers.md", page)
+    print(f"{len(pages)} files written: {', '.join(file.name for file in pages)}")
 summary = means(matrix).set_index(["method", "task", "direction"])["score"]
 here.write("scores.json", {"/".join(key): round(float(v), 3) for key, v in summary.items() if key[1] == "average"})
 here.finish()

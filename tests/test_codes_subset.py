@@ -95,9 +95,9 @@ def test_stores_are_read_by_task_and_what_does_not_suit_is_said(whole, net, tmp_
     wide = part_of(whole, tmp_path / "wide", "first", widen=1)
     made = []
 
-    def encoded(store):
-        made.append(store.path)
-        return encode(net, store, tmp_path / "codes" / store.path.name)
+    def load():
+        made.append("network")
+        return net
 
     parts, notes = read_stores(
         {
@@ -106,7 +106,8 @@ def test_stores_are_read_by_task_and_what_does_not_suit_is_said(whole, net, tmp_
             "localisation": str(wide.path),
             "classification": str(tmp_path / "nowhere"),
         },
-        encoded,
+        load,
+        tmp_path / "codes",
     )
     assert set(parts) == {"unpaired", "cross-dataset"}
     assert parts["unpaired"][1].modalities == ("third",) and parts["unpaired"][1].name == "only first and third"

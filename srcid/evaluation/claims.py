@@ -8,13 +8,13 @@ that is real and smaller than the margin contradicts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, check_names, seed_differences
+from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, check_names, score_matrix, seed_differences
 from srcid.params import EvaluationParams
 from srcid.statistics import LEAST, Interval, holm, t_interval, t_test
 
@@ -145,6 +145,18 @@ def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) ->
         verdict = UNDECIDED if not ps[1] < 1 - level else above if gap.value > null else below
         verdicts.append(Verdict(claim, gap, *ps, count, seeds, missing, verdict, _why(gaps)))
     return Verdicts(tuple(verdicts))
+
+
+def verdicts_by_score(
+    directions: pd.DataFrame, claims: Iterable[Claim], representations: Sequence[str], task: str, scores: Sequence[str]
+) -> pd.DataFrame:
+    """Return the verdict on each claim by several scores of one task: a row a claim, a column a score."""
+    import pandas as pd
+
+    claims = tuple(claims)
+    found = {name: judge(score_matrix(directions, representations, {task: name}), claims) for name in scores}
+    index = pd.Index([claim.text for claim in claims], name="claim")
+    return pd.DataFrame({name: [v.verdict for v in verdicts] for name, verdicts in found.items()}, index=index)
 
 
 def _why(gaps: np.ndarray) -> str:

@@ -98,6 +98,22 @@ def methods_of(matrix: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(matrix.index.get_level_values("method")))
 
 
+def choose_reference(methods: Sequence[str], wanted: str) -> tuple[str, str]:
+    """Return the method that others are held against: ``wanted``, or one that is there, and a sentence if it differs.
+
+    Looked for in this order: the label itself, one that begins like it, one with the same quantiser, the first.
+    """
+    quantizer = wanted.partition(" ")[2]
+    tests = (
+        lambda name: name == wanted,
+        lambda name: name.startswith(f"{wanted},"),
+        lambda name: name.partition(" ")[2].partition(",")[0] == quantizer,
+        lambda name: True,
+    )
+    found = next((name for test in tests for name in methods if test(name)), wanted)
+    return found, "" if found == wanted else f"There are no runs of {wanted}: the reference is {found}."
+
+
 def means(matrix: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Return mean and t-interval over seeds of every cell: columns method, task, direction, score, low, high, seeds.
 

@@ -143,24 +143,28 @@ class ProbeResults:
 
 
 def score_finding(frame: pd.DataFrame) -> str:
-    """Say what the representation that stands first reaches, task by task, across modalities and within them.
+    """Say what the representation that stands first reaches: across modalities, and for up to two tasks within them.
 
     In brackets the mean over directions of their intervals over clips: the interval of the mean is no wider.
 
     Args:
         frame: of :meth:`ProbeResults.frame`.
     """
-    first = frame[frame["representation"] == frame["representation"].iloc[0]] if len(frame) else frame
+    if not len(frame):
+        return "No scores"
+    first = frame[frame["representation"] == frame["representation"].iloc[0]]
+    cells = first.groupby(["task", first["same"].astype(bool)], sort=False)[["score", "clip_low", "clip_high"]].mean()
+    said = {key: f"{score:.0f} % [{low:.0f}, {high:.0f}]" for key, (score, low, high) in
+            zip(cells.index, cells.to_numpy(), strict=True)}  # fmt: skip
+    tasks = first.groupby("task", sort=False)["chance"].first()
+    if len(tasks) > 2:
+        return "Across modalities: " + ", ".join(f"{task} {said.get((task, False), '–')}" for task in tasks.index)
     parts = []
-    for task, rows in first.groupby("task", sort=False):
-        said = []
-        for where, part in (("across modalities", rows[~rows["same"].astype(bool)]),
-                            ("within", rows[rows["same"].astype(bool)])):  # fmt: skip
-            if len(part):
-                score, low, high = part[["score", "clip_low", "clip_high"]].mean()
-                said.append(f"{score:.0f} % [{low:.0f}, {high:.0f}] {where}")
-        parts.append(f"{task} {', '.join(said)} (chance {rows['chance'].iloc[0]:.0f} %)")
-    return "; ".join(parts).capitalize() or "No scores"
+    for task, chance in tasks.items():
+        ways = [f"{said[task, same]} {way}" for same, way in ((False, "across modalities"), (True, "within"))
+                if (task, same) in said]  # fmt: skip
+        parts.append(f"{task} {', '.join(ways)} (chance {chance:.0f} %)")
+    return "; ".join(parts).capitalize()
 
 
 def share(sums: np.ndarray) -> np.ndarray:

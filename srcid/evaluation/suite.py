@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from srcid.codes import encode_once
 from srcid.evaluation.inputs import Codes, Representation
 from srcid.evaluation.joined import Part, cross_dataset, never_paired, one_then_more, unpaired
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.probes import TASKS, fit_probes
 from srcid.evaluation.results import ProbeResults
+from srcid.evaluation.retrieval import RetrievalResults, code_retrieval
 from srcid.features import FeatureStore
 from srcid.params import EvaluationParams, suggest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SINGLE = ("classification", "localisation", "open-set")  # tasks that read one table
 
@@ -101,13 +108,14 @@ def task_tables(
 
 
 def read_stores(
-    stores: Mapping[str, str | Sequence[str]], encode: Callable[[FeatureStore], Codes]
+    stores: Mapping[str, str | Sequence[str]], load: Callable[[], Any], keep: Path
 ) -> tuple[dict[str, list[Part]], tuple[str, ...]]:
-    """Open the feature stores that tasks are to read beside the run's own, and have them encoded.
+    """Open the feature stores that tasks are to read beside the run's own, and have them encoded once.
 
     Args:
         stores: by task one folder or several; ``folder#modality`` takes one modality of it.
-        encode: makes (or finds) the code table of a store.
+        load: loads the model, if a store has to be encoded.
+        keep: folder of the code tables that are made.
 
     Returns:
         (parts by task, for :func:`task_tables`; sentences on tasks that were left out since one of their stores
@@ -123,7 +131,8 @@ def read_stores(
                 path, _, modality = folder.partition("#")
                 if path not in tables:
                     store = FeatureStore.open(path, verify=False)
-                    tables[path] = encode(store), str(store.provenance.get("name") or store.path.name)
+                    table = encode_once(load, store, keep / store.checksum[:12])
+                    tables[path] = table, str(store.provenance.get("name") or store.path.name)
                 table, name = tables[path]
                 parts.append(Part(table, None, (modality,) if modality else None, name))
         except (ValueError, OSError) as error:  # of stores and of code tables: the message says what to do
@@ -131,6 +140,91 @@ def read_stores(
             continue
         found[task] = parts
     return found, tuple(notes)
+
+
+@dataclass(frozen=True)
+class RunTasks:
+    """What each task reads, for several runs on one data set.
+
+    Attributes:
+        tables: by run.
+        captions: by run, the tables that retrieval reads.
+        stores: tasks that read other stores than the runs' own.
+        notes: what was left out and why, as sentences.
+    """
+
+    tables: dict[str, TaskTables]
+    captions: dict[str, list[Part]]
+    stores: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def retrieval(self, run: str, representations: Sequence[str]) -> list[RetrievalResults]:
+        """Score zero-shot retrieval of a run on each of its :attr:`captions`."""
+        return [code_retrieval(part.table, representations, data=part.name) for part in self.captions[run]]
+
+
+def run_tasks(
+    codes: Mapping[str, Codes],
+    data: str,
+    stores: Mapping[str, str | Sequence[str]],
+    load: Callable[[str], Any],
+    keep: Path,
+) -> RunTasks:
+    """Say what the tasks read for each run: its own code table, or ``stores`` by task, or by the word ``retrieval``.
+
+    Args:
+        codes: code table by run; ``data`` is the name of what they were made of.
+        load: loads the model of a run, to encode further stores.
+        keep: folder for these code tables.
+    """
+    tables, captions, notes = {}, {}, []
+    for run, own in codes.items():
+        others, lost = read_stores(stores, partial(load, run), keep / run)
+        captions[run] = others.pop("retrieval", [Part(own, name=data)])
+        tables[run] = task_tables(own, data, others)
+        notes += [*lost, *tables[run].notes]
+    return RunTasks(tables, captions, tuple(stores), tuple(dict.fromkeys(notes)))
+
+
+def score_runs(
+    directions: pd.DataFrame,
+    about: pd.DataFrame,
+    tasks: RunTasks,
+    representations: Sequence[str],
+    progress: Callable[[str], None] | None = None,
+) -> tuple[pd.DataFrame, dict[str, list[ProbeResults]]]:
+    """Fit the probes that runs have not fitted themselves, with each run's own settings.
+
+    Args:
+        directions: what the runs scored, in long form (``directions`` of :func:`srcid.runs.collect`).
+        about: a row a run: method, seed, and the fields of :class:`srcid.params.EvaluationParams`.
+        representations: names; of a run with one layer, those that read layer 1 alone are left out.
+        progress: called with the name of each stack before it is fitted.
+
+    Returns:
+        (the runs' own scores of these representations and the new ones in long form, what was fitted by run).
+    """
+    import pandas as pd
+
+    frames, fitted = [], {}
+    for run, tables in tasks.tables.items():
+        layers = next(iter(tables.tables.values())).layers if tables.tables else 1
+        names = [name for name in representations if layers > 1 or not name.startswith("only")]
+        mine = directions[(directions["run"] == run) & directions["representation"].isin(names)]
+        mine = mine[~mine["task"].isin(tasks.stores)]
+        have = set(zip(mine["task"], mine["representation"], strict=True))
+        lacking: dict[tuple[str, ...], list[str]] = {}
+        for task in tables.tables:
+            lacking.setdefault(tuple(r for r in names if (task, r) not in have), []).append(task)
+        params = EvaluationParams(**{name: about.at[run, name] for name in EvaluationParams.model_fields})
+        say = None if progress is None else lambda stack, run=run: progress(f"{run}: {stack}")
+        fitted[run] = [fit_tasks(tables.only(*some), params, asked, progress=say)
+                       for asked, some in lacking.items() if asked]  # fmt: skip
+        label = {name: about.at[run, name] for name in ("method", "seed")}
+        frames += [mine.drop(columns="data", errors="ignore")]
+        frames += [results.frame().assign(run=run, **label) for results in fitted[run] if results.scores]
+    frames = [frame for frame in frames if len(frame)]
+    return pd.concat(frames, ignore_index=True) if frames else directions.iloc[:0], fitted
 
 
 def fit_tasks(

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 OTHER_DATA = "*"
 NOTE_TWO = (
     "Percent; ± is half the t-interval over training seeds, [ ] the interval over clips within a run. Classification "
-    "and unpaired: accuracy; localisation: micro precision; cross-dataset: micro F1. Rows of the paper are as printed, "
-    f"without intervals; {OTHER_DATA} other data: not to be compared with the column, only with each other."
+    "and unpaired: accuracy; localisation: micro precision; cross-dataset: micro F1. (toc): the same codes, of whose "
+    "vectors only the best coordinates are read. Costs: median step, trainable parameters, bits in use. Figures of the "
+    f"paper are as printed, without intervals; {OTHER_DATA} other data: not to be compared with the column, only with "
+    "each other."
 )
 NOTE_THREE = (
     "Percent of queries with a partner among the first k, mean of both directions; [ ] the interval over items within "
@@ -38,7 +40,9 @@ PAPER_DATA = {
     "classification": "AVE", "localisation": "AVVP", "cross-dataset": "AVE → AVVP", "unpaired": "UCF ↔ VGG",
 }  # fmt: skip
 _SAME_WORDS = {"AVE": {"ave"}, "AVVP": {"avvp"}, "AVE → AVVP": {"ave", "avvp"}, "UCF ↔ VGG": {"ucf", "vgg"}}
-_METHODS = ("CODIS", "TURN", "CMCM", "DCID (VQ)", "SRCID (only1)", "SRCID")
+TABLE_TWO = ("CODIS", "TURN", "CMCM", "DCID", "SRCID (only1)", "SRCID", "CoDAAR")  # the last is later than the paper
+_PRINTED = {"DCID": "DCID (VQ)"}  # as Table I calls it
+_COSTS = {"ms_per_step": ("ms a step", ".0f"), "parameters": ("parameters, M", ".2f"), "bits": ("bits a step", ".1f")}
 
 
 NOTE = "other data set, other score average"
@@ -123,6 +127,16 @@ def comparison_table(
     return frame
 
 
+def tables_by_score(
+    directions: pd.DataFrame, representations: Sequence[str], task: str, scores: Sequence[str]
+) -> pd.DataFrame:
+    """Return the means of one task and of the average by several scores of that task, side by side, as text."""
+    import pandas as pd
+
+    found = {name: comparison_table(directions, representations, {task: name}, only_means=True) for name in scores}
+    return pd.concat({name: table[[task, AVERAGE]] for name, table in found.items()}, axis=1)
+
+
 def paper_scores() -> pd.DataFrame:
     """Return Tables I and II as printed, with their averages: a row a method, columns task and direction, percent.
 
@@ -152,67 +166,83 @@ def table_two(
     data: Mapping[str, str],
     representations: Sequence[str] = ("all", "only1"),
     pair: tuple[str, str] = ("video", "audio"),
-    within: bool = False,
+    costs: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return Table II: rows our methods and the paper's, columns task and direction, then averages.
+    """Return Table II: rows our methods and the paper's, columns task and direction, then averages and costs.
+
+    Beside the average of a method stands the paper's. Methods of the paper come first, in its order; the note names
+    those without a run.
 
     Args:
         directions: long frame of scores with the columns run, method and seed beside those of
-            :meth:`srcid.evaluation.results.ProbeResults.frame`.
+            :meth:`srcid.evaluation.results.ProbeResults.frame`; other tasks than the paper's are passed over.
         data: name of the data of each task, see :class:`srcid.evaluation.suite.TaskTables`.
+        representations: ``toc`` and ``only1+toc`` are the rows with TOC.
         pair: the modalities that stand for the paper's V and A: their two directions are shown beside the mean over
             all. Where they are not there, only means are shown and the paper's directions as their mean.
-        within: add the same-modality means.
+        costs: rows of :class:`srcid.evaluation.tradeoff.Quality`, for milliseconds a step, parameters and bits.
 
     The frame is empty, and its note says so, where there is no score at all (a store without labels).
 
     Raises:
-        ComparisonError: as :func:`srcid.evaluation.comparison.comparison_table`.
+        ComparisonError: as :func:`comparison_table`.
     """
     import pandas as pd
 
+    directions = directions[directions["task"].isin(PAPER_DATA)]
     if not len(directions):
         empty = pd.DataFrame()
         empty.attrs["note"] = "No task could be scored, so there is no Table II."
         return empty
     ours = comparison_table(directions, representations, clips=True)
-    ways = {f"{pair[0]} → {pair[1]}": "V → A", f"{pair[1]} → {pair[0]}": "A → V", ACROSS: ACROSS, WITHIN: WITHIN}
-    several = any(task != AVERAGE and way not in ways and way != "seeds" and not _same(way) for task, way in ours)
-    chosen = [
-        (task, way)
-        for task, way in ours.columns
-        if way in ways
-        and (within or way != WITHIN)
-        and (several or way != ACROSS or task == AVERAGE or (task, next(iter(ways))) not in ours.columns)
-    ]
-    tasks, order = list(dict.fromkeys(task for task, _ in chosen)), list(ways)  # the paper's: V → A first
-    chosen.sort(key=lambda column: (tasks.index(column[0]), order.index(column[1])))
-    ours = ours[[("", "seeds"), *chosen]]
-    theirs = pd.DataFrame("", index=list(_METHODS), columns=ours.columns, dtype=object)
-    printed = paper_scores()
+    ways = {f"{pair[0]} → {pair[1]}": "V → A", f"{pair[1]} → {pair[0]}": "A → V", ACROSS: ACROSS}
+    both = [(task, way) for task, way in ours.columns if way in ways and task != AVERAGE]
+    third = any(way not in ways and way != "seeds" and not _same(way) for _, way in ours.columns)
+    if not third and any(way != ACROSS for _, way in both):  # the paper's two directions are all there are
+        both = [(task, way) for task, way in both if way != ACROSS]
+    tasks, order = list(dict.fromkeys(task for task, _ in both)), list(ways)
+    both.sort(key=lambda column: (tasks.index(column[0]), order.index(column[1])))
+    columns = [*both, (AVERAGE, ACROSS)]
+    rank = {method: _place(method) for method in ours.index}
+    ours = ours.loc[sorted(ours.index, key=lambda method: rank[method]), [("", "seeds"), *columns]]
+    printed, theirs = paper_scores(), pd.DataFrame("", index=list(TABLE_TWO[:-1]), columns=ours.columns, dtype=object)
     all_same = all(same_data(task, data.get(task, "")) for task in PAPER_DATA)
-    for task, way in chosen:
+    for task, way in columns:
         column = (PAPER_DATA.get(task, task), ways[way])
-        same = all_same if task == AVERAGE else same_data(task, data.get(task, ""))
-        for method in _METHODS:
-            if column in printed.columns:
-                value = printed.loc[method, column]
-            elif way == ACROSS and task in PAPER_DATA:
-                value = printed.loc[method, [(column[0], "V → A"), (column[0], "A → V")]].mean()
-            else:
-                continue
-            if np.isfinite(value):
-                theirs.loc[method, (task, way)] = f"{value:.1f}" + ("" if same else f" {OTHER_DATA}")
-    frame = pd.concat({"these runs": ours, "the paper": theirs}, names=["source", "method"])
+        mark = "" if (all_same if task == AVERAGE else same_data(task, data.get(task, ""))) else f" {OTHER_DATA}"
+        two = [column] if column in printed else [(column[0], "V → A"), (column[0], "A → V")]
+        for method in theirs.index:
+            theirs.loc[method, (task, way)] = f"{printed.loc[_PRINTED.get(method, method), two].mean():.1f}{mark}"
+    beside = {method: next((name for name in theirs.index if _is(method, name)), "") for method in ours.index}
+    ours[AVERAGE, "the paper"] = [theirs.loc[name, (AVERAGE, ACROSS)] if name else "" for name in beside.values()]
+    if costs is not None:
+        for quantity, (title, form) in _COSTS.items():
+            cells = [costs[quantity, "mean"].get(method.partition(" (")[0], np.nan) for method in ours.index]
+            ours["cost", title] = ["" if np.isnan(cell) else f"{cell:{form}}" for cell in cells]
+    frame = pd.concat({"these runs": ours, "the paper": theirs.reindex(columns=ours.columns, fill_value="")},
+                      names=["source", "method"])  # fmt: skip
     header = {
         task: task if same_data(task, name) or task not in PAPER_DATA else f"{task} ({name}; paper {PAPER_DATA[task]})"
         for task, name in data.items()
     }
-    frame.columns = pd.MultiIndex.from_tuples(
-        [(header.get(t, t), w) for t, w in frame.columns], names=frame.columns.names
-    )
-    frame.attrs["note"] = NOTE_TWO
+    names = [(header.get(task, task), way) for task, way in frame.columns]
+    frame.columns = pd.MultiIndex.from_tuples(names, names=frame.columns.names)
+    absent = [name for name in TABLE_TWO if not any(_is(method, name) for method in ours.index)]
+    frame.attrs["note"] = NOTE_TWO + (f" No runs of {', '.join(absent)}." if absent else "")
     return frame
+
+
+def _is(label: str, row: str) -> bool:
+    """Whether a label of runs (``srcid vq (only1+toc)``) is of a row of Table II, with TOC or without."""
+    kind, _, first = row.casefold().partition(" (")
+    method, _, read = label.partition(" (")
+    return method in (kind, f"{kind} vq") and read.startswith("only1") == first.startswith("only1")
+
+
+def _place(label: str) -> tuple[int, int]:
+    """Where the row of a label stands: as in the paper, those with TOC below those without, chance last."""
+    places = [place for place, row in enumerate(TABLE_TWO) if _is(label, row)]
+    return (places[0] if places else len(TABLE_TWO) + (label == "chance")), int("toc" in label)
 
 
 def same_data(task: str, name: str) -> bool:
@@ -283,4 +313,4 @@ def _text(found: Sequence[tuple[float, np.ndarray]], level: float) -> str:
 
 def _same(way: str) -> bool:
     first, _, second = way.partition(" → ")
-    return first == second or way in (ACROSS, WITHIN)
+    return first == second or way == WITHIN

@@ -98,6 +98,22 @@ def quality(matrix: pd.DataFrame, costs: pd.DataFrame, level: float = 0.95) -> Q
     return Quality(frame, *best)
 
 
+def equal_vectors(params: pd.DataFrame, reference: str, tolerance: float = 0.02) -> list[str]:
+    """Return the runs whose code vectors, over all stages and layers, are as many as those of the reference.
+
+    With equal L a residual quantiser of n stages, and a model of n layers, has n times as many. Runs with CLUB switched
+    off somewhere are passed over. Empty if there is no second method.
+
+    Args:
+        params: a row a run with the columns method, vectors (of a layer), layers and club_off.
+    """
+    total = params["vectors"] * params["layers"]
+    whole = total[params["club_off"].map(len) == 0]
+    own = total[params["method"] == reference]
+    found = whole.index[(whole / own.iloc[0] - 1).abs() < tolerance] if len(own) else whole.index[:0]
+    return list(found) if params.loc[found, "method"].nunique() > 1 else []
+
+
 @dataclass(frozen=True)
 class Ablation:
     """Scores by codebook size and by the layers whose CLUB term is off, as in the paper's Fig. 3.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcid.params import PRESETS, ParameterError, Params, resolve
+from srcid.params import PRESETS, ParameterError, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home, plain, root
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ _SCORED = ("task", "representation", "train", "test", "same", "metric", "score")
 # what cannot change a score, or is said by the first words of a label
 _UNSAID = {
     "seed", "threads", "device", "checkpoint_every", "log_every", "keep_features", "layers", "quantizer", "stages",
+    "method",
 }  # fmt: skip
 _SHORT = {"codebook_size": "L", "dim": "D"}
 _QUANTIZERS = ("vq", "rvq", "fsq", "identity")
+RIVALS = ("codis", "turn", "codaar")
 _CMCM = {"club_weight": 0.0, "recon_weight": 0.0}
 
 
@@ -54,6 +56,29 @@ class Collected:
         """``directions`` of the methods themselves, without variants in codebook size or CLUB's layers."""
         kept = self.params.index[self.params["method"] == self.params["family"]]
         return self.directions[self.directions["run"].isin(kept)] if len(kept) else self.directions
+
+    def only(self, methods: Iterable[str]) -> Collected:
+        """Return the same with these methods alone, in this order; all of them where none is named.
+
+        Raises:
+            RunError: there are no runs of some of them.
+        """
+        there = list(dict.fromkeys(self.params["method"]))
+        wanted = list(methods) or there
+        RunError.check(
+            f"these runs cannot be compared; there are {', '.join(there)}:",
+            [f"found no runs of '{name}'{suggest(name, there)}" for name in wanted if name not in there],
+        )
+        runs = [run for name in wanted for run in self.params.index[self.params["method"] == name]]
+        directions = self.directions[self.directions["run"].isin(runs)]
+        codes = {run: self.codes[run] for run in runs}
+        return replace(self, directions=directions, params=self.params.loc[runs], codes=codes)
+
+    def closest(self, run: str = "", method: str = "srcid vq") -> str:
+        """Return the name of ``run`` (name or folder) if it is among these, else a run of ``method``, or the last."""
+        name = Path(run).name
+        mine = self.params.index[self.params["method"] == method]
+        return name if name in self.params.index else mine[0] if len(mine) else self.params.index[-1]
 
     @property
     def versions(self) -> dict[str, int]:
@@ -226,10 +251,12 @@ def _label(params: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
 
 def _head(params: Mapping[str, Any]) -> str:
     quantizer = params["quantizer"] + (str(params["stages"]) if params["quantizer"] == "rvq" else "")
-    return f"{_kind(params)} {quantizer}"
+    return _kind(params) if _kind(params) in RIVALS else f"{_kind(params)} {quantizer}"
 
 
 def _kind(params: Mapping[str, Any]) -> str:
+    if params.get("method", "srcid") != "srcid" or params["quantizer"] == "codaar":
+        return params["method"] if params["quantizer"] != "codaar" else "codaar"
     if params["layers"] == 1:
         return "cmcm" if all(params[name] == value for name, value in _CMCM.items()) else "dcid"
     return "srcid" if params["layers"] == 2 else f"K{params['layers']}"
@@ -250,7 +277,7 @@ def _changes(params: Mapping[str, Any], preset: str) -> dict[str, Any]:
 
 
 def _vectors(params: Mapping[str, Any]) -> float:
-    stages = {"vq": 1, "rvq": params["stages"]}.get(params["quantizer"])
+    stages = {"vq": 1, "codaar": 1, "rvq": params["stages"]}.get(params["quantizer"])
     return float(stages * params["codebook_size"]) if stages else math.nan
 
 
@@ -260,7 +287,7 @@ def _value(value: Any) -> str:
 
 def _place(params: Mapping[str, Any], label: str) -> tuple:
     """Order of methods: by layers, quantiser and stages, the plain ones first; sizes in numeric order."""
-    kinds = ("dcid", "cmcm", "srcid")
+    kinds = (*RIVALS[:2], "dcid", "cmcm", "srcid", RIVALS[2])
     kind = kinds.index(_kind(params)) if _kind(params) in kinds else len(kinds)
     quantizer = params["quantizer"]
     known = _QUANTIZERS.index(quantizer) if quantizer in _QUANTIZERS else len(_QUANTIZERS)

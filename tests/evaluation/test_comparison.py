@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from srcid.evaluation.claims import Claim, judge, paper_claims
-from srcid.evaluation.comparison import ComparisonError, leader, means, paired, score_matrix
-from srcid.evaluation.tables import comparison_table, paper_scores
-from srcid.evaluation.tradeoff import ablation, quality
+from srcid.evaluation.claims import Claim, judge, paper_claims, verdicts_by_score
+from srcid.evaluation.comparison import ComparisonError, choose_reference, leader, means, paired, score_matrix
+from srcid.evaluation.tables import comparison_table, paper_scores, tables_by_score
+from srcid.evaluation.tradeoff import ablation, equal_vectors, quality
 from srcid.statistics import holm
 
 TASKS = (("classification", "accuracy", 0, 10.0), ("localisation", "precision", 10, 40.0))
@@ -178,6 +178,32 @@ def test_a_leader_is_named_only_where_every_pair_is_certain(matrix):
     few = leader(matrix[matrix.index.get_level_values("seed") < 2], CELL)
     assert set(few.equals) == {"dcid rvq2", "dcid fsq"} and "undecided between" in few.says("m → n")
     assert leader(matrix, CELL, ["dcid vq"]) is None
+
+
+@pytest.mark.parametrize("wanted, found", [
+    ("dcid vq", "dcid vq"), ("srcid fsq", "dcid fsq"), ("dcid rvq", "dcid rvq, L=50"), ("K3 lfq", "dcid vq"),
+])  # fmt: skip
+def test_another_reference_takes_the_place_of_one_that_is_not_there(wanted, found):
+    name, said = choose_reference(["dcid vq", "dcid rvq, L=50", "dcid fsq"], wanted)
+    assert name == found
+    assert said == ("" if name == wanted else f"There are no runs of {wanted}: the reference is {found}.")
+    assert choose_reference(["srcid vq", "srcid vq (only1)"], "dcid vq")[0] == "srcid vq"
+
+
+def test_tables_and_verdicts_stand_side_by_side_for_each_score(directions, matrix):
+    table = tables_by_score(directions, ("all",), "localisation", ("score", "f1"))
+    assert table.loc["dcid vq", ("f1", "localisation", "m → n")] == "7.0 ± 0.0"
+    claims = [Claim("finer helps", "dcid rvq2", "dcid vq", task="localisation", direction="m → m")]
+    frame = verdicts_by_score(directions, claims, ("all",), "localisation", ("score", "f1"))
+    assert frame.loc["finer helps"].to_dict() == {"score": "supported", "f1": "undecided"}
+
+
+def test_runs_of_as_many_vectors_over_all_layers_are_found():
+    rows = dict(a=("dcid vq", 200, 1, []), b=("srcid vq, L=100", 100, 2, []), c=("srcid vq", 200, 2, []),
+                d=("srcid vq, L=100, club_off=[1]", 100, 2, [1]))  # fmt: skip
+    params = pd.DataFrame.from_dict(rows, orient="index", columns=["method", "vectors", "layers", "club_off"])
+    assert equal_vectors(params, "dcid vq") == ["a", "b"]
+    assert equal_vectors(params, "srcid vq") == [] == equal_vectors(params, "nobody")
 
 
 # --- claims ---

@@ -17,7 +17,7 @@ OWN = dict.fromkeys(("classification", "localisation", "cross-dataset", "unpaire
 def directions(modalities=("audio", "video", "text")):
     table = make_table(clips=240, noise=0.3, two_events=0.5, modalities=modalities)
     params = EvaluationParams(probe_seeds=2, probe_epochs=3, probe_lr=1e-2, probe_batch=40)
-    runs = {f"run{seed}": fit_tasks(task_tables(table, "digits"), params, ("all", "only1")) for seed in range(2)}
+    runs = {f"run{seed}": fit_tasks(task_tables(table, "digits"), params, ("all", "only1", "toc")) for seed in range(2)}
     rows = [results.frame().assign(run=run, method="srcid vq", seed=int(run[-1])) for run, results in runs.items()]
     return pd.concat(rows, ignore_index=True)
 
@@ -28,9 +28,16 @@ def long():
 
 
 def test_table_two_has_our_rows_and_the_papers(long):
-    table = table_two(long, OWN)
-    assert list(table.loc["these runs"].index) == ["srcid vq", "srcid vq (only1)", "chance"]
+    costs = pd.DataFrame(np.array([[41.2, 0.5, 7.25]]), index=["srcid vq"], columns=pd.MultiIndex.from_tuples(
+        [(name, "mean") for name in ("ms_per_step", "parameters", "bits")]))  # fmt: skip
+    table = table_two(long, OWN, ("all", "only1", "toc"), costs=costs)
+    assert list(table.loc["these runs"].index) == ["srcid vq (only1)", "srcid vq", "srcid vq (toc)", "chance"]
     assert list(table.loc["the paper"].index)[-1] == "SRCID"
+    assert list(table["cost"].loc[("these runs", "srcid vq (toc)")]) == ["41", "0.50", "7.2"]
+    average = f"{paper_scores().loc['SRCID', ('average', 'm → n')]:.1f} {OTHER_DATA}"
+    assert list(table.loc["these runs"]["average", "the paper"])[1:] == [average, average, ""]
+    assert "No runs of CODIS, TURN, CMCM, DCID, CoDAAR." in table.attrs["note"]
+    assert "open-set" not in " ".join(table.columns.get_level_values(0))
     (heading,) = [task for task in dict.fromkeys(table.columns.get_level_values(0)) if task.startswith("local")]
     assert heading == "localisation (digits; paper AVVP)"
     assert list(table[heading].columns) == ["video → audio", "audio → video", "m → n"]
@@ -65,16 +72,16 @@ def test_with_two_modalities_the_paper_s_directions_are_all():
     table = table_two(directions(("audio", "video")), OWN)
     tasks = table.columns.get_level_values(0)
     assert list(table[tasks[1]].columns) == ["video → audio", "audio → video"]
-    assert list(table["average"].columns) == ["m → n"]
+    assert list(table["average"].columns) == ["m → n", "the paper"]
 
 
 def test_without_the_papers_modalities_means_are_compared(long):
     renamed = long.replace({"train": {"audio": "a", "video": "v"}, "test": {"audio": "a", "video": "v"}})
-    table = table_two(renamed, OWN, within=True)
+    table = table_two(renamed, OWN)
     (heading,) = [task for task in dict.fromkeys(table.columns.get_level_values(0)) if task.startswith("class")]
-    assert list(table[heading].columns) == ["m → n", "m → m"]
+    assert list(table[heading].columns) == ["m → n"]
     printed = paper_scores().loc["DCID (VQ)", [("AVE", "V → A"), ("AVE", "A → V")]].mean()
-    assert table.loc[("the paper", "DCID (VQ)"), (heading, "m → n")] == f"{printed:.1f} {OTHER_DATA}"
+    assert table.loc[("the paper", "DCID"), (heading, "m → n")] == f"{printed:.1f} {OTHER_DATA}"
 
 
 def test_table_three_is_the_mean_of_both_directions():
@@ -98,6 +105,10 @@ def test_table_three_is_the_mean_of_both_directions():
 
 
 def test_tables_are_plain_text(long):
-    for table in (table_two(long, OWN), table_three({"a": [code_retrieval(make_table(clips=40))]})):
+    rivals = long.assign(method="turn")
+    mixed = table_two(pd.concat([long, rivals, long.assign(method="dcid rvq2")]), OWN)
+    assert list(mixed.loc["these runs"].index)[:2] == ["turn", "srcid vq (only1)"]
+    assert list(mixed.loc["these runs"].index)[-1] == "chance"
+    for table in (mixed, table_three({"a": [code_retrieval(make_table(clips=40))]})):
         assert isinstance(table, pd.DataFrame)
         assert all(isinstance(cell, str) for row in table.to_numpy() for cell in row)

@@ -85,10 +85,26 @@ def test_scores_parameters_and_costs_of_finished_runs_are_collected(root):
         (dict(preset="paper", declared=False, dim=128), "srcid vq, D=128"),
         (dict(threads=7, keep_features=3), "dcid vq"),
         (dict(lr=0.5), "dcid vq, lr=0.5"),
+        (dict(preset="demo+turn"), "turn"),
+        (dict(preset="demo+codis", codis_queue=7), "codis, codis_queue=7"),
+        (dict(preset="demo+codaar"), "codaar"),
     ],
 )
 def test_labels_say_layers_quantiser_and_what_differs_from_the_preset(options, expected):
     assert label(**options) == expected
+
+
+def test_methods_are_chosen_by_label_and_a_run_by_name_or_folder(root):
+    for name, quantizer in (("a", "vq"), ("b", "fsq"), ("c", "identity")):
+        make_run(name, quantizer=quantizer)
+    found = runs.collect()
+    some = found.only(["dcid fsq", "dcid vq"])
+    assert list(some.params["method"]) == ["dcid fsq", "dcid vq"] and set(some.directions["run"]) == {"a", "b"}
+    assert list(some.codes) == ["b", "a"] and list(found.only([]).params.index) == list(found.params.index)
+    with pytest.raises(runs.RunError, match=r"'dcid fqs'.*did you mean 'dcid fsq'"):
+        found.only(["dcid fqs"])
+    assert found.closest(str(root / "b")) == found.closest("b") == "b"
+    assert found.closest("", "dcid vq") == "a" and found.closest("nowhere") == found.params.index[-1]
 
 
 def test_what_all_runs_share_is_said_once():

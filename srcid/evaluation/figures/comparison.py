@@ -25,7 +25,7 @@ _SPARE = ("triangle-up", "star", "hexagon", "cross", "pentagon", "triangle-down"
 _NOTHING = "No method has scores of both kinds, m → n and m → m: there is nothing to compare."
 _INTERVALS = "Bars: 95 % t-intervals over training seeds; none where there is one seed."
 _PANELS = {
-    "across": "m → n, %", "within": "m → m, %", "bits": "bits in use a step", "parameters": "parameters, millions",
+    "across": "m → n, %", "within": "m → m, %", "bits": "bits in use a step", "parameters": "parameters, M",
     "ms_per_step": "ms a step", "memory": "memory, GB",
 }  # fmt: skip
 _CLUB = {(): "in every layer", (1,): "not in layer 1", (2,): "not in layer 2", (1, 2): "in no layer"}
@@ -62,7 +62,7 @@ def tradeoff_figure(quality: Quality, paper: Any = None, same_as: Mapping[str, s
     if not len(rows):
         return empty_figure(_NOTHING)
     theirs = paper[AVERAGE].dropna() if paper is not None else ()
-    titles = ["these runs", f"the paper's Table I ({note})"] if len(theirs) else ["these runs"]
+    titles = ["these runs", "the paper's Table I (other data)"] if len(theirs) else ["these runs"]
     widths = [0.62, 0.38] if len(theirs) else [1]
     fig = make_subplots(1, len(titles), column_widths=widths, horizontal_spacing=0.1, subplot_titles=titles)
     panel_titles(fig)
