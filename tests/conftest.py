@@ -19,6 +19,12 @@ def _interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _media_of_tests(tmp_path_factory) -> None:
+    """Tests make their own media, below their own folder: it is trusted, as a user trusts a folder."""
+    os.environ["SRCID_MEDIA"] = str(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder whose data/ holds real sample files, which may not be handed on: beside the project or at SRCID_SHARED.

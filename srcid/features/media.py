@@ -8,13 +8,18 @@ A reference is text ``kind:locator``; the empty reference stands for nothing (ba
     digits:123                      image 123 of scikit-learn's digits   -> uint8 [8,8]
     word:seven                      a word                               -> str
 
-Relative paths start from a root folder, ``store.media_root``, and may not leave it.
+Relative paths start from a root folder, ``store.media_root``, and may not leave it. The store's own word on where that
+is counts for nothing, as stores come from strangers; see :class:`srcid.features.store.FeatureStore`.
 """
 
 from __future__ import annotations
 
+import re
+import struct
+import warnings
+import zlib
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -50,6 +55,22 @@ def show(store: FeatureStore, modality: str, clip: int, step: int) -> Media:
     return resolve(str(store.media[modality][clip, step]), store.media_root)
 
 
+def reference_problem(reference: str) -> str:
+    """Say what keeps a reference from standing for anything; empty if nothing does. No file is looked at."""
+    try:
+        kind, locator = _split(reference) if reference else ("", "")
+        if kind == "wav":
+            _seconds(reference)
+        if kind in ("wav", "png"):
+            name = locator.partition("#")[0] if kind == "wav" else locator
+            parts = PurePosixPath(name).parts
+            if not name or "\0" in name or name.startswith("/") or ".." in parts:
+                raise MediaError(f"found '{reference}', need a path below the media folder")
+    except MediaError as error:
+        return str(error)
+    return ""
+
+
 def resolve(reference: str, root: str | Path = ".") -> Media:
     """Return what any reference stands for."""
     if not reference:
@@ -64,25 +85,56 @@ def resolve(reference: str, root: str | Path = ".") -> Media:
 
 def audio(reference: str, root: str | Path = ".") -> tuple[int, np.ndarray]:
     """Return ``(rate in Hz, float32 samples [n] or [n, channels])`` of a ``wav:`` or ``voice:`` reference."""
-    from scipy.io import wavfile
-
     kind, locator = _split(reference)
     if kind == "voice":
         return _voice(locator)
-    locator = _split(reference, "wav")
-    name, _, seconds = locator.partition("#")
-    rate, samples = wavfile.read(_file(name, root))
-    if samples.dtype == np.uint8:
-        samples = (samples.astype(np.float32) - 128) / 128
+    _split(reference, "wav")
+    name, start, stop = _seconds(reference)
+    rate, samples = read_wav(_file(name, root))
+    return rate, samples[round(start * rate) : None if stop is None else round(stop * rate)]
+
+
+def read_wav(file: Path) -> tuple[int, np.ndarray]:
+    """Return ``(rate in Hz, float32 samples [n] or [n, channels])``, full scale being 1.
+
+    Samples of 8 bits are unsigned; 16, 24, 32 and 64 bits, whole or floating, plain or extensible, are read too.
+
+    Raises:
+        MediaError: it is compressed, damaged, or holds values that are not finite.
+    """
+    from scipy.io import wavfile
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no sound
+            rate, samples = wavfile.read(file)
+    except (ValueError, EOFError, struct.error, OSError, TypeError, OverflowError, MemoryError) as error:
+        raise MediaError(f"{file.name} cannot be read as wav ({str(error)[:100] or type(error).__name__})") from None
+    if samples.dtype.kind == "u":
+        middle = 2.0 ** (8 * samples.dtype.itemsize - 1)
+        samples = (samples.astype(np.float32) - middle) / middle
     elif samples.dtype.kind == "i":
         samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
-    if seconds:
-        try:
-            start, stop = (float(part) for part in seconds.split(","))
-        except ValueError:
-            raise MediaError(f"found '{reference}', need 'wav:FILE#START,STOP' in seconds") from None
-        samples = samples[round(start * rate) : round(stop * rate)]
-    return rate, samples.astype(np.float32)
+    if not np.isfinite(samples).all():
+        raise MediaError(f"{file.name} holds samples that are not finite")
+    return int(rate), samples.astype(np.float32)
+
+
+def _seconds(reference: str) -> tuple[str, float, float | None]:
+    """Return file, start and stop of ``wav:FILE#START,STOP``; a file's own name may hold ``#`` too."""
+    locator = _split(reference, "wav")
+    name, _, seconds = locator.rpartition("#")
+    if not name or not re.fullmatch(r"[^/]*,[^/]*", seconds):
+        if "#" in locator and not locator.lower().endswith(".wav"):
+            raise MediaError(f"found '{reference}', need 'wav:FILE#START,STOP' in seconds")
+        return locator, 0.0, None
+    try:
+        start, stop = (float(part) for part in seconds.split(","))
+    except ValueError:
+        start = stop = np.nan
+    if not 0 <= start <= stop < np.inf:
+        raise MediaError(f"found '{reference}', need 'wav:FILE#START,STOP' in seconds")
+    return name, start, stop
 
 
 def _voice(locator: str) -> tuple[int, np.ndarray]:
@@ -98,16 +150,42 @@ def image(reference: str, root: str | Path = ".") -> np.ndarray:
     """Return the uint8 image ``[H,W]`` or ``[H,W,3]`` of a ``digits:`` or ``png:`` reference."""
     kind, locator = _split(reference)
     if kind == "png":
-        try:
-            from PIL import Image
-        except ImportError:
-            raise MediaError("png references need Pillow: pip install pillow") from None
-        with Image.open(_file(locator, root)) as picture:
-            return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+        return read_image(_file(locator, root), ("PNG",))
     digits, number = _digits(), int(locator) if kind == "digits" and locator.isdecimal() else -1
     if not 0 <= number < len(digits):
         raise MediaError(f"found '{reference}', need 'png:FILE' or 'digits:0' to 'digits:{len(digits) - 1}'")
     return digits[number]
+
+
+def read_image(file: Path, formats: tuple[str, ...] | None = None) -> np.ndarray:
+    """Return an image as uint8 ``[H,W]`` where it is grey and ``[H,W,3]`` otherwise.
+
+    Sixteen bits become eight, palettes colours, and what is transparent white.
+
+    Args:
+        formats: those that may be read, by Pillow's names; None for all it knows.
+
+    Raises:
+        MediaError: it is no such image, damaged, or unpacks to too much.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file, formats=formats) as picture:
+                picture.load()
+                if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
+                    return np.rint(np.clip(np.asarray(picture, np.float64), 0, 65535) / 257).astype(np.uint8)
+                grey = picture.mode in ("1", "L", "LA", "La")
+                if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+                    seen = picture.convert("RGBA")
+                    picture = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
+                return np.asarray(picture.convert("L" if grey else "RGB"))
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError, IndexError) as error:
+        raise MediaError(f"{file.name} cannot be read as an image ({str(error)[:100]})") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise MediaError(f"{file.name} unpacks to too large an image ({error})") from None
 
 
 def word(reference: str) -> str:
@@ -128,12 +206,18 @@ def _split(reference: str, need: str = "") -> Any:
 
 def _file(name: str, root: str | Path) -> Path:
     base = Path(root).resolve()
-    file = (base / name).resolve()
+    try:
+        file = (base / name).resolve()
+    except (ValueError, OSError) as error:  # NUL, too long, links in a circle
+        raise MediaError(f"found '{name[:100]!r}', which cannot be a path ({error})") from None
     # stores come from strangers: a reference must not reach files elsewhere
     if not file.is_relative_to(base):
         raise MediaError(f"found '{name}', which leaves the media folder {base}; need a path inside it")
     if not file.is_file():
-        raise MediaError(f"found no {file}; put the media back, or make the store again where they lie now")
+        raise MediaError(
+            f"found no {file}; name the folder of the media (FeatureStore.open(..., media_root=FOLDER), or the "
+            "environment variable SRCID_MEDIA), or put them back"
+        )
     return file
 
 

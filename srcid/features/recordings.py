@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from srcid.features.checks import StoreError
+from srcid.features.media import MediaError, read_wav
 from srcid.features.voices import RATE, spoken, voices, voices_fingerprint
 
 FSDD_ADVICE = (
@@ -94,8 +95,8 @@ def speech_fingerprint(fsdd: str | Path = "") -> str:
     """Hash that tells recordings from others: of the voices, or of the names and sizes of the files."""
     if not str(fsdd):
         return voices_fingerprint()
-    files = sorted(find_recordings(fsdd).glob("*.wav"))
-    listing = "\n".join(f"{file.name} {file.stat().st_size}" for file in files)
+    files = _wav_files(find_recordings(fsdd))
+    listing = "\n".join(f"{file.name} {file.stat().st_size if file.exists() else 'gone'}" for file in files)
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
@@ -103,7 +104,7 @@ def find_recordings(fsdd: str | Path) -> Path:
     """Return the folder of wav files at or below ``fsdd``; the error says what to download."""
     base = Path(fsdd).expanduser()
     for folder in (base / "recordings", base):
-        if any(folder.glob("[0-9]_*_*.wav")):
+        if any(folder.glob("[0-9]_*_*.[wW][aA][vV]")):
             return folder.resolve()
     raise StoreError("the digits need recordings:", [f"found no 0_SPEAKER_0.wav in {fsdd}; {FSDD_ADVICE}"])
 
@@ -118,31 +119,40 @@ def _read_voices() -> tuple[Recording, ...]:
     )
 
 
+def _wav_files(folder: Path) -> list[Path]:
+    """All that is named as a recording, whatever its ending's letters; what it is shows when it is read."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() == ".wav")
+
+
 def _read_fsdd(folder: Path) -> tuple[Recording, ...]:
     """Read all recordings; unusable ones, and digits a speaker lacks in a split, are reported together.
 
     Index 0-4 is the official test split, 5-9 validates, the rest trains.
     """
-    from scipy.io import wavfile
-
-    recordings, problems = [], []
-    for file in sorted(folder.glob("*.wav")):
-        named = re.fullmatch(r"(\d)_([^_]+)_(\d+)", file.stem)
+    recordings: list[Recording] = []
+    problems: list[str] = []
+    known: dict[tuple[int, str, int], str] = {}
+    for file in _wav_files(folder):
+        named = re.fullmatch(r"(\d)_([^_]+)_(\d{1,9})", file.stem)
         if not named:
             problems.append(f"{file.name}: the name is not DIGIT_SPEAKER_INDEX.wav")
             continue
+        digit, speaker, index = int(named[1]), named[2], int(named[3])
+        if (first := known.setdefault((digit, speaker, index), file.name)) != file.name:
+            problems.append(f"{file.name}: {first} has the same digit, speaker and index")
+            continue
         try:
-            rate, samples = wavfile.read(file)
-        except ValueError as error:
-            problems.append(f"{file.name}: {error}")
+            rate, samples = read_wav(file)
+        except MediaError as error:
+            problems.append(str(error))
             continue
-        if rate != RATE or samples.ndim != 1 or not samples.any():
-            problems.append(f"{file.name}: found {rate} Hz, shape {samples.shape}; need {RATE} Hz mono, not silent")
+        if rate != RATE or samples.ndim != 1 or len(samples) < WINDOW or not samples.any():
+            need = f"need {RATE} Hz mono, {WINDOW} samples or more, not silent"
+            problems.append(f"{file.name}: found {rate} Hz, shape {samples.shape}; {need}")
             continue
-        digit, speaker, index = named.groups()
         reference = f"wav:{file.name}#0.0,{len(samples) / rate:.4f}"
-        split = 2 if int(index) < 5 else 1 if int(index) < 10 else 0
-        recordings.append(Recording(reference, int(digit), speaker, speaker, split, _unit_spectrum(samples)))
+        split = 2 if index < 5 else 1 if index < 10 else 0
+        recordings.append(Recording(reference, digit, speaker, speaker, split, _unit_spectrum(samples)))
     for speaker in sorted({r.voice for r in recordings}):
         for split, name in enumerate(SPLITS):
             have = {r.digit for r in recordings if r.voice == speaker and r.split == split}

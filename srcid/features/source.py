@@ -31,6 +31,7 @@ class DataSet(NamedTuple):
     version: int  # raise it when the maker gives other values for the same parameters
     identity: Callable[[Any], dict[str, Any]]
     seek: Callable[[Mapping[str, Any]], Any] = lambda options: None  # raises if files it needs are missing
+    media_root: Callable[[Any], Path | None] = lambda params: None  # where the files behind its clips lie
 
 
 def _synthetic_identity(params: SyntheticParams) -> dict[str, Any]:
@@ -43,6 +44,10 @@ def _digits_identity(params: DigitsParams) -> dict[str, Any]:
     return {**params.model_dump(mode="json", exclude={"fsdd"}), "recordings": speech_fingerprint(params.fsdd)}
 
 
+def _recordings_folder(params: DigitsParams) -> Path | None:
+    return find_recordings(params.fsdd) if params.fsdd else None
+
+
 def _seek_recordings(options: Mapping[str, Any]) -> None:
     if options.get("fsdd"):
         find_recordings(str(options["fsdd"]))
@@ -50,7 +55,7 @@ def _seek_recordings(options: Mapping[str, Any]) -> None:
 
 DATA_SETS: dict[str, DataSet] = {
     "synthetic": DataSet(SyntheticParams, make_synthetic, 1, _synthetic_identity),
-    "digits": DataSet(DigitsParams, make_digits, 1, _digits_identity, _seek_recordings),
+    "digits": DataSet(DigitsParams, make_digits, 1, _digits_identity, _seek_recordings, _recordings_folder),
 }
 
 
@@ -72,16 +77,17 @@ def open_data(
     name, options = str(name_or_path), dict(options or {})
     if name not in DATA_SETS:
         return _open_path(Path(name), Path(root), options)
+    params = _make_params(name, options)
     path = Path(root) / f"{name}-{fingerprint(name, options)[:12]}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return DATA_SETS[name].make(path, _make_params(name, options))
+            return DATA_SETS[name].make(path, params)
         except StoreError:
             if not path.exists():
                 raise
             # another process made the same store meanwhile
-    return FeatureStore.open(path)
+    return FeatureStore.open(path, media_root=DATA_SETS[name].media_root(params))
 
 
 def fingerprint(name_or_path: str | Path, options: Mapping[str, Any] | None = None) -> str:
@@ -95,7 +101,7 @@ def fingerprint(name_or_path: str | Path, options: Mapping[str, Any] | None = No
     """
     name = str(name_or_path)
     if name not in DATA_SETS:
-        return read_manifest(Path(name))["checksum"]
+        return read_manifest(Path(name)).checksum
     data = DATA_SETS[name]
     identity = {"name": name, "version": data.version, **data.identity(_make_params(name, dict(options or {})))}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -16,6 +16,7 @@ made.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from srcid.features.annotations import annotate, check_splits
 from srcid.features.checks import (
     LabelInfo,
     StoreError,
-    annotate,
     as_arrays,
     check_features,
     check_names,
@@ -34,7 +35,7 @@ from srcid.features.checks import (
     chunks,
     stored_dtype,
 )
-from srcid.features.manifest import read_manifest, sha256
+from srcid.features.manifest import FileEntry, Manifest, read_manifest, sha256
 from srcid.features.writer import StoreWriter
 
 
@@ -52,27 +53,29 @@ class FeatureStore:
         ids: text ``[N]``.
         masks: per modality bool ``[N, T]``, False where a step is missing or padded.
         media: per modality text ``[N, T]`` of references, see :mod:`srcid.features.media`; only where given.
-        media_root: folder that media references with relative paths start from.
+        media_root: folder that media references with relative paths start from: the one named when the store was
+            opened, else the one its maker named if it lies below a folder in the environment variable
+            ``SRCID_MEDIA`` (several are separated like paths in ``PATH``), else the store itself.
         provenance: where the data come from; licence and citation where known.
         checksum: SHA-256 over all content; equal data have equal checksums, wherever they lie.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]):
+    def __init__(self, path: Path, manifest: Manifest, media_root: str | Path | None = None):
         self.path = path
         self.manifest = manifest
-        self.modalities: tuple[str, ...] = tuple(manifest["modalities"])
-        self.clips: int = manifest["clips"]
-        self.steps: int = manifest["steps"]
+        self.modalities: tuple[str, ...] = tuple(manifest.modalities)
+        self.clips: int = manifest.clips
+        self.steps: int = manifest.steps
         self.shapes: dict[str, tuple[int, ...]] = {
-            m: tuple(manifest["files"][f"features/{m}.npy"]["shape"][2:]) for m in self.modalities
+            m: tuple(manifest.files[f"features/{m}.npy"].shape[2:]) for m in self.modalities
         }
         self.label_info: dict[str, LabelInfo] = {
-            name: LabelInfo(name, i["kind"], i["level"], tuple(i["classes"]), tuple(i["visible_in"]))
-            for name, i in manifest["labels"].items()
+            name: LabelInfo(name, i.kind, i.level, tuple(i.classes), tuple(i.visible_in))
+            for name, i in manifest.labels.items()
         }
-        self.provenance: dict[str, Any] = manifest["provenance"]
-        self.checksum: str = manifest["checksum"]
-        self.media_root = Path(manifest["media_root"]) if manifest["media_root"] else path
+        self.provenance: dict[str, Any] = manifest.provenance
+        self.checksum: str = manifest.checksum
+        self.media_root = _media_root(path, manifest.media_root, media_root)
 
     @classmethod
     def create(
@@ -95,9 +98,10 @@ class FeatureStore:
         Args:
             path: folder to make; must not exist.
             features: per modality ``[N, T, F]`` or ``[N, T, H, W, F]``; float16 stays, the rest becomes
-                float32.
-            labels: bool ``[N,T,C]`` or ``[N,C]`` (several classes may hold; all False = background), integer
-                ``[N]`` or ``[N,T]`` (-1 = none), floating ``[N,d]`` or ``[N,T,d]`` (continuous truth).
+                float32. Steps with a masked value (``numpy.ma``) count as missing.
+            labels: bool ``[N,T,C]`` or ``[N,C]`` (several classes may hold; all False = background), integer or
+                text ``[N]`` or ``[N,T]`` (-1, empty or None = none), floating ``[N,d]`` or ``[N,T,d]``
+                (continuous truth).
                 The label named ``event`` is what probes learn; it must be bool ``[N,T,C]``.
             classes: class names per label; required for bool labels, numbered for integer ones where missing.
             splits: row numbers per split, disjoint; clips outside every split are allowed.
@@ -115,6 +119,7 @@ class FeatureStore:
         """
         names = list(features) if isinstance(features, Mapping) else []
         arrays, problems = as_arrays("features", features)
+        arrays, masks = _unmasked(arrays, masks)
         problems += check_target(Path(path)) + check_names(names, evaluation_only) + check_features(arrays)
         shape = next((a.shape for a in arrays.values() if a.ndim >= 2), None)
         if shape:  # without any, nothing can be said of the rest
@@ -157,12 +162,16 @@ class FeatureStore:
         Raises:
             StoreError: bad names or shapes, or the target exists; nothing has been written then.
         """
-        opened = partial(FeatureStore.open, verify=False)
+        opened = partial(FeatureStore.open, verify=False, media_root=media_root)
         return StoreWriter(Path(path), shapes, steps, dtypes, media_root, evaluation_only, opened)
 
     @classmethod
-    def open(cls, path: str | Path, verify: bool = True) -> FeatureStore:
-        """Open the store at ``path``; ``verify`` recomputes every SHA-256, otherwise only sizes are compared.
+    def open(cls, path: str | Path, verify: bool = True, media_root: str | Path | None = None) -> FeatureStore:
+        """Open the store at ``path``; ``verify`` recomputes every SHA-256, otherwise sizes and headers are compared.
+
+        Args:
+            media_root: folder that relative media references start from and may not leave. A store may come from
+                a stranger, so the folder that it names itself is not taken; see :attr:`media_root`.
 
         Raises:
             StoreError: no store, an unknown format or version, or files missing, truncated or altered.
@@ -170,21 +179,20 @@ class FeatureStore:
         path = Path(path)
         manifest = read_manifest(path)
         problems = []
-        for name, entry in manifest["files"].items():
+        for name, entry in manifest.files.items():
             file = path / name
             if not file.resolve().is_relative_to(path.resolve()):
                 problems.append(f"{name} lies outside the store")
             elif not file.is_file():
                 problems.append(f"{name} is missing")
-            elif file.stat().st_size != entry["bytes"]:
-                problems.append(
-                    f"{name}: found {file.stat().st_size} bytes, need {entry['bytes']}: truncated or altered"
-                )
-            elif verify and sha256(file) != entry["sha256"]:
+            elif file.stat().st_size != entry.bytes:
+                problems.append(f"{name}: found {file.stat().st_size} bytes, need {entry.bytes}: truncated or altered")
+            elif verify and sha256(file) != entry.sha256:
                 problems.append(f"{name}: its content does not match its SHA-256: altered since it was written")
-        if problems:
-            raise StoreError(f"the store at {path} is damaged; make it again from its source:", problems)
-        return cls(path, manifest)
+            else:
+                problems += _check_header(file, name, entry)
+        StoreError.check(f"the store at {path} is damaged; make it again from its source:", problems)
+        return cls(path, manifest, media_root)
 
     @cached_property
     def features(self) -> dict[str, np.memmap]:
@@ -192,11 +200,26 @@ class FeatureStore:
 
     @cached_property
     def labels(self) -> dict[str, np.ndarray]:
-        return {name: self._load(f"labels/{name}.npy") for name in self.label_info}
+        found = {}
+        for name, info in self.label_info.items():
+            array = found[name] = self._load(f"labels/{name}.npy")
+            if info.kind == "category" and not -1 <= array.min() <= array.max() < len(info.classes):
+                self._damaged(
+                    f"label {name}: found values {array.min()} to {array.max()}, need -1 (none) to "
+                    f"{len(info.classes) - 1}"
+                )
+            if info.kind == "continuous" and not np.isfinite(array).all():
+                self._damaged(f"label {name} has values that are not finite")
+        return found
 
     @cached_property
     def splits(self) -> dict[str, np.ndarray]:
-        return {name: self._load(f"splits/{name}.npy") for name in self.manifest["splits"]}
+        found, problems = check_splits({n: self._load(f"splits/{n}.npy") for n in self.manifest.splits}, self.clips)
+        for problem in problems:
+            self._damaged(problem)
+        for rows in found.values():
+            rows.flags.writeable = False
+        return found
 
     @cached_property
     def ids(self) -> np.ndarray:
@@ -204,14 +227,14 @@ class FeatureStore:
 
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
-        given = self.manifest["masks"]
+        given = self.manifest.masks
         whole = np.ones((self.clips, self.steps), bool)
         whole.flags.writeable = False
         return {m: self._load(f"masks/{m}.npy") if m in given else whole for m in self.modalities}
 
     @cached_property
     def media(self) -> dict[str, np.ndarray]:
-        return {m: self._load(f"media/{m}.npy") for m in self.manifest["media"]}
+        return {m: self._load(f"media/{m}.npy") for m in self.manifest.media}
 
     def batch(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return the features of ``rows`` as ``{modality: float32 [B, T, ...]}``, in their order."""
@@ -241,9 +264,54 @@ class FeatureStore:
         return f"FeatureStore({self.path}: {self.clips} clips x {self.steps} steps; {shapes}; {splits})"
 
     def _load(self, name: str) -> np.ndarray:
-        array = np.load(self.path / name)
+        """Return an array whose header fitted; values that its type does not have are refused."""
+        array = np.load(self.path / name, allow_pickle=False)
+        raw = {"b": np.uint8, "U": np.uint32}.get(array.dtype.kind)
+        if raw and array.view(raw).max() > (1 if raw is np.uint8 else 0x10FFFF):
+            self._damaged(f"{name} holds bytes that are no {array.dtype}")
         array.flags.writeable = False
         return array
+
+    def _damaged(self, problem: str) -> None:
+        raise StoreError(f"the store at {self.path} is damaged; make it again from its source:", [problem])
+
+
+def _unmasked(arrays: dict[str, np.ndarray], masks: Any) -> tuple[dict[str, np.ndarray], Any]:
+    """Return features without masked values, and the masks of steps that say so."""
+    covered = {
+        name: ~np.ma.getmaskarray(array).reshape(*array.shape[:2], -1).any(axis=2)
+        for name, array in arrays.items()
+        if isinstance(array, np.ma.MaskedArray) and array.ndim >= 3 and array.size
+    }
+    if not covered or not (masks is None or isinstance(masks, Mapping)):
+        return arrays, masks
+    masks = dict(masks or {})
+    for name, mask in covered.items():
+        given = np.asarray(masks.get(name, True))
+        masks[name] = mask & given if given.dtype == bool and given.shape in ((), mask.shape) else given
+    plain = {name: array.filled(0) if name in covered else array for name, array in arrays.items()}
+    return plain, masks
+
+
+def _check_header(file: Path, name: str, entry: FileEntry) -> list[str]:
+    """Whether an array file is what the manifest says of it."""
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        return [f"{name}: is no array file ({str(error)[:100]})"]
+    if isinstance(array, np.ndarray) and (list(array.shape), array.dtype.str) == (entry.shape, entry.dtype):
+        return []
+    return [f"{name}: its header does not match the manifest's {entry.dtype} {entry.shape}"]
+
+
+def _media_root(path: Path, claimed: str | None, given: str | Path | None) -> Path:
+    """Return the folder of a store's media: what the user says, never what only the store says."""
+    if given is not None:
+        return Path(given)
+    trusted = [Path(folder).resolve() for folder in os.environ.get("SRCID_MEDIA", "").split(os.pathsep) if folder]
+    if claimed and any(Path(claimed).resolve().is_relative_to(folder) for folder in trusted):
+        return Path(claimed)
+    return path
 
 
 def batch_rows(

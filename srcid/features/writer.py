@@ -17,10 +17,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
+from srcid.features.annotations import Annotations, annotate
 from srcid.features.checks import (
-    Annotations,
     StoreError,
-    annotate,
     as_arrays,
     check_counts,
     check_finite,
@@ -113,6 +112,8 @@ class StoreWriter(Generic[Store]):
             problems.append(f"found modalities {sorted(map(str, arrays))}, need {sorted(self._shapes)}")
         counts = {}
         for name in [name for name in self._shapes if name in arrays]:
+            if np.ma.is_masked(arrays[name]):
+                problems.append(f"{name}: found masked values; fill them, and give the steps to finish(masks=...)")
             need = (self.steps, *self._shapes[name])
             if arrays[name].ndim < 1 or arrays[name].shape[1:] != need:
                 problems.append(f"{name}: found shape {arrays[name].shape}, need [n, {', '.join(map(str, need))}]")

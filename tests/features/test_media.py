@@ -1,9 +1,11 @@
+import struct
+
 import numpy as np
 import pytest
 from scipy.io import wavfile
 
 from srcid.features import FeatureStore
-from srcid.features.media import Media, MediaError, audio, image, resolve, show, word
+from srcid.features.media import Media, MediaError, audio, image, read_wav, resolve, show, word
 
 
 @pytest.fixture
@@ -25,6 +27,94 @@ def test_audio_is_cut_and_scaled(root):
     assert len(audio("wav:ramp.wav", root)[1]) == 200
     np.testing.assert_allclose(audio("wav:bytes.wav", root)[1], [-1, 0, 127 / 128])
     np.testing.assert_allclose(audio("wav:float.wav", root)[1], [0.5, -0.25])
+
+
+def riff(path, data: bytes, bits: int, kind: int = 1, extensible: bool = False, rate: int = 100) -> None:
+    """Write a wav header of any kind and the data."""
+    form = struct.pack("<HHIIHH", 0xFFFE if extensible else kind, 1, rate, rate * bits // 8, bits // 8, bits)
+    if extensible:
+        form += struct.pack("<HHI", 22, bits, 4) + struct.pack("<I", kind) + bytes.fromhex("000010008000 00aa00389b71")
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
+
+
+WAVE = np.array([0, 0.5, -0.5, 0.25, -1])
+ENCODINGS = {
+    "8 bits": ((WAVE * 128 + 128).astype(np.uint8).tobytes(), 8, 1),
+    "16 bits": ((WAVE * 2**15).astype("<i2").tobytes(), 16, 1),
+    "24 bits": (b"".join(int(w * 2**23).to_bytes(3, "little", signed=True) for w in WAVE), 24, 1),
+    "32 bits": ((WAVE * 2**31).astype("<i4").tobytes(), 32, 1),
+    "float": (WAVE.astype("<f4").tobytes(), 32, 3),
+    "double": (WAVE.astype("<f8").tobytes(), 64, 3),
+}
+
+
+@pytest.mark.parametrize("extensible", [False, True])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_every_encoding_of_a_wav_is_read_right(tmp_path, encoding, extensible):
+    data, bits, kind = ENCODINGS[encoding]
+    riff(tmp_path / "a.wav", data, bits, kind, extensible)
+    rate, samples = read_wav(tmp_path / "a.wav")
+    assert rate == 100 and samples.dtype == np.float32
+    np.testing.assert_allclose(samples, WAVE, atol=1e-6)
+
+
+def test_other_sounds_are_refused_by_name(tmp_path):
+    riff(tmp_path / "law.wav", bytes(10), 8, kind=7)
+    riff(tmp_path / "nan.wav", np.array([0, np.nan], "<f4").tobytes(), 32, kind=3)
+    riff(tmp_path / "whole.wav", bytes(10), 8)
+    whole = (tmp_path / "whole.wav").read_bytes()
+    for cut in range(0, len(whole) - 10):
+        (tmp_path / f"cut{cut}.wav").write_bytes(whole[:cut])
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "whole.wav").unlink()
+    for file in tmp_path.iterdir():
+        with pytest.raises(MediaError, match=file.name):
+            read_wav(file)
+
+
+def test_every_kind_of_png_is_read_right(tmp_path):
+    from PIL import Image
+
+    grey = np.array([[0, 51], [102, 255]], np.uint8)
+    colours = np.stack([grey, 255 - grey, grey // 2], axis=-1)
+    clear = np.array([[0, 255], [255, 255]], np.uint8)  # the first pixel is transparent: white
+    white = np.where(clear[..., None], colours, 255)
+    palette = Image.fromarray(colours).quantize(4)
+    cases = {
+        "grey": (Image.fromarray(grey), grey),
+        "bits": (Image.fromarray(grey > 60), np.where(grey > 60, 255, 0)),
+        "sixteen": (Image.fromarray(grey.astype(np.uint16) * 257), grey),
+        "colours": (Image.fromarray(colours), colours),
+        "palette": (palette, np.asarray(palette.convert("RGB"))),
+        "transparent": (Image.fromarray(np.dstack([colours, clear])), white),
+        "grey and transparent": (Image.fromarray(np.dstack([grey, clear])), np.where(clear, grey, 255)),
+    }
+    for name, (picture, need) in cases.items():
+        picture.save(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(image(f"png:{name}.png", tmp_path), need, err_msg=name)
+    Image.fromarray(grey).save(tmp_path / "key.png", transparency=102)
+    np.testing.assert_array_equal(image("png:key.png", tmp_path), [[0, 51], [255, 255]])
+
+
+def test_other_pictures_are_refused_by_name(tmp_path, monkeypatch):
+    from PIL import Image
+
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "whole.png")
+    whole = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.png").write_bytes(b"no picture")
+    Image.new("L", (2, 2)).save(tmp_path / "other.png", format="BMP")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    for name in ("cut", "text", "other", "whole"):
+        with pytest.raises(MediaError, match=f"{name}.png"):
+            image(f"png:{name}.png", tmp_path)
+
+
+def test_files_may_have_a_number_sign_in_their_name(root):
+    (root / "ramp.wav").rename(root / "-take #2.wav")
+    assert len(audio("wav:-take #2.wav#0.5,1.5", root)[1]) == 100
+    assert len(audio("wav:-take #2.wav", root)[1]) == 200
 
 
 def test_digits_and_words_are_resolved():
