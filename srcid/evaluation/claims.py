@@ -220,11 +220,11 @@ def paper_claims(
     control, identity = "control of Table I", f"{kind} identity"
     ask(control, "not quantising at all helps m → m", identity, reference, direction=WITHIN)
     ask(control, f"not quantising at all {no_gain.format(ACROSS)}", identity, reference, gain=False)
-    two = "srcid vq"
-    ask(table_2, "SRCID is better than DCID m → n", two, reference)
-    ask(table_2, "a semantic residual is better than a numerical one m → n", two, f"{kind} rvq2")
+    two, dcid = "srcid vq", reference if kind == "dcid" else "dcid vq"
+    ask(table_2, "SRCID is better than DCID m → n", two, dcid)
+    ask(table_2, "a semantic residual is better than a numerical one m → n", two, "dcid rvq2")
     ask(table_2, "SRCID is better than CMCM m → n", two, "cmcm vq")
-    ask(table_2, "DCID is better than CMCM m → n", reference, "cmcm vq")
+    ask(table_2, "DCID is better than CMCM m → n", dcid, "cmcm vq")
     ask(table_2, "layer 2 adds m → n", two, f"{two} (only1)")
     for task in tasks:
         if task in ("classification", "unpaired"):  # one event a clip; the others ask when
@@ -232,15 +232,15 @@ def paper_claims(
             ask(table_2, text, two, f"{two} (only1)", task=task, gain=False)
         else:
             ask(table_2, f"layer 2 adds to {task} m → n", two, f"{two} (only1)", task=task)
-    control, without = "control of Table II", f"{reference}, club_off=[1]"
-    ask(control, "CLUB helps DCID m → n", reference, without)
+    control, without = "control of Table II", f"{dcid}, club_off=[1]"
+    ask(control, "CLUB helps DCID m → n", dcid, without)
     ask(control, "without CLUB, SRCID is better than DCID m → n", f"{two}, club_off=[1,2]", without)
     ask(control, "a third layer adds m → n", "K3 vq", two)
     ask(control, "a third layer adds m → m", "K3 vq", two, direction=WITHIN)
     for off, where in (("[1]", "layer 1"), ("[2]", "layer 2"), ("[1,2]", "both layers")):
         ask(figure_3, f"CLUB in {where} helps m → n", two, f"{two}, club_off={off}")
     ask(figure_3, "CLUB matters more in layer 1 than in layer 2", f"{two}, club_off=[2]", f"{two}, club_off=[1]")
-    one_layer, two_layers = sizes(reference), sizes(two)
+    one_layer, two_layers = sizes(dcid), sizes(two)
     for size, name in two_layers.items():
         if name != two:
             ask(figure_3, f"L = {size} is worse than the preset's size m → n", two, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -139,7 +139,7 @@ class Ablation:
         parts = [best.says(f"Codebook size of {family}, m → n") for family, best in self.sizes.items()]
         if self.club is not None and len(self.club.rows):
             certain = self.club.rows[self.club.certain]
-            said = [f"{row.method} {row.difference:+.1f} points" for row in certain.itertuples()]
+            said = [f"{row.method}: {row.difference:+.1f} points" for row in certain.itertuples()]
             parts.append(f"CLUB off: {'; '.join(said) or 'no difference m → n is certain'}")
         return "; ".join(parts) or "Codebook size, and CLUB switched off"
 
@@ -177,7 +177,7 @@ def ablation(matrix: pd.DataFrame, params: pd.DataFrame, level: float = 0.95) ->
         sizes |= {family: best} if best else {}
         for size in dict.fromkeys(key[1] for key in keys if key[0] == family and key[2]):
             part = matrix[[key[:2] == (family, size) for key in keys]]
-            part = _renamed(part, keys, lambda key: f"layers {', '.join(map(str, key[2]))}" if key[2] else "on")
+            part = _renamed(part, keys, lambda key: _layers(key[2]) if key[2] else "on")
             if "on" in methods_of(part):
                 found = paired(part, "on", [(AVERAGE, ACROSS)], level).rows
                 club.append(found.assign(method=f"{family}, " + found["method"]))
@@ -185,6 +185,10 @@ def ablation(matrix: pd.DataFrame, params: pd.DataFrame, level: float = 0.95) ->
         every = pd.concat(club, ignore_index=True)
         club = Differences(every.assign(p_holm=holm(every["p"].to_numpy(float))), "CLUB on", level)
     return Ablation(pd.DataFrame(rows, columns=names), sizes, club or None)
+
+
+def _layers(numbers: Sequence[int]) -> str:
+    return f"layer{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
 
 
 def _renamed(matrix: pd.DataFrame, keys: pd.Series, name: Callable[[tuple], str]) -> pd.DataFrame:

@@ -302,6 +302,9 @@ def test_the_papers_claims_name_what_is_missing():
     sized = ["dcid vq", "dcid vq, L=100", "srcid vq", "srcid vq, L=50", "srcid vq, L=100", "srcid vq, L=400"]
     equal = {(c.method, c.reference) for c in paper_claims(sized, codebook_size=200)[0] if "equal" in c.source}
     assert equal == {("srcid vq, L=50", "dcid vq, L=100"), ("srcid vq, L=100", "dcid vq")}
+    alone, lacking = paper_claims(["srcid vq", "srcid rvq2"], reference="srcid vq")  # a sweep of one preset
+    assert [(c.method, c.reference) for c in alone] == [("srcid rvq2", "srcid vq")] * 2
+    assert "SRCID is better than DCID m → n: no runs of dcid vq" in lacking
     direct, _ = paper_claims(["dcid vq", "dcid fsq, fsq_projection=False"])  # FSQ on the features themselves
     assert [(c.method, c.gain) for c in direct] == [("dcid fsq, fsq_projection=False", gain) for gain in (True, False)]
 
@@ -346,9 +349,9 @@ def test_the_ablation_groups_by_size_and_club(scores):
     )
     assert len(ablation(matrix, params.assign(quantizer="fsq")).rows) == 0
     said = ablation(matrix, params)
-    assert said.sizes["srcid vq"].method == "L = 200" and said.club.rows["method"].tolist() == ["srcid vq, layers 1"]
+    assert said.sizes["srcid vq"].method == "L = 200" and said.club.rows["method"].tolist() == ["srcid vq, layer 1"]
     gap = np.mean([scores["dcid fsq", s][0] - scores["dcid vq", s][0] for s in SEEDS])
-    assert f"CLUB off: srcid vq, layers 1 {gap:+.1f} points" in said.finding
+    assert f"CLUB off: srcid vq, layer 1: {gap:+.1f} points" in said.finding
 
 
 def test_the_papers_averages_follow_from_its_cells():
