@@ -21,7 +21,7 @@ from srcid.statistics import LEAST, Interval, holm, t_interval, t_test
 if TYPE_CHECKING:
     import pandas as pd
 
-    from srcid.evaluation.inputs import Codes
+    from srcid.evaluation.representation import Codes
 
 _ANEW = ("stage1", "exchanged")  # what runs do not score by themselves
 PARTS = ("all", "only1", *_ANEW)
@@ -276,7 +276,7 @@ def probe_parts(
 
     Returns:
         the rows of ``directions`` of these runs, and behind them those of the representations ``stage1`` and
-        ``exchanged`` that the run's code has (:meth:`srcid.evaluation.inputs.Representation.named`).
+        ``exchanged`` that the run's code has (:meth:`srcid.evaluation.representation.Representation.named`).
     """
     import pandas as pd
 

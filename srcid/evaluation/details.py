@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from srcid.evaluation.inputs import Codes
 from srcid.evaluation.metrics import EvaluationError, with_background
+from srcid.evaluation.representation import Codes
 from srcid.evaluation.results import ProbeResults, ProbeScore
 from srcid.statistics import Interval, bootstrap_weights
 

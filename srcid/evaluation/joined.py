@@ -15,8 +15,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from srcid.evaluation.inputs import Codes
 from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.representation import Codes
 
 SPLITS = ("train", "val", "test")
 

@@ -17,9 +17,10 @@ from itertools import chain
 import numpy as np
 import torch
 
-from srcid.evaluation.inputs import Codes, Inputs, Representation, read_inputs
+from srcid.evaluation.inputs import Inputs, read_inputs
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.open_set import OpenSet
+from srcid.evaluation.representation import Codes, Representation
 from srcid.evaluation.results import ProbeResults, ProbeScore
 from srcid.evaluation.tasks import Classification, CrossDataset, Localisation, Task, Unpaired, Weights
 from srcid.params import EvaluationParams, suggest
@@ -116,13 +117,15 @@ def fit_probes(
                 progress(f"{task.name}, {representation.name}")
             stacks = [_Stack(task, candidate, inputs, present, tuple(table.modalities), rows, params, device, data)
                       for candidate, inputs in read]  # fmt: skip
-            fits = [stack.fit_all(train) for stack in stacks]
-            best = max(range(len(fits)), key=lambda place: fits[place][2])
-            scores += fits[best][0]
-            notes += fits[best][1]
-            if len(fits) > 1:
-                said = f"{read[best][0].keep:.0%} of the coordinates are read, chosen on validation clips"
+            if len(stacks) > 1:  # one seed suffices to choose how many coordinates are read
+                single = params.model_copy(update={"probe_seeds": 1})
+                reached = [replace(stack, params=single).fit_all(train)[2] for stack in stacks]
+                stacks = [stacks[int(np.argmax(reached))]]
+                said = f"{stacks[0].representation.keep:.0%} of the coordinates are read, chosen on validation clips"
                 notes.append(f"{task.name}, {representation.name}: {said}.")
+            found, remarks, _ = stacks[0].fit_all(train)
+            scores += found
+            notes += remarks
     order = {name: i for i, name in enumerate((*tasks, *(r.name for r in chosen)))}
     place = {m: i for i, m in enumerate(table.modalities)}
     scores.sort(key=lambda s: (order[s.task], order[s.representation], place[s.train], place[s.test], s.seed))

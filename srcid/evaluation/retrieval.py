@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srcid.evaluation.inputs import Codes, Representation
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.ranking import CUTOFFS, RetrievalScore, retrieve
+from srcid.evaluation.representation import Codes, Representation
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcid.codes import encode_once
-from srcid.evaluation.inputs import Codes, Representation
 from srcid.evaluation.joined import Part, cross_dataset, never_paired, one_then_more, unpaired
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.probes import TASKS, fit_probes
+from srcid.evaluation.representation import Codes, Representation
 from srcid.evaluation.results import ProbeResults
 from srcid.evaluation.retrieval import RetrievalResults, code_retrieval
 from srcid.features import FeatureStore

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from srcid.evaluation.details import predicted_cells, true_events
-from srcid.evaluation.inputs import Codes
 from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.representation import Codes
 from srcid.evaluation.results import ProbeResults, ProbeScore
 
 

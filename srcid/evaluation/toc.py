@@ -12,7 +12,7 @@ u = 1 - sum of w_i^2,
     S_d = (m_d^2 - sum_i w_i^2 E_id^2) / u,    V_d = sum_i w_i (E_id - m_d)^2 / u.
 
 Three of four public scripts leave V out (``variance=0``), and set k by hand for each task. Here k is chosen on
-validation clips: by the probe's score, or for retrieval by recall.
+validation clips: by what a probe's epoch is chosen by (accuracy, F1, H; first seed), or for retrieval by recall.
 """
 
 from __future__ import annotations

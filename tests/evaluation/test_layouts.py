@@ -34,6 +34,7 @@ def test_table_two_has_our_rows_and_the_papers(long):
     assert list(table.loc["these runs"].index) == ["srcid vq (only1)", "srcid vq", "srcid vq (toc)", "chance"]
     assert list(table.loc["the paper"].index)[-1] == "SRCID"
     assert list(table["cost"].loc[("these runs", "srcid vq (toc)")]) == ["41", "0.50", "7.2"]
+    assert table["cost", "bits a step"].loc[("these runs", "srcid vq (only1)")] == ""
     average = f"{paper_scores().loc['SRCID', ('average', 'm → n')]:.1f} {OTHER_DATA}"
     assert list(table.loc["these runs"]["average", "the paper"])[1:] == [average, average, ""]
     assert "No runs of CODIS, TURN, CMCM, DCID, CoDAAR." in table.attrs["note"]

@@ -6,8 +6,9 @@ import pytest
 
 from srcid.evaluation.claims import PARTS, part_claims, probe_parts
 from srcid.evaluation.comparison import methods_of, score_matrix
-from srcid.evaluation.inputs import Representation, read_inputs
+from srcid.evaluation.inputs import read_inputs
 from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.representation import Representation
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from srcid.evaluation.inputs import GatheredInputs, LookupInputs, Representation, read_inputs
+from srcid.evaluation.inputs import GatheredInputs, LookupInputs, read_inputs
 from srcid.evaluation.metrics import EvaluationError, micro_scores, with_background
 from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.representation import Representation
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import FakeTable, make_table
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from srcid.evaluation.inputs import Representation
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.probes import fit_probes
+from srcid.evaluation.representation import Representation
 from srcid.evaluation.retrieval import code_retrieval
 from srcid.evaluation.toc import best_coordinates, coordinate_scores, kept_coordinates
 from srcid.params import EvaluationParams
