@@ -24,8 +24,8 @@ import torch
 from torch import nn
 
 from srcid.evaluation.metrics import with_background
-from srcid.evaluation.probes import TASKS
 from srcid.evaluation.suite import fit_tasks, task_tables
+from srcid.evaluation.tables import PAPER_DATA
 from srcid.evaluation.tasks import localisation_loss
 from srcid.model.network import SRCID
 from srcid.params import EvaluationParams, resolve
@@ -206,7 +206,7 @@ def main() -> None:
     fit_tasks(task_tables(Table(200, 16, 60)), short)  # what is loaded on first use is not timed
     totals = {name: np.zeros(3) for name in ("only1", "all")}
     for name, layers in (("only1", (1,)), ("all", (1, 2))):
-        for task in TASKS:
+        for task in PAPER_DATA:
             table = tables.tables[task]
             stack = timed(fit_tasks, tables.only(task), params, (name,))
             once = timed(plain, table, layers, task, "audio", "video", short)
