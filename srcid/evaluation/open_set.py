@@ -64,7 +64,11 @@ class OpenSet(Classification):
         self, clips: Mapping[str, np.ndarray], splits: Sequence[str], rows: Sequence[Rows], names: Sequence[str]
     ) -> list[str]:
         known, val, test = (", ".join(names[c] for c in group) for group in self.groups)
-        return [f"{self.name}: probes learn {known}; unknown are {val} on validation clips and {test} on test clips."]
+        chosen, scored = ({"val": "validation"}.get(split, split) for split in splits[1:])
+        unknown = (
+            f"{val} where the threshold is chosen ({chosen} clips) and {test} where they are scored ({scored} clips)"
+        )
+        return [f"{self.name}: probes learn {known}; unknown are {unknown}."]
 
     def decide(self, logits: np.ndarray, threshold: np.ndarray | float = -1.0) -> np.ndarray:
         """Return class and probability; -1 where the probability does not exceed the threshold (``[p, 1]``)."""

@@ -121,7 +121,8 @@ def fit_probes(
                 single = params.model_copy(update={"probe_seeds": 1})
                 reached = [replace(stack, params=single).fit_all(train)[2] for stack in stacks]
                 stacks = [stacks[int(np.argmax(reached))]]
-                said = f"{stacks[0].representation.keep:.0%} of the coordinates are read, chosen on validation clips"
+                where = {"val": "validation"}.get(asked[task.name][1], asked[task.name][1])
+                said = f"{stacks[0].representation.keep:.0%} of the coordinates are read, chosen on {where} clips"
                 notes.append(f"{task.name}, {representation.name}: {said}.")
             found, remarks, _ = stacks[0].fit_all(train)
             scores += found

@@ -33,7 +33,7 @@ def test_classes_are_known_or_unknown_in_one_split_only(table, results):
     for score in results.scores:
         assert set(classes[score.rows]) == known | test
         assert set(score.rows) <= set(table.splits["test"])
-    assert any("unknown are" in note and "on test clips" in note for note in results.notes)
+    assert any("unknown are" in note and "scored (test clips)" in note for note in results.notes)
 
 
 def test_scores_follow_from_decisions(table, results):
