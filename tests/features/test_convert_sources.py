@@ -11,7 +11,7 @@ import pytest
 from srcid.features.published import Events, Found, Sentences, SourceError, avvp_events, event_seconds
 from srcid.features.published.archives import Archives, check_hdf5, read_archive
 from srcid.features.published.ave import CLASSES, SHARED
-from srcid.features.published.lists import ave_annotations, clotho_captions, order
+from srcid.features.published.lists import ave_annotations, clotho_captions, coco_captions, order
 from tests.features.published_files import archive, hdf5, listing, sentences
 from tests.helpers import reference
 
@@ -203,3 +203,79 @@ def test_lists_that_do_not_fit_are_refused(tmp_path):
         tmp_path / "d.csv", ["file_name", "caption_1", "caption_2"], [["a.b.wav", '"One, two"', "Three"]]
     )
     assert clotho_captions(captions) == [("a.b", "a.b#1", "One, two"), ("a.b", "a.b#2", "Three")]
+
+
+HEADER, ROWS = (
+    ["filename", "onset", "offset", "event_labels"],
+    [["a_0_10", "0", "4", "Dog"], ["b_0_10", "2", "3", "Car"]],
+)
+NEED = {"a_0_10": Events(("Dog",), (0,), (4,)), "b_0_10": Events(("Car",), (2,), (3,))}
+
+
+def dialect(tmp_path, separator="\t", encoding="utf-8", ending="\n", rows=ROWS):
+    file = tmp_path / "list.csv"
+    file.write_bytes((ending.join(separator.join(row) for row in [HEADER, *rows]) + ending).encode(encoding))
+    return file
+
+
+@pytest.mark.parametrize("separator", "\t,;")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin1"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_dialects_of_one_list_say_the_same(tmp_path, separator, encoding, ending):
+    assert avvp_events(dialect(tmp_path, separator, encoding, ending))[0] == NEED
+
+
+def test_whole_seconds_may_have_a_point_and_quotes_between_tabs_are_letters(tmp_path):
+    rows = [["a_0_10", "0.0", "4.0", "Dog"], ["b_0_10", "2", "3.0", "Car"], ['"c_0_10', "1", "2", "Cat"]]
+    found, _ = avvp_events(dialect(tmp_path, rows=rows))
+    assert {name: found[name] for name in NEED} == NEED and found['"c_0_10'].names == ("Cat",)
+    with pytest.raises(SourceError, match=r"whole seconds from 0.* 1 rows have not: line 2 \(a_0_10\)"):
+        avvp_events(dialect(tmp_path, rows=[["a_0_10", "0.5", "4", "Dog"]]))
+
+
+def test_rows_that_cannot_be_told_apart_are_refused_by_line(tmp_path):
+    for rows, message in (
+        ([["a_0_10", "0", "4"], *ROWS], r"need 4 fields in each row .* separated by commas .* 1 rows have not: line 2"),
+        ([["a_0_10", "0,3", "4,5", "Dog,Cat"], *ROWS], "1 rows have not: line 2"),
+        ([['"a_0_10', "0", "4", "Dog"], *ROWS], "is there a quote that is not closed"),
+        ([['"a_0_10', "0", "4", "Dog"], ['b_0_10"', "2", "3", "Car"]], "1 rows have not: line 3"),
+    ):
+        with pytest.raises(SourceError, match=message):
+            avvp_events(dialect(tmp_path, ",", rows=rows))
+    with pytest.raises(SourceError, match="holds NUL"):
+        avvp_events(dialect(tmp_path, encoding="utf-16-le"))
+
+
+def test_lists_as_they_are_found(shared):
+    folder = shared / "data" / "lists"
+    sounds, _ = avvp_events(folder / "AVE_AVVP_eval_audio_checked.csv")  # commas where others have tabs
+    assert len(sounds) > 100 and sounds["4YdbENYcIyE_23_33"] == Events(("Baby_cry_infant_cry",), (0,), (4,))
+    both, _ = avvp_events(folder / "AVVP_multimodal_simplified.csv")
+    assert both["-0A9sun15YA_110_120"].names[:3] == ("Car", "Speech", "Speech")
+
+
+def test_captions_that_are_none_are_refused(tmp_path):
+    file = tmp_path / "captions.json"
+    for image, caption in (("Infinity", '"a dog"'), ("1", "null"), ("1.5", '"a dog"'), ('"7"', '"a dog"')):
+        file.write_text(f'{{"annotations": [{{"image_id": {image}, "id": 1, "caption": {caption}}}]}}')
+        with pytest.raises(SourceError, match="need COCO's captions"):
+            coco_captions(file)
+
+
+def test_what_is_no_regular_file_or_declares_too_much_is_not_read(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe.zip")
+    (tmp_path / "zero.npy").symlink_to("/dev/zero")
+    for name in ("pipe.zip", "zero.npy"):
+        refused(tmp_path / name, "is no regular file")
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as held, held.open("features.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(
+            member, {"descr": "<f4", "fortran_order": False, "shape": (10**8, 1000, 1)}
+        )
+    with pytest.raises(SourceError, match="unpacks to 400000000000 bytes"):
+        Sentences(str(tmp_path / "huge.npz")).count  # noqa: B018
+    with h5py.File(tmp_path / "order.h5", "w") as held:
+        held.create_dataset("order", shape=(5 * 10**8,), dtype="i8", chunks=(10**6,))
+    with pytest.raises(SourceError, match="unpacks to too much"):
+        order(tmp_path / "order.h5", 10)

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from srcid.features.checks import StoreError, check_target
+from srcid.features.checks import FILE_NAME, StoreError, bad_name, check_target, matches
 from srcid.features.published import ave, captions, vggsound
 from srcid.features.published.archives import Found, SourceError
 from srcid.features.published.conversion_audit import ConversionAudit, conversion_audit
@@ -87,6 +87,8 @@ def convert(
         plan = LAYOUTS[layout](found, Options(*(Path(p) if p else None for p in (clip_list, text))))
     except SourceError as error:
         raise StoreError(heading, [error.heading, *error.problems]) from None
+    splits = sorted(set(plan.splits) - {""})
+    StoreError.check(heading, [bad_name("split", split) for split in splits if not matches(FILE_NAME, split)])
     rows = np.flatnonzero(~np.logical_or.reduce([*plan.missing().values()]))
 
     def audited(clips: Mapping[int, Clip], refused: Mapping[int, str], complete: bool) -> ConversionAudit:

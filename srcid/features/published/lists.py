@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -44,18 +45,59 @@ class Events:
 def table(file: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
     """Return the rows of a list with a header, as dicts of stripped text.
 
+    A list that is separated by another of comma, tab and semicolon is read too, if each row then has a field a column.
+
     Raises:
-        SourceError: it cannot be read, has no row, or lacks columns.
+        SourceError: it cannot be read, has no row, lacks columns, or has rows of other lengths than its header.
     """
-    reader = csv.DictReader(io.StringIO(_text(file), newline=""), delimiter=delimiter)
-    rows = [{str(k).strip(): (v or "").strip() for k, v in row.items() if isinstance(v, str)} for row in reader]
-    header = [str(name).strip() for name in reader.fieldnames or ()]
-    lacking = [name for name in columns if name not in header]
-    if lacking:
-        raise SourceError(f"{file}: found columns {', '.join(header)}, need {', '.join(columns)}")
+    text = _text(file)
+    header = text.lstrip("\n").partition("\n")[0]
+    if any(name not in _fields(header, delimiter) for name in columns):
+        fitting = [d for d in ",\t;" if all(name in _fields(header, d) for name in columns)]
+        delimiter = fitting[0] if fitting and columns else delimiter
+    # tabs separate plainly; what is separated by commas may need quotes
+    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+    rows, wrong = [], []
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        for fields in reader:
+            if not any(field.strip() for field in fields):
+                continue
+            if len(fields) != len(names) or any("\n" in field for field in fields):
+                wrong.append(f"line {reader.line_num}")
+            else:
+                rows.append({name: field.strip() for name, field in zip(names, fields, strict=True)})
+    except csv.Error as error:
+        raise SourceError(f"{file}, line {reader.line_num}: {error}; is there a quote that is not closed?") from None
+    if lacking := [name for name in columns if name not in names]:
+        raise SourceError(
+            f"{file}: found columns {', '.join(names)}, need {', '.join(columns)} (lacking: {', '.join(lacking)}), "
+            f"separated by {_SEPARATORS[delimiter]}"
+        )
+    if wrong:
+        raise SourceError(
+            f"{file}: need {len(names)} fields in each row ({', '.join(names)}), separated by {_SEPARATORS[delimiter]} "
+            f"and with every quote closed; {len(wrong)} rows have not: {', '.join(wrong[:5])}"
+        )
     if not rows:
         raise SourceError(f"{file}: found no row below the header")
     return rows
+
+
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return [field.strip().strip('"') for field in line.split(delimiter)]
+
+
+def _second(text: str) -> int:
+    """Return a whole second, also where it is written ``4.0``; raise ValueError for anything else."""
+    value = float(text)
+    if not value.is_integer() or not 0 <= value <= 10**6:
+        raise ValueError(f"found {text!r}, need a whole second")
+    return int(value)
 
 
 def lines(file: Path) -> list[str]:
@@ -72,10 +114,12 @@ def ave_annotations(file: Path) -> list[AveClip]:
     clips, wrong = [], []
     for number, line in enumerate(lines(file), 1):
         parts = line.split("&")
-        if len(parts) == 5 and parts[3].isdecimal() and parts[4].isdecimal():
-            clips.append(AveClip(*parts[:3], int(parts[3]), int(parts[4])))
-        elif number > 1 or parts[0] != "Category":  # some copies have a header
-            wrong.append(f"line {number}: found {line[:60]!r}")
+        try:
+            category, video, quality, onset, offset = parts
+            clips.append(AveClip(category, video, quality, _second(onset), _second(offset)))
+        except ValueError:
+            if number > 1 or parts[0] != "Category":  # some copies have a header
+                wrong.append(f"line {number}: found {line[:60]!r}")
     if wrong or not clips:
         raise SourceError(f"{file}: need category&video_id&quality&onset&offset in each line; " + "; ".join(wrong[:5]))
     return clips
@@ -123,10 +167,10 @@ def avvp_events(file: Path) -> tuple[dict[str, Events], list[str]]:
             weak.setdefault(row["filename"], names)
             continue
         try:
-            onsets, offsets = ([int(t) for t in row[end].split(",")] for end in ("onset", "offset"))
+            onsets, offsets = ([_second(t) for t in row[end].split(",")] for end in ("onset", "offset"))
         except ValueError:
             onsets, offsets = [], []
-        if not len(names) == len(onsets) == len(offsets) or min(onsets + offsets) < 0:
+        if not onsets or not len(names) == len(onsets) == len(offsets):
             wrong.append(f"line {number} ({row['filename']})")
             continue
         empty += sum(a >= b for a, b in zip(onsets, offsets, strict=True))
@@ -166,13 +210,16 @@ def coco_captions(file: Path) -> list[tuple[str, str, str]]:
     Raises:
         SourceError: it is no such json.
     """
+    need = "need COCO's captions: 'annotations', each with a whole image_id and a caption as text"
     try:
         held = json.loads(_text(file))["annotations"]
-        return [(f"{int(a['image_id']):012d}", str(a.get("id", n)), str(a["caption"])) for n, a in enumerate(held)]
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(
-            f"{file}: need COCO's captions: 'annotations', each with image_id and caption ({error!r})"
-        ) from None
+        rows = [(a["image_id"], str(a.get("id", n)), a["caption"]) for n, a in enumerate(held)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SourceError(f"{file}: {need} ({error!r})") from None
+    odd = [n for n, (image, _, caption) in enumerate(rows) if not isinstance(caption, str) or type(image) is not int]
+    if odd:
+        raise SourceError(f"{file}: {need}; {len(odd)} have not, first number {odd[0]}: {rows[odd[0]]!r:.100}")
+    return [(f"{image:012d}", name, caption) for image, name, caption in rows]
 
 
 def clotho_captions(file: Path) -> list[tuple[str, str, str]]:
@@ -191,11 +238,24 @@ def clotho_captions(file: Path) -> list[tuple[str, str, str]]:
 
 
 def _text(file: Path) -> str:
+    """Return the text of a list, lines ending in ``\\n``: UTF-8, UTF-16 with its mark, or else Latin-1.
+
+    Raises:
+        SourceError: it cannot be read, is no regular file, too large, or no text.
+    """
     try:
+        if not file.is_file():
+            raise SourceError(f"{file}: is no regular file")
         if file.stat().st_size > MAX_LIST_BYTES:
             raise SourceError(f"{file}: found {file.stat().st_size} bytes, need a list of at most {MAX_LIST_BYTES}")
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        return file.read_text(encoding="latin1")
+        data = file.read_bytes()
+        encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            text = data.decode("latin1")
     except OSError as error:
         raise SourceError(f"{file}: cannot be read ({error})") from None
+    if "\0" in text:
+        raise SourceError(f"{file}: holds NUL, so is no text; save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
