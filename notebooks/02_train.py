@@ -40,13 +40,14 @@ from IPython.display import display
 from srcid import runs
 from srcid.codebook.agreement import code_agreement
 from srcid.codebook.figures.strips import code_strip
-from srcid.codebook.figures.usage import usage_overview
-from srcid.codebook.usage import code_usage, sharing
+from srcid.codebook.figures.usage import usage_summary
+from srcid.codebook.usage import code_usage
 from srcid.codes import encode
 from srcid.evaluation.figures.scores import score_figure
 from srcid.evaluation.probes import fit_probes
 from srcid.features import open_data
 from srcid.params import resolve
+from srcid.symbols import for_each
 from srcid.training.live import LiveTraining
 from srcid.training.loop import cost, load, train
 
@@ -143,23 +144,16 @@ strip
 # modality uses cannot carry anything across.
 
 # %% tags=[]
-layers = range(1, table.layers + 1) if table.stages else ()
-uses = [code_usage(table, layer) for layer in layers]
-usage = usage_overview(uses, [sharing(table, layer) for layer in layers])
+layers = range(1, table.layers + 1)
+use = for_each(code_usage, table, [dict(layer=k) for k in layers])
+usage = usage_summary(*use)
 run.save_figure(usage, "usage")
 usage
 
 # %% tags=[]
-pairs = [(k, p) for k in layers for p in code_agreement(table, k, clips="test").pairs if p.where == "all"]
-pd.DataFrame(
-    {
-        "layer": k,
-        "pair": f"{p.first} – {p.second}",
-        "same code, %": 100 * p.match,
-        "by chance, %": 100 * p.chance,
-    }
-    for k, p in pairs
-).round(1)
+agreed = for_each(code_agreement, table, [dict(layer=k, clips="test") for k in layers])
+columns = ["layer", "first", "second", "where", "match", "match_low", "match_high", "chance", "sample"]
+pd.concat([found.frame() for found in agreed.results] or [pd.DataFrame(columns=columns)])[columns].round(3)
 
 # %% [markdown] tags=[]
 # ## What the codes are worth
@@ -213,8 +207,8 @@ for task, reference in ((t, r) for t in summary["task"].unique() for r in questi
 
 # %% tags=[]
 named = means.rename(index={False: "across", True: "within"}, level=1).stack()
-spent = cost(model, live.metrics) | {"bits": sum(u.nominal_bits for u in uses)}
-spent |= {f"bits/{u.layer}/{row['modality']}": round(row["bits"], 3) for u in uses for row in u.rows()}
+spent = cost(model, live.metrics) | {"bits": sum(u.nominal_bits for u in use.results)}
+spent |= {f"bits/{r.layer}/{r.modality}": round(r.bits, 3) for u in use.results for r in u.frame().itertuples()}
 rebuilt = [line for line in live.metrics if any(name.startswith("val/recon") for name in line)][-1:]
 spent |= {name: value for line in rebuilt for name, value in line.items() if name.startswith("val/")}
 if result.status == "finished":

@@ -38,18 +38,19 @@ import pandas as pd
 from IPython.display import display
 
 from srcid import runs
+from srcid.codebook.added_information import added_information
 from srcid.codebook.agreement import code_agreement, confusion
 from srcid.codebook.browser.clips import ClipCodes
 from srcid.codebook.browser.explorer import CodeExplorer
+from srcid.codebook.browser.pages import write_code_pages
 from srcid.codebook.browser.usage import UsageBrowser
 from srcid.codebook.figures.agreement import agreement_figure, confusion_map
-from srcid.codebook.figures.meaning import addition_figure, association_map
+from srcid.codebook.figures.meaning import added_information_figure, association_map
 from srcid.codebook.figures.usage import rank_frequency, sharing_map, usage_growth, usage_summary
 from srcid.codebook.meaning import association
-from srcid.codebook.novelty import addition
 from srcid.codebook.usage import code_usage, growth, sharing
 from srcid.codes import CodeTable
-from srcid.symbols import for_each, label_names, places
+from srcid.symbols import for_each, label_names, layers_and_stages, place_name
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
@@ -73,15 +74,15 @@ print(f"labels: {', '.join(label_names(table)) or 'none'}")
 # above the single modalities, they use different codes. With several stages every stage has its rows too.
 
 # %% tags=[]
-usage = for_each(code_usage, table, [dict(**place, clips=counted) for place in places(table)])
+usage = for_each(code_usage, table, [dict(**place, clips=counted) for place in layers_and_stages(table)])
 summary = usage_summary(*usage)
 here.save_figure(summary, "usage")
 summary
 
 # %% tags=["nbval-check-output"]
 for found in usage.results:
-    where = f"layer {found.layer}" + (f", stage {found.stage}" if found.stage else "")
-    print(f"{where}: {found.size} codes, at most {found.nominal_bits:.2f} bits; counted for {', '.join(found.names)}")
+    where = place_name(found.layer, found.stage)
+    print(f"{where}: {found.size} codes, counted for {', '.join(found.names)}; {found.sample}")
 print("\n".join(usage.notes) or "nothing was left out")
 
 # %% [markdown] tags=[]
@@ -122,7 +123,7 @@ gap
 # `exclusive` are the codes that this modality alone uses, `mass` the share of its steps on them.
 
 # %% tags=[]
-pd.DataFrame([entry for found in shared.results for entry in found.rows()]).round(3)
+pd.concat([found.frame() for found in shared.results] or [pd.DataFrame()]).round(3)
 
 # %% [markdown] tags=[]
 # ## Do the modalities agree
@@ -138,9 +139,7 @@ here.save_figure(agreement, "agreement")
 agreement
 
 # %% tags=[]
-columns = ["layer", "first", "second", "where", "match", "low", "high", "chance", "nmi", "ami", "ami_low", "ami_high"]
-pairs = pd.DataFrame([entry for found in agreed.results for entry in found.rows()], columns=[*columns, "distance"])
-pairs.round(3)
+pd.concat([found.frame() for found in agreed.results] or [pd.DataFrame()]).round(3)
 
 # %% [markdown] tags=[]
 # Which code of one modality meets which of another. On the diagonal the codes are equal. A dark cell off the
@@ -167,12 +166,13 @@ here.save_figure(meaning, "meaning")
 meaning
 
 # %% [markdown] tags=[]
-# The codes of each layer whose meaning is surest. The map of all codes further down sorts this table by other columns.
+# The three codes that go with each class most surely, background last. The map of all codes further down has a table
+# of codes that can be sorted.
 
 # %% tags=[]
-for found in meant.results:
-    print(f"layer {found.layer}, '{found.label}'")
-    display(pd.DataFrame(found.ranked(8)).drop(columns="share").round(3))
+pd.concat([found.by_class().assign(layer=found.layer) for found in meant.results] or [pd.DataFrame()]).round(3)
+
+# %% tags=[]
 print("\n".join(meant.notes) or "nothing was left out")
 
 # %% [markdown] tags=[]
@@ -190,36 +190,37 @@ asked = [
     for name in label_names(table)
     for m in (None, *table.modalities)
 ]
-added = for_each(addition, table, asked)
-additions = addition_figure(added.results, table.modalities, added.notes)
-here.save_figure(additions, "addition")
-additions
+added = for_each(added_information, table, asked)
+gain = added_information_figure(added.results, table.modalities, added.notes)
+here.save_figure(gain, "added_information")
+gain
 
 # %% tags=[]
 fields = ["label", "modality", "given_information", "information", "low", "high", "p_value", "remaining"]
-pd.DataFrame([found.row() for found in added.results], columns=fields).round(3)
+pd.concat([found.frame() for found in added.results] or [pd.DataFrame(columns=fields)])[fields].round(3)
 
 # %% [markdown] tags=[]
 # ## All codes at a glance
 #
 # In JupyterLab, choose layer, stage, modality and label; click a column of the map or move the slider (arrow
-# keys) to choose a code. The card in the next section follows.
+# keys) to choose a code. The page in the next section follows, and the map follows the page. Both count the same clips.
 
 # %% tags=[]
-explorer = CodeExplorer(table, layer=layer, code=code)
+explorer = CodeExplorer(table, layer=layer, code=code, clips=counted)
 browser = UsageBrowser(table, clips=counted, on_code=explorer.select)
-browser.mark(explorer.layer, explorer.code)
+explorer.follow(browser.mark)
 browser
 
 # %% [markdown] tags=[]
 # ## One code, closely
 #
-# Numbers say how often a code is used; to know what it means, look at the clip-steps it was given to. In
-# JupyterLab choose a code with the slider, by its number, or by the name of a class, which finds the codes
-# that mark it best. A click on a neighbour, or on a cell of the strips below, goes to that code.
+# Numbers say how often a code is used; to know what it means, look at the clip-steps it was given to: the nearest,
+# those in between, the farthest, and the near misses, which got another code but have this one second. In JupyterLab
+# choose a code with the slider, by its number, or by the name of a class, which finds the codes that mark it best. A
+# click on a cell of the strips below goes to that code too.
 #
-# Look for codes whose nearest examples are the same thing in every modality, and for the opposite: a code
-# that one modality uses for one thing and another modality for something else.
+# Look for codes whose examples are the same thing in every modality, and for the opposite: a code that one modality
+# uses for one thing and another modality for something else.
 
 # %% tags=[]
 explorer
@@ -233,9 +234,15 @@ here.save_figure(glance, "codes_at_a_glance")
 glance
 
 # %% tags=[]
-card = explorer.figure()
-here.save_figure(card, "code_card")
-card
+explorer.page()
+
+# %% [markdown] tags=[]
+# A page like this for every code, with an index of all codes, as one HTML file that opens offline. In it
+# `#layer1/code17` leads to a code.
+
+# %% tags=["nbval-check-output"]
+pages = for_each(write_code_pages, table, [dict(path=here.folder / "codes.html", clips=counted, label=label or None)])
+print("\n".join([*(f"written: {path.name}" for path in pages.results), *pages.notes]))
 
 # %% [markdown] tags=[]
 # The sounds nearest to the code, one after the other, where the data has sounds. The sentences below say what
@@ -267,7 +274,7 @@ strips
 print(f"{len(tables)} run(s) on {table.clips:,} clips of {table.steps} steps in {len(table.modalities)} modalities")
 
 # %% tags=[]
-scores = {f"agreement/{p.layer}/{p.first}-{p.second}/{p.where}": p.match for a in agreed.results for p in a.pairs}
-scores |= {f"perplexity/{found.layer}": found.perplexity[-1] for found in use.results}
+scores = {f"agreement/{p.layer}/{p.first}-{p.second}/{p.where}": p.match.value for a in agreed.results for p in a.pairs}
+scores |= {f"perplexity/{found.layer}": found.perplexity["joint"].value for found in use.results}
 here.write("scores.json", {name: round(float(value), 4) for name, value in scores.items()})
 here.finish()

@@ -207,6 +207,11 @@ class CodeTable:
         return {name: self._load(f"label_{name}.npy") for name in self.manifest["labels"]}
 
     @cached_property
+    def labelled(self) -> dict[str, np.ndarray]:
+        """Where a label is known, bool ``[N]`` or ``[N, T]``, of the labels whose store keeps such a mask."""
+        return {name: np.load(self.path / f"labelled_{name}.npy") for name in self.manifest.get("labelled", ())}
+
+    @cached_property
     def masks(self) -> dict[str, np.ndarray]:
         """Valid steps of each modality, bool ``[N, T]``."""
         return {m: self._load(f"mask_{m}.npy") for m in self.modalities}
@@ -539,6 +544,9 @@ class _Writer:
             np.save(folder / f"split_{name}.npy", rows)
         for name, values in store.labels.items():
             np.save(folder / f"label_{name}.npy", values)
+        labelled = getattr(store, "labelled", None) or {}
+        for name, mask in labelled.items():
+            np.save(folder / f"labelled_{name}.npy", mask)
         for m in store.modalities:
             np.save(folder / f"mask_{m}.npy", store.masks[m])
         for m, references in store.media.items():
@@ -554,6 +562,7 @@ class _Writer:
             "steps": store.steps,
             "splits": list(store.splits),
             "labels": {name: vars(info) for name, info in store.label_info.items()},
+            "labelled": list(labelled),
             "media": list(store.media),
             "store": {"path": os.fspath(store.path.resolve()), "checksum": store.checksum},
         }

@@ -7,33 +7,43 @@ computed of whole histograms, which resampling would bias), never from steps: th
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcid.codebook.usage import clip_weights
-from srcid.statistics import contingency, entropy, mutual_information
-from srcid.symbols import DiagnosticsError, Symbols, foreground_of, several, symbols_of
+from srcid.codebook.usage import share_interval
+from srcid.statistics import Interval, contingency, entropy, mutual_information
+from srcid.symbols import (
+    Symbols,
+    foreground_of,
+    place_name,
+    require_modalities,
+    select_modality,
+    symbols_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESIDUAL = ("rvq", "rvq-library", "rfsq")  # quantisers whose stages each describe what the ones before left over
 _GROUPS = 20  # of clips, left out one at a time
+_DENSE = 2**26  # counters of meetings that are kept for all pairs of codes, met or not
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Agreement of two modalities at the same clip and step.
+    """Agreement of two modalities at the same clip and step; intervals of 95 %, without ends below 2 clips.
 
     Attributes:
         where: "all", "event" or "background": the steps looked at.
         steps: number of clip-steps at which both modalities have a code.
-        match, low, high: share of equal codes, with a 95 % interval from resampled clips.
+        match: share of equal codes; interval from resampled clips.
         chance: share of equal codes expected if the two chose independently with the same usage.
         nmi, nmi_chance: mutual information over the mean entropy, and its expectation under random pairing.
         ami: mutual information adjusted for that expectation; 0 is chance, 1 identity up to renaming.
-        distance: Jensen-Shannon distance of the two usages (base 2): 0 equal, 1 disjoint.
-        nmi_low to distance_high: 95 % intervals by a jackknife over groups of clips, the chance level held
-            fixed; NaN, like ``low`` and ``high``, below 2 clips or where none was asked for.
+        distance: Jensen-Shannon distance of the two usages (base 2): 0 equal, 1 disjoint. The intervals of these
+            three are of a jackknife over groups of clips, the chance level held fixed.
     """
 
     layer: int
@@ -41,20 +51,12 @@ class Pair:
     second: str
     where: str
     steps: int
-    match: float
-    low: float
-    high: float
+    match: Interval
     chance: float
-    nmi: float
+    nmi: Interval
     nmi_chance: float
-    ami: float
-    distance: float
-    nmi_low: float
-    nmi_high: float
-    ami_low: float
-    ami_high: float
-    distance_low: float
-    distance_high: float
+    ami: Interval
+    distance: Interval
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,36 @@ class Agreement:
     """Agreement of all pairs of modalities of one layer; ``notes`` says what could not be computed."""
 
     layer: int
+    stage: int | None
+    sample: str
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
     params: dict[str, Any]
 
-    def of(self, first: str, second: str, where: str = "all") -> Pair:
-        """The entry of two modalities, in either order."""
-        for pair in self.pairs:
-            if {pair.first, pair.second} == {first, second} and pair.where == where:
-                return pair
-        raise DiagnosticsError(f"found no agreement of {first} and {second} at '{where}' steps in this result")
+    def frame(self) -> pd.DataFrame:
+        """One row a pair of modalities and kind of steps."""
+        import pandas as pd
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One record a pair, for a table."""
-        return [dict(vars(pair)) for pair in self.pairs]
+        rows = []
+        for pair in self.pairs:
+            row = dict(vars(pair))
+            for name in ("match", "nmi", "ami", "distance"):
+                found = row.pop(name)
+                row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+            rows.append(row | {"sample": self.sample})
+        return pd.DataFrame(rows)
+
+    @property
+    def finding(self) -> str:
+        """Shares of steps with equal codes, beside the highest chance level."""
+        found = [pair for pair in self.pairs if pair.where == "all"] or list(self.pairs)
+        if len(found) <= 3:
+            said = ", ".join(f"{p.first} – {p.second} {_percent(p.match)}" for p in found)
+        else:
+            least, most = (sorted(found, key=lambda p: p.match.value)[end].match for end in (0, -1))
+            said = f"{len(found)} pairs of modalities from {_percent(least)} to {_percent(most)}"
+        chance = max(p.chance for p in found)
+        return f"{place_name(self.layer, self.stage)} ({self.sample}): {said} (chance {chance:.1%})"
 
 
 @dataclass(frozen=True)
@@ -83,33 +101,33 @@ class Confusion:
     """Which code of one modality meets which of the other.
 
     ``counts[i, j]`` clip-steps where ``first`` has code ``codes[i]`` and ``second`` has ``codes[j]``; the
-    codes used by either, the ones used most by both together first. ``steps`` and ``match`` (share of equal codes)
-    are of all codes, also where the table was cut to the most used ones.
+    codes used by either, the ones used most by both together first. ``steps`` and ``match`` (share of equal codes,
+    95 % interval from resampled clips) are of all codes, also where the table was cut to the most used ones.
     """
 
     layer: int
+    stage: int | None
+    sample: str
     first: str
     second: str
     codes: np.ndarray
     counts: np.ndarray
     steps: int
-    match: float
+    match: Interval
     params: dict[str, Any]
 
-    def top(self, k: int = 10, equal: bool = False) -> list[dict[str, Any]]:
-        """The ``k`` most frequent meetings of different codes (or of any, if ``equal``), with their lift."""
-        counts = self.counts if equal else self.counts * ~np.eye(len(self.codes), dtype=bool)
-        order = np.argsort(-counts, axis=None, kind="stable")[: min(k, int((counts > 0).sum()))]
-        total, by_first, by_second = self.counts.sum(), self.counts.sum(1), self.counts.sum(0)
-        return [
-            {
-                self.first: int(self.codes[i]),
-                self.second: int(self.codes[j]),
-                "count": int(counts[i, j]),
-                "lift": float(counts[i, j] * total / (by_first[i] * by_second[j])),
-            }
-            for i, j in zip(*np.unravel_index(order, counts.shape), strict=True)
-        ]
+    def frame(self) -> pd.DataFrame:
+        """Codes of ``first`` (rows) against codes of ``second`` (columns)."""
+        import pandas as pd
+
+        index, columns = (pd.Index(self.codes, name=name) for name in (self.first, self.second))
+        return pd.DataFrame(self.counts, index, columns)
+
+    @property
+    def finding(self) -> str:
+        """Share of steps with equal codes."""
+        place = place_name(self.layer, self.stage)
+        return f"{place} ({self.sample}): {self.first} – {self.second} {_percent(self.match)}"
 
 
 def code_agreement(source: Any, layer: int = 1, stage: int | None = None, clips: Any = None,
@@ -118,30 +136,31 @@ def code_agreement(source: Any, layer: int = 1, stage: int | None = None, clips:
     """Compare the codes that the modalities give to the same clip and step.
 
     Args:
-        foreground: bool ``[n, T]`` of the steps that hold an event; by default read from the label "event".
+        foreground: bool ``[n, T]`` of the steps that hold an event, all others background; by default read from the
+            label "event", where steps whose label is unknown are neither.
         bootstrap: resamples of clips behind the intervals; 0: none.
 
     Raises:
-        DiagnosticsError: no codes, or a single modality.
+        InspectionError: no codes, or a single modality.
     """
-    codes = several(symbols_of(source, layer, stage, clips), "agreement")
-    notes = []
-    if foreground is None:
-        foreground = foreground_of(source, clips)
-    if foreground is None:
+    codes = require_modalities(symbols_of(source, layer, stage, clips), "agreement")
+    notes, places = [], {}
+    event = foreground_of(source, clips) if foreground is None else (foreground, np.ones_like(foreground))
+    if event is None:
         notes.append("there is no label 'event', so event and background steps cannot be told apart")
-    sure = bootstrap > 0 and codes.clips > 1
-    weights = clip_weights(codes.clips, bootstrap, seed) if sure else None
-    groups = np.random.default_rng(seed).permutation(codes.clips) % min(_GROUPS, codes.clips) if sure else None
+    else:
+        places = {"event": event[0], "background": event[1] & ~event[0]}
+    uncertain = bootstrap > 0 and codes.clips > 1
+    groups = min(_GROUPS, codes.clips) if uncertain else 1
+    group = np.random.default_rng(seed).permutation(codes.clips) % groups
     pairs = []
     for first, second in itertools.combinations(codes.modalities, 2):
-        meetings = _meetings(codes, first, second, foreground, groups)
-        for where, met in meetings.items():
+        for where, met in _meetings(codes, first, second, places, group, groups).items():
             if met.present.any():
-                pairs.append(_pair(layer, first, second, where, met, weights))
+                pairs.append(_pair(layer, first, second, where, met, bootstrap if uncertain else 0, seed))
             else:
                 notes.append(f"{first} and {second} share no {where} step, so nothing is shown for it")
-    return Agreement(layer, tuple(pairs), tuple(notes), dict(stage=stage, bootstrap=bootstrap, seed=seed))
+    return Agreement(layer, stage, codes.sample, tuple(pairs), tuple(notes), dict(bootstrap=bootstrap, seed=seed))
 
 
 def part_agreement(table: Any, split: str = "test") -> list[dict[str, Any]]:
@@ -163,32 +182,32 @@ def part_agreement(table: Any, split: str = "test") -> list[dict[str, Any]]:
         for stage in range(1, (table.stages if residual else 1) + 1):
             pairs = code_agreement(table, layer, stage if residual else None, table.splits[split], bootstrap=0).pairs
             for where in dict.fromkeys(pair.where for pair in pairs):
-                match, chance = np.array([(p.match, p.chance) for p in pairs if p.where == where]).T
+                match, chance = np.array([(p.match.value, p.chance) for p in pairs if p.where == where]).T
                 values = match.mean(), chance.mean(), ((match - chance) / np.maximum(1 - chance, 1e-12)).mean()
                 named = zip(("match", "chance", "kappa"), map(float, values), strict=True)
                 records.append(dict(layer=layer, stage=stage, where=where, **dict(named)))
     return records
 
 
-def confusion(source: Any, first: str, second: str, layer: int = 1, stage: int | None = None,
-              clips: Any = None, most: int = 2000) -> Confusion:  # fmt: skip
+def confusion(source: Any, first: str, second: str, layer: int = 1, stage: int | None = None, clips: Any = None,
+              most: int = 2000, bootstrap: int = 200) -> Confusion:  # fmt: skip
     """Count which code of ``first`` meets which of ``second`` at the same clip and step.
 
     Where more than ``most`` codes are in use (several stages make many), the table holds those used most.
+
+    Raises:
+        InspectionError: no codes, or no such modality.
     """
     codes = symbols_of(source, layer, stage, clips)
-    for name in (first, second):
-        if name not in codes.modalities:
-            raise DiagnosticsError(f"found no modality '{name}', only {', '.join(codes.modalities)}")
-    table = contingency(codes.values[first], codes.values[second], codes.size)
+    a, b = (select_modality(codes, name).values[name] for name in (first, second))
+    table = contingency(a, b, codes.size)
     total = table.sum(axis=0) + table.sum(axis=1)
-    used = int((total > 0).sum())
-    order = np.argsort(-total, kind="stable")[: min(used, most)]
+    order = np.argsort(-total, kind="stable")[: min(int((total > 0).sum()), most)]
     counts = table[order][:, order].toarray()
-    steps = int(table.sum())
-    match = float(table.diagonal().sum() / steps) if steps else float("nan")
-    params = dict(stage=stage, clips=codes.clips, used=used, most=most)
-    return Confusion(layer, first, second, order, counts, steps, match, params)
+    valid = (a >= 0) & (b >= 0)
+    match = share_interval(((a == b) & valid).sum(axis=1), valid.sum(axis=1), bootstrap)
+    params = dict(most=most, bootstrap=bootstrap)
+    return Confusion(layer, stage, codes.sample, first, second, order, counts, int(valid.sum()), match, params)
 
 
 @dataclass(frozen=True)
@@ -213,37 +232,33 @@ class _Meetings:
         cells = np.arange(len(side))
         return self.counts @ sparse.csr_array((np.ones(len(side), np.int64), (cells, side)), (len(side), self.size))
 
-    def __sub__(self, other: _Meetings) -> _Meetings:
-        return _Meetings(
-            self.size, self.first, self.second, self.counts - other.counts,
-            self.present - other.present, self.equal - other.equal,
-        )  # fmt: skip
+    def met(self) -> _Meetings:
+        """The same without pairs of codes that never meet."""
+        some = self.counts.any(axis=0)
+        return replace(self, first=self.first[some], second=self.second[some], counts=self.counts[:, some])
 
 
-def _meetings(codes: Symbols, first: str, second: str, foreground: np.ndarray | None,
-              groups: np.ndarray | None) -> dict[str, _Meetings]:  # fmt: skip
-    """The meetings of two modalities at all steps, and at those with and without an event."""
+def _meetings(codes: Symbols, first: str, second: str, places: dict[str, np.ndarray], group: np.ndarray,
+              groups: int) -> dict[str, _Meetings]:  # fmt: skip
+    """The meetings of two modalities at all steps, and at those of each of ``places``."""
     a, b = codes.values[first], codes.values[second]
     valid = (a >= 0) & (b >= 0)
-    pairs, cell = np.unique(a[valid] * np.int64(codes.size) + b[valid], return_inverse=True)
-    group = np.zeros(codes.clips, np.int64) if groups is None else groups
-    count = int(group.max(initial=0)) + 1
+    cell = a[valid] * np.int64(codes.size) + b[valid]
+    pairs = np.arange(codes.size**2)
+    if groups * codes.size**2 > _DENSE:  # an alphabet too large for a counter of each pair
+        pairs, cell = np.unique(cell, return_inverse=True)
     place = np.repeat(group * len(pairs), codes.steps)[valid.ravel()] + cell
 
-    def of(chosen: np.ndarray) -> _Meetings:
-        counts = np.bincount(place[chosen[valid]], minlength=len(pairs) * count).reshape(count, -1)
-        here = valid & chosen
+    def of(wanted: np.ndarray) -> _Meetings:
+        counts = np.bincount(place[wanted[valid]], minlength=len(pairs) * groups).reshape(groups, -1)
+        here = valid & wanted
         return _Meetings(codes.size, pairs // codes.size, pairs % codes.size, counts,
-                         here.sum(axis=1), ((a == b) & here).sum(axis=1))  # fmt: skip
+                         here.sum(axis=1), ((a == b) & here).sum(axis=1)).met()  # fmt: skip
 
-    found = {"all": of(valid)}
-    if foreground is not None:
-        found["event"] = of(foreground)
-        found["background"] = found["all"] - found["event"]
-    return found
+    return {"all": of(valid)} | {where: of(wanted) for where, wanted in places.items()}
 
 
-def _pair(layer: int, first: str, second: str, where: str, met: _Meetings, weights: np.ndarray | None) -> Pair:
+def _pair(layer: int, first: str, second: str, where: str, met: _Meetings, bootstrap: int, seed: int) -> Pair:
     from scipy import sparse
     from scipy.spatial.distance import jensenshannon
 
@@ -251,20 +266,18 @@ def _pair(layer: int, first: str, second: str, where: str, met: _Meetings, weigh
     by_first, by_second, total = left.sum(axis=0), right.sum(axis=0), int(cells.sum())
     found = mutual_information(sparse.csr_array((cells, (met.first, met.second)), (met.size, met.size)))
     found["distance"] = float(jensenshannon(by_first, by_second, base=2))
-    low = high = float("nan")
-    errors = np.full(3, np.nan)
-    if weights is not None:
-        drawn = weights @ np.stack([met.equal, met.present], axis=1).astype(np.float32)
-        low, high = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), [0.025, 0.975]).tolist()
-        errors = 1.96 * _jackknife(met.counts, left, right, found["expected"])
-    ends = [
-        np.clip([found[name] - error, found[name] + error], floor, 1.0).tolist()  # NaN stays
-        for name, floor, error in zip(("nmi", "ami", "distance"), (0.0, -1.0, 0.0), errors.tolist(), strict=True)
-    ]
+    errors = 1.96 * _jackknife(met.counts, left, right, found["expected"]) if bootstrap else np.full(3, np.nan)
+    clips = len(met.present)
+    intervals = {
+        name: Interval(value, *np.clip([value - error, value + error], floor, 1.0).tolist(), n=clips)  # NaN stays
+        for name, value, floor, error in zip(
+            ("nmi", "ami", "distance"), map(found.get, ("nmi", "ami", "distance")), (0.0, -1.0, 0.0), errors.tolist(),
+            strict=True,
+        )
+    }  # fmt: skip
     return Pair(
-        layer, first, second, where, total, float(met.equal.sum()) / total, low, high,
-        float(by_first @ by_second) / total**2, found["nmi"], found["nmi_chance"], found["ami"], found["distance"],
-        *(end for interval in ends for end in interval),
+        layer, first, second, where, total, share_interval(met.equal, met.present, bootstrap, seed),
+        chance=float(by_first @ by_second) / total**2, nmi_chance=found["nmi_chance"], **intervals,
     )  # fmt: skip
 
 
@@ -283,3 +296,8 @@ def _jackknife(cells: np.ndarray, left: np.ndarray, right: np.ndarray, expected:
     ami = np.divide(mi - expected, room, out=np.ones_like(mi), where=room > 1e-12)
     distance = jensenshannon(left, right, base=2, axis=1)
     return np.sqrt((len(cells) - 1) * np.array([np.var(values) for values in (nmi, ami, distance)]))
+
+
+def _percent(share: Interval) -> str:
+    ends = f" [{100 * share.low:.0f}, {100 * share.high:.0f}]" if share.known else ""
+    return f"{share.value:.1%}{ends}"

@@ -7,12 +7,26 @@ meaning in noise: the p-values here come from sums over clips, and the intervals
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcid.statistics import mutual_information, wilson
-from srcid.symbols import POOLED, DiagnosticsError, StepLabel, chosen, label_for, symbols_of
+from srcid.statistics import Interval, mutual_information, wilson
+from srcid.symbols import (
+    BACKGROUND,
+    POOLED,
+    InspectionError,
+    StepLabel,
+    label_for,
+    place_name,
+    select_modality,
+    symbols_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,11 +48,14 @@ class Association:
             and classes by Benjamini and Hochberg; 1 where too few clips have the code to say.
         best: ``[codes]``, the class that is most frequent with the code (index into ``classes``).
         purity, low, high: ``[codes]``, its share and a 95 % Wilson interval that counts clips, not steps.
-        weighted_purity: mean purity over all clip-steps; ``majority`` is what one single code would have.
+        mean_purity: mean purity over all clip-steps, with such an interval; ``majority`` is what one single code
+            would have.
         nmi, ami: mutual information of code and label, normalised, and adjusted for chance.
     """
 
     layer: int
+    stage: int | None
+    sample: str
     modality: str
     label: str
     codes: np.ndarray
@@ -53,63 +70,63 @@ class Association:
     purity: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    weighted_purity: float
+    mean_purity: Interval
     majority: float
     nmi: float
     ami: float
     notes: tuple[str, ...]
     params: dict[str, Any]
 
-    def top(self, k: int = 10, cls: str | None = None, alpha: float = 0.05) -> list[dict[str, Any]]:
-        """The ``k`` strongest pairs of code and class (of one class, if ``cls``) with p up to ``alpha``.
+    def frame(self) -> pd.DataFrame:
+        """One row a code, with the class it goes with most."""
+        import pandas as pd
+
+        rows = np.arange(len(self.codes))
+        return pd.DataFrame(
+            {
+                "code": self.codes,
+                "class": np.array(self.classes, object)[self.best],
+                "purity": self.purity,
+                "low": self.low,
+                "high": self.high,
+                "lift": self.lift[rows, self.best],
+                "p": self.p_value[rows, self.best],
+                "steps": self.total,
+                "clips": self.clips,
+            }
+        )
+
+    def by_class(self, k: int = 3) -> pd.DataFrame:
+        """The ``k`` codes that go with each class most surely (p up to 0.05), background apart at the end.
 
         Strength is the lift, shrunk towards 1 by one clip of prior evidence, lest rare codes win by luck.
         """
-        if cls is not None and cls not in self.classes:
-            raise DiagnosticsError(f"found no class '{cls}', only {', '.join(self.classes)}")
+        import pandas as pd
+
         weight = (self.clips / (self.clips + 1.0))[:, None]
-        strength = np.where(self.p_value <= alpha, self.lift * weight + (1 - weight), -np.inf)
-        if cls is not None:
-            strength[:, np.arange(len(self.classes)) != self.classes.index(cls)] = -np.inf
-        order = np.argsort(-strength, axis=None, kind="stable")[: min(k, int(np.isfinite(strength).sum()))]
-        return [self._record(i, j) for i, j in zip(*np.unravel_index(order, strength.shape), strict=True)]
+        strength = np.where(self.p_value <= ALPHA, self.lift * weight + (1 - weight), -np.inf)
+        rows = []
+        for j in sorted(range(len(self.classes)), key=lambda j: self.classes[j] == BACKGROUND):
+            for i in np.argsort(-strength[:, j], kind="stable")[:k]:
+                if np.isfinite(strength[i, j]):
+                    low, high = (float(end[0]) for end in wilson(self._share(i, j), self.clips[i : i + 1]))
+                    rows.append((self.classes[j], self.codes[i], self._share(i, j)[0], low, high, self.lift[i, j],
+                                 self.p_value[i, j], self.clips[i]))  # fmt: skip
+        return pd.DataFrame(rows, columns=["class", "code", "share", "low", "high", "lift", "p", "clips"])
 
-    def ranked(self, k: int = 10, by: str = "surest") -> list[dict[str, Any]]:
-        """The first ``k`` codes, each with the class it goes with most.
+    def _share(self, i: int, j: int) -> np.ndarray:
+        return self.counts[i, j : j + 1] / self.total[i]
 
-        Args:
-            by: "surest" (lower end of the purity's interval), "purity", "lift", "steps" (the largest first), "p",
-                "code" or "class" (the smallest first).
-        """
-        codes = np.arange(len(self.codes))
-        orders = {
-            "surest": -self.low, "purity": -self.purity, "lift": -self.lift[codes, self.best], "steps": -self.total,
-            "p": self.p_value[codes, self.best], "code": self.codes, "class": self.best,
-        }  # fmt: skip
-        if by not in orders:
-            raise DiagnosticsError(f"found no order by '{by}', only by {', '.join(orders)}")
-        return [self._record(i, self.best[i]) for i in np.argsort(orders[by], kind="stable")[:k]]
-
-    def of(self, code: int) -> dict[str, Any]:
-        """The record of one code and the class it goes with most."""
-        (where,) = np.nonzero(self.codes == code)
-        if not len(where):
-            raise DiagnosticsError(f"code {code} of layer {self.layer} is not used by {self.modality}")
-        return self._record(where[0], self.best[where[0]])
-
-    def _record(self, i: int, j: int) -> dict[str, Any]:
-        return {
-            "code": int(self.codes[i]),
-            "class": self.classes[j],
-            "share": float(self.counts[i, j] / self.total[i]),
-            "lift": float(self.lift[i, j]),
-            "p": float(self.p_value[i, j]),
-            "purity": float(self.purity[i]),
-            "low": float(self.low[i]),
-            "high": float(self.high[i]),
-            "steps": int(self.total[i]),
-            "clips": int(self.clips[i]),
-        }
+    @property
+    def finding(self) -> str:
+        """How much of the label the codes tell, beside what a single code would."""
+        whose = "" if self.modality == POOLED else f", {self.modality}"
+        sure = int(((self.p_value <= ALPHA) & (self.lift > 1)).any(axis=1).sum())
+        return (
+            f"{place_name(self.layer, self.stage)}{whose} ({self.sample}): a code's steps are of one '{self.label}' at "
+            f"{self.mean_purity.text('.0%')} on average (one code for all: {self.majority:.0%}), AMI {self.ami:.2f}; "
+            f"{sure} of {len(self.codes)} codes go with a class (p < {ALPHA}, corrected)"
+        )
 
 
 def association(source: Any, label: str | StepLabel | None = None, layer: int = 1,
@@ -124,11 +141,11 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
         least_clips: codes in fewer clips get the p-value 1.
 
     Raises:
-        DiagnosticsError: no such label, layer, or modality; no step that has both a code and a label.
+        InspectionError: no such label, layer, or modality; no step that has both a code and a label.
     """
     from scipy import sparse, special, stats
 
-    codes = chosen(symbols_of(source, layer, stage, clips), modality)
+    codes = select_modality(symbols_of(source, layer, stage, clips), modality)
     seen = label_for(codes, source, label, clips)
     members = seen.members()
     labelled = seen.symbols.ravel() >= 0
@@ -144,7 +161,7 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
         sums.append(sparse.hstack([gather @ members, gather.sum(axis=1)], format="csr"))
     found, place = np.unique(np.concatenate(pairs), return_inverse=True)
     if not len(found):
-        raise DiagnosticsError(f"no step has both a code of layer {layer} and the label '{seen.name}'")
+        raise InspectionError(f"no step has both a code of layer {layer} and the label '{seen.name}'")
     merge = _sums(place, len(found))
     by_clip = (merge @ sparse.vstack(sums)).tocsc()
     hits, steps = by_clip[:, :-1], by_clip[:, -1].toarray().ravel()
@@ -169,18 +186,20 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
     best = counts.argmax(axis=1)
     purity = share[np.arange(len(used)), best]
     low, high = wilson(purity, in_clips)
+    mean, every = np.array([purity @ total / total.sum()]), np.array([len(np.unique(found // codes.size))])
     table = _table([v.ravel() for v in codes.values.values()], seen.symbols.ravel(), codes.size, len(seen.names))
     found_mi = mutual_information(table)
     notes = (seen.note,) if seen.note else ()
     if not tested.any():
         notes += (f"no code of layer {layer} occurs in {least_clips} clips or more, so no p-value is given",)
     return Association(
-        layer=layer, modality=modality or POOLED, label=seen.name, codes=used, classes=seen.classes,
-        counts=counts.astype(np.int64), total=total.astype(np.int64), clips=in_clips, prior=prior, lift=lift,
-        p_value=p_value, best=best, purity=purity, low=low, high=high,
-        weighted_purity=float(purity @ total / total.sum()), majority=float(prior.max()),
+        layer=layer, stage=stage, sample=codes.sample, modality=modality or POOLED, label=seen.name, codes=used,
+        classes=seen.classes, counts=counts.astype(np.int64), total=total.astype(np.int64), clips=in_clips,
+        prior=prior, lift=lift, p_value=p_value, best=best, purity=purity, low=low, high=high,
+        mean_purity=Interval(float(mean[0]), *(float(end[0]) for end in wilson(mean, every)), n=int(every[0])),
+        majority=float(prior.max()),
         nmi=found_mi["nmi"], ami=found_mi["ami"], notes=notes,
-        params=dict(stage=stage, least_clips=least_clips, clips=codes.clips),
+        params=dict(least_clips=least_clips),
     )  # fmt: skip
 
 

@@ -10,14 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcid.statistics import entropy
-from srcid.symbols import POOLED, DiagnosticsError, Symbols, several, symbols_of
+from srcid.statistics import Interval, bootstrap_weights, entropy, percentile_interval
+from srcid.symbols import POOLED, InspectionError, Symbols, place_name, require_modalities, symbols_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RARE = 0.1  # a code is rare when it is used less than so many times as often as if all were used equally
+_GROUPS = 2000  # units that are resampled: clips, or where there are more random groups of clips of equal size
 
 
 @dataclass(frozen=True)
@@ -25,31 +30,37 @@ class Usage:
     """Use of the codes of one layer.
 
     Attributes:
-        names: the modalities, then "joint" for all of them together; the rows of all arrays below.
+        size: number of codes there are.
+        sample: the clips that were counted.
+        names: the modalities, then "joint" for all of them together.
         counts: int ``[names, size]``, clip-steps at which each code was chosen.
-        perplexity, low, high: ``[names]``, with a 95 % interval from resampled clips (corrected for the bias
-            that resampling adds, so with few clips it may lie above the plug-in value). NaN below 2 clips.
-        used, dead, rare: ``[names]``, numbers of codes. A code is rare when it is used, but less than
-            ``rare_share`` times as often as it would be were all codes used equally.
-        bits: ``[names]``, log2 of the perplexity; ``nominal_bits`` is log2 of the number of codes.
+        perplexity: by name, with a 95 % interval from resampled clips (corrected for the bias that resampling adds,
+            so with few clips it may lie above the plug-in value); without ends below 2 clips.
     """
 
     layer: int
     stage: int | None
     size: int
+    sample: str
     names: tuple[str, ...]
     counts: np.ndarray
-    perplexity: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    used: np.ndarray
-    dead: np.ndarray
-    rare: np.ndarray
-    bits: np.ndarray
+    perplexity: dict[str, Interval]
     params: dict[str, Any]
 
     @property
+    def used(self) -> np.ndarray:
+        """Numbers of codes in use, ``[names]``."""
+        return (self.counts > 0).sum(axis=1)
+
+    @property
+    def rare(self) -> np.ndarray:
+        """Numbers of codes that are used, but less than :data:`RARE` times as often as in even use, ``[names]``."""
+        even = self.counts.sum(axis=1, keepdims=True) / self.size
+        return ((self.counts > 0) & (self.counts < RARE * even)).sum(axis=1)
+
+    @property
     def nominal_bits(self) -> float:
+        """Bits a step if all codes were used equally."""
         return float(np.log2(self.size))
 
     def rank_frequency(self, name: str = POOLED) -> np.ndarray:
@@ -57,28 +68,32 @@ class Usage:
         counts = self.counts[self.names.index(name)]
         return np.sort(counts[counts > 0])[::-1] / max(counts.sum(), 1)
 
-    def top(self, k: int = 10, name: str = POOLED) -> list[dict[str, Any]]:
-        """The ``k`` most used codes of one row, with their share and their count in every modality."""
-        counts = self.counts[self.names.index(name)]
-        order = np.argsort(-counts, kind="stable")[: min(k, int((counts > 0).sum()))]
-        return [
-            {"code": int(c), "count": int(counts[c]), "share": float(counts[c] / counts.sum())}
-            | {m: int(self.counts[row, c]) for row, m in enumerate(self.names[:-1])}
-            for c in order
-        ]
+    def frame(self) -> pd.DataFrame:
+        """One row a modality."""
+        import pandas as pd
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One record a row, for a table."""
-        fields = ("perplexity", "low", "high", "used", "dead", "rare", "bits")
-        return [
+        intervals = [self.perplexity[name] for name in self.names]
+        return pd.DataFrame(
             {
                 "layer": self.layer,
                 "stage": self.stage,
-                "modality": name,
-                **{field: getattr(self, field)[row].item() for field in fields},
+                "modality": self.names,
+                "perplexity": [i.value for i in intervals],
+                "low": [i.low for i in intervals],
+                "high": [i.high for i in intervals],
+                "bits": [np.log2(i.value) for i in intervals],
+                "used": self.used,
+                "rare": self.rare,
+                "dead": self.size - self.used,
+                "sample": self.sample,
             }
-            for row, name in enumerate(self.names)
-        ]
+        )
+
+    @property
+    def finding(self) -> str:
+        """Perplexity of all modalities together."""
+        place = place_name(self.layer, self.stage)
+        return f"{place} ({self.sample}): perplexity {self.perplexity[POOLED].text('.0f')} of {self.size:,} codes"
 
 
 @dataclass(frozen=True)
@@ -90,15 +105,17 @@ class Sharing:
         share: ``[modalities, codes]``, share of each modality's steps that got the code (rows sum to 1).
         sharedness: ``[codes]``, from 0 (one modality only) to 1 (same share in all): the normalised entropy
             of the column of ``share``.
-        users: ``[codes]``, how many modalities use the code at least ``least`` times.
+        users: ``[codes]``, how many modalities use the code.
         exclusive: number of codes that only this modality uses.
         chance: share of the used codes that would be exclusive if every stretch of equal codes in a clip had
-            drawn its modality at random: a code that occurs once has one user only. NaN if ``least`` is above 1.
-        mass: share of this modality's steps that lie on its exclusive codes; ``mass_low`` and ``mass_high`` are a
-            95 % interval from resampled clips (which codes are exclusive is held fixed), NaN below 2 clips.
+            drawn its modality at random: a code that occurs once has one user only.
+        mass: share of this modality's steps that lie on its exclusive codes, with a 95 % interval from resampled
+            clips (which codes are exclusive is held fixed); without ends below 2 clips.
     """
 
     layer: int
+    stage: int | None
+    sample: str
     modalities: tuple[str, ...]
     codes: np.ndarray
     share: np.ndarray
@@ -106,9 +123,7 @@ class Sharing:
     users: np.ndarray
     chance: float
     exclusive: dict[str, int]
-    mass: dict[str, float]
-    mass_low: dict[str, float]
-    mass_high: dict[str, float]
+    mass: dict[str, Interval]
     params: dict[str, Any]
 
     @property
@@ -116,13 +131,33 @@ class Sharing:
         """Share of the used codes that belong to one modality alone."""
         return sum(self.exclusive.values()) / len(self.codes) if len(self.codes) else float("nan")
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One record a modality, for a table."""
-        return [
-            {"layer": self.layer, "modality": m, "exclusive": self.exclusive[m], "used": int((self.share[i] > 0).sum())}
-            | {"mass": self.mass[m], "low": self.mass_low[m], "high": self.mass_high[m]}
-            for i, m in enumerate(self.modalities)
-        ]
+    def frame(self) -> pd.DataFrame:
+        """One row a modality."""
+        import pandas as pd
+
+        mass = [self.mass[m] for m in self.modalities]
+        return pd.DataFrame(
+            {
+                "layer": self.layer,
+                "modality": self.modalities,
+                "exclusive": [self.exclusive[m] for m in self.modalities],
+                "used": (self.share > 0).sum(axis=1),
+                "mass": [i.value for i in mass],
+                "low": [i.low for i in mass],
+                "high": [i.high for i in mass],
+                "sample": self.sample,
+            }
+        )
+
+    @property
+    def finding(self) -> str:
+        """How many codes one modality has for itself, beside chance."""
+        alone, used = sum(self.exclusive.values()), len(self.codes)
+        return (
+            f"{place_name(self.layer, self.stage)} ({self.sample}): {alone} of {used} used codes belong to one "
+            f"modality alone ({self.gap:.0%}; by chance {self.chance:.0%}), "
+            f"{(self.users == len(self.modalities)).sum()} to all"
+        )
 
 
 @dataclass(frozen=True)
@@ -132,9 +167,20 @@ class Growth:
     step: np.ndarray
     series: dict[str, np.ndarray]
 
+    def frame(self) -> pd.DataFrame:
+        """One row a logged step."""
+        import pandas as pd
+
+        return pd.DataFrame({"step": self.step, **self.series})
+
+    @property
+    def finding(self) -> str:
+        """What was logged, and how often."""
+        return f"{len(self.series)} series of {len(self.step)} logged steps"
+
 
 def code_usage(source: Any, layer: int = 1, stage: int | None = None, clips: Any = None, bootstrap: int = 200,
-          rare_share: float = 0.1, seed: int = 0) -> Usage:  # fmt: skip
+               seed: int = 0) -> Usage:  # fmt: skip
     """Count the codes of one layer, per modality and jointly.
 
     Args:
@@ -143,63 +189,80 @@ def code_usage(source: Any, layer: int = 1, stage: int | None = None, clips: Any
         bootstrap: resamples of clips behind the interval; 0: none.
 
     Raises:
-        DiagnosticsError: no such layer, or no codes.
+        InspectionError: no such layer, or no codes.
     """
     codes = symbols_of(source, layer, stage, clips)
-    counts = np.stack([np.bincount(v[v >= 0], minlength=codes.size) for v in codes.values.values()])
+    counts = codes.counts()
     counts = np.vstack([counts, counts.sum(axis=0)])
-    level = entropy(counts)
+    level, names = entropy(counts), (*codes.modalities, POOLED)
     low, high = np.full((2, len(counts)), np.nan)
     if bootstrap and codes.clips > 1:
-        drawn = _resampled(codes, clip_weights(codes.clips, bootstrap, seed))
+        drawn = _resampled_entropies(codes, bootstrap, seed)
         # reverse percentile: a resample misses codes as the sample itself did, so take that shift off twice
         low, high = 2 * level - np.quantile(drawn, [0.975, 0.025], axis=0)
-    used = (counts > 0).sum(axis=1)
-    rare = (counts > 0) & (counts < rare_share * counts.sum(axis=1, keepdims=True) / codes.size)
-    return Usage(
-        layer, stage, codes.size, (*codes.modalities, POOLED), counts, np.exp(level),
-        np.exp(np.maximum(low, 0)), np.minimum(np.exp(high), codes.size), used, codes.size - used,
-        rare.sum(axis=1), level / np.log(2),
-        dict(bootstrap=bootstrap, rare_share=rare_share, seed=seed, clips=codes.clips),
-    )  # fmt: skip
+        low, high = np.maximum(low, 0), np.minimum(high, np.log(codes.size))
+    ends = zip(np.exp(level).tolist(), np.exp(low).tolist(), np.exp(high).tolist(), strict=True)
+    perplexity = {name: Interval(*found, n=codes.clips) for name, found in zip(names, ends, strict=True)}
+    params = dict(bootstrap=bootstrap, seed=seed)
+    return Usage(layer, stage, codes.size, codes.sample, names, counts, perplexity, params)
 
 
-def sharing(source: Any, layer: int = 1, stage: int | None = None, clips: Any = None, least: int = 1,
-            bootstrap: int = 200, seed: int = 0) -> Sharing:  # fmt: skip
+def sharing(source: Any, layer: int = 1, stage: int | None = None, clips: Any = None, bootstrap: int = 200,
+            seed: int = 0) -> Sharing:  # fmt: skip
     """Order the used codes by how evenly the modalities share them.
 
     Args:
-        least: how often a modality must use a code to count as its user.
         bootstrap: resamples of clips behind the intervals; 0: none.
 
     Raises:
-        DiagnosticsError: no codes, or a single modality (there is nobody to share with).
+        InspectionError: no codes, or a single modality (there is nobody to share with).
     """
-    codes = several(symbols_of(source, layer, stage, clips), "sharing")
-    counts = np.stack([np.bincount(v[v >= 0], minlength=codes.size) for v in codes.values.values()])
+    codes = require_modalities(symbols_of(source, layer, stage, clips), "sharing")
+    counts = codes.counts()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     column = share / np.maximum(share.sum(axis=0), np.finfo(float).tiny)
     logs = np.log(column, out=np.zeros_like(column), where=column > 0)
     even = -(column * logs).sum(axis=0) / np.log(len(counts))
     order = np.lexsort((-counts.sum(axis=0), -even.round(12)))
     order = order[counts.sum(axis=0)[order] > 0]
-    users = (counts >= least).sum(axis=0)
-    alone = (users == 1) & (counts >= least)
-    mass = (share * alone).sum(axis=1)
-    low, high = np.full((2, len(counts)), np.nan)
-    if bootstrap and codes.clips > 1:
-        weights = clip_weights(codes.clips, bootstrap, seed)
-        for row, values in enumerate(codes.values.values()):
-            on = np.append(alone[row], False)[values].sum(axis=1)  # -1 reads the last entry
-            drawn = weights @ np.stack([on, (values >= 0).sum(axis=1)], axis=1).astype(np.float32)
-            low[row], high[row] = np.quantile(drawn[:, 0] / np.maximum(drawn[:, 1], 1), [0.025, 0.975])
-    by_modality = (alone.sum(axis=1), mass, low, high)
-    chance = _exclusive_by_chance(codes) if least == 1 else float("nan")
+    users = (counts > 0).sum(axis=0)
+    alone = (users == 1) & (counts > 0)
+    mass = {}
+    for m, values, own in zip(codes.modalities, codes.values.values(), alone, strict=True):
+        on = np.append(own, False)[values].sum(axis=1)  # -1 reads the last entry
+        mass[m] = share_interval(on, (values >= 0).sum(axis=1), bootstrap, seed)
+    exclusive = dict(zip(codes.modalities, alone.sum(axis=1).tolist(), strict=True))
     return Sharing(
-        layer, codes.modalities, order, share[:, order], even[order], users[order], chance,
-        *(dict(zip(codes.modalities, values.tolist(), strict=True)) for values in by_modality),
-        dict(stage=stage, least=least, clips=codes.clips, bootstrap=bootstrap, seed=seed),
+        layer, stage, codes.sample, codes.modalities, order, share[:, order], even[order], users[order],
+        _exclusive_by_chance(codes), exclusive, mass, dict(bootstrap=bootstrap, seed=seed),
     )  # fmt: skip
+
+
+def share_interval(part: np.ndarray, whole: np.ndarray, bootstrap: int, seed: int = 0) -> Interval:
+    """Share ``sum(part) / sum(whole)`` with a 95 % interval from resampled clips.
+
+    Args:
+        part, whole: steps of each clip, ``[n]``.
+        bootstrap: resamples; 0, or fewer than 2 clips: no interval.
+    """
+    value = float(part.sum() / max(whole.sum(), 1))
+    if not bootstrap or len(part) < 2:
+        return Interval(value, float("nan"), float("nan"), n=len(part))
+    group, groups = clip_groups(len(part), seed)
+    sums = np.stack([np.bincount(group, side, minlength=groups) for side in (part, whole)], axis=1)
+    drawn = bootstrap_weights(groups, bootstrap, seed) @ sums.astype(np.float32)
+    return percentile_interval(drawn[:, 0] / np.maximum(drawn[:, 1], 1), value=value, n=len(part))
+
+
+def clip_groups(clips: int, seed: int) -> tuple[np.ndarray, int]:
+    """The unit of resampling that each clip belongs to ``[clips]``, and how many there are.
+
+    Up to 2,000 clips each is its own; more are put into groups at random, whose resamples spread as those of clips
+    do and cost the same for any number of clips.
+    """
+    if clips <= _GROUPS:
+        return np.arange(clips), clips
+    return np.random.default_rng(seed).permutation(clips) % _GROUPS, _GROUPS
 
 
 def _exclusive_by_chance(codes: Symbols) -> float:
@@ -222,7 +285,7 @@ def growth(metrics: Path | str | Iterable[Mapping[str, Any]], split: str = "",
         kinds: quantities to keep; their keys are ``kind/layer/modality``.
 
     Raises:
-        DiagnosticsError: no such line; the message names what is there.
+        InspectionError: no such line; the message names what is there.
     """
     if isinstance(metrics, (str, Path)):
         with open(metrics) as lines:
@@ -232,32 +295,25 @@ def growth(metrics: Path | str | Iterable[Mapping[str, Any]], split: str = "",
     keys = sorted({key for record in records for key in record if key.startswith(starts)})
     if not keys:
         there = sorted({key.split("/")[0] for record in records for key in record})
-        raise DiagnosticsError(f"found no {' or '.join(starts)} in these metrics, only {', '.join(there) or 'nothing'}")
+        raise InspectionError(f"found no {' or '.join(starts)} in these metrics, only {', '.join(there) or 'nothing'}")
     records = [record for record in records if any(key in record for key in keys)]
     series = {key: np.array([record.get(key, np.nan) for record in records], dtype=float) for key in keys}
     return Growth(np.array([record["step"] for record in records]), series)
 
 
-@lru_cache(maxsize=1)  # the same resamples serve all layers and views of a table
-def clip_weights(clips: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each clip is drawn in each resample: float32 ``[resamples, clips]``."""
-    draw = np.random.default_rng(seed)
-    times = [np.bincount(draw.integers(clips, size=clips), minlength=clips) for _ in range(resamples)]
-    return np.stack(times).astype(np.float32)
-
-
-def _resampled(codes: Symbols, weights: np.ndarray) -> np.ndarray:
+def _resampled_entropies(codes: Symbols, bootstrap: int, seed: int) -> np.ndarray:
     """Entropies ``[resamples, modalities + 1]`` of resampled clips, the same clips in all modalities."""
     from scipy import sparse
 
-    clip = np.repeat(np.arange(codes.clips), codes.steps)
-    columns = np.ascontiguousarray(weights.T)
+    group, groups = clip_groups(codes.clips, seed)
+    columns = np.ascontiguousarray(bootstrap_weights(groups, bootstrap, seed).T)
+    unit = np.repeat(group, codes.steps)
     joint, levels = 0.0, []
     for values in codes.values.values():
         flat = values.ravel()
         valid = flat >= 0
         ones = np.ones(int(valid.sum()), dtype=np.float32)
-        histogram = sparse.csc_matrix((ones, (flat[valid], clip[valid])), shape=(codes.size, codes.clips)) @ columns
+        histogram = sparse.csc_matrix((ones, (flat[valid], unit[valid])), shape=(codes.size, groups)) @ columns
         joint = joint + histogram
         levels.append(entropy(histogram.T))
     return np.stack([*levels, entropy(joint.T)], axis=1)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from srcid.codebook.browser.clips import ClipCodes
 from srcid.codebook.browser.explorer import CodeExplorer
-from srcid.codebook.figures.cards import code_card, code_profile
-from srcid.codebook.figures.strips import StripError, code_strip, code_strips
-from srcid.codebook.figures.tiles import exemplar_tiles
+from srcid.codebook.browser.usage import UsageBrowser
+from srcid.codebook.figures.pages import code_page
+from srcid.codebook.figures.strips import code_strip, code_strips
+from srcid.codebook.meaning import association
 from srcid.features.clip_media import card_media
-from srcid.symbols import DiagnosticsError
+from srcid.symbols import InspectionError
 from tests.helpers import media_store, tiny_store, tiny_table
 
 
@@ -44,12 +46,9 @@ def shows(explorer, layer, code):
     """Every part of the view is about this code."""
     card = explorer.index.look_up(layer, code)
     assert (explorer.layer, explorer.code) == (explorer.layers.value, explorer.slider.value) == (layer, code)
-    assert f"Layer {layer}, code {code}" in explorer.headline.value
-    assert explorer.tiles.value == exemplar_tiles(card, explorer.table, card_media(card, explorer.table))
-    drawn, expected = explorer.profile.to_plotly_json(), code_profile(card, explorer.table).to_plotly_json()
-    for trace in drawn["data"]:
-        trace.pop("uid")  # the widget's own
-    assert drawn["data"] == expected["data"]
+    assert f"Layer {layer}, code {code}" in explorer.view.value
+    media, near = (card_media(c, explorer.table) for c in (card, replace(card, exemplars=card.near_misses)))
+    assert explorer.view.value == code_page(card, explorer.table, media, near)
     assert [b.description.split(" ")[0] for b in offered(explorer.neighbours)] == [str(n.code) for n in card.neighbours]
     assert explorer.guard.message.value == ""
     return True
@@ -82,11 +81,12 @@ def test_buttons_walk_through_the_codes_by_use_and_stop_at_the_ends(explorer):
     assert explorer.code == used[-2]
 
 
-def test_from_a_code_never_used_the_buttons_lead_back_to_used_ones(explorer):
-    layer, code = next((k, c) for k in (1, 2) for c in range(12) if c not in explorer.index.used(k))
+def test_from_a_code_never_used_the_buttons_lead_back_to_used_ones(store, folder):
+    explorer = CodeExplorer(tiny_table(store, folder / "large", codebook_size=90), clips="test")
+    layer, code = next((k, c) for k in (1, 2) for c in range(90) if c not in explorer.index.used(k))
     explorer.select(layer, code)
-    assert shows(explorer, layer, code) and "never used" in explorer.headline.value
-    assert any("never used" in note for note in explorer.notes) and "never used" in explorer.hints.value
+    assert shows(explorer, layer, code) and "never used in 8 test clips" in explorer.view.value
+    assert any("never used" in note for note in explorer.notes)
     explorer.next.click()
     assert explorer.code == explorer.index.used(layer)[-1]
 
@@ -109,9 +109,9 @@ def test_what_cannot_be_found_is_said_and_changes_nothing(explorer):
     assert "did you mean" in explorer.guard.message.value and explorer.code == before
     explorer.search.value = ""
     assert shows(explorer, 1, before)
-    with pytest.raises(DiagnosticsError, match="codes 0 to 11 in layer 1, not a code 12"):
+    with pytest.raises(InspectionError, match="codes 0 to 11 in layer 1, not a code 12"):
         explorer.select(1, 12)
-    with pytest.raises(DiagnosticsError, match="not a layer 3"):
+    with pytest.raises(InspectionError, match="not a layer 3"):
         explorer.select(3, 0)
     assert shows(explorer, 1, before)
 
@@ -126,17 +126,6 @@ def test_neighbours_and_companions_lead_on(explorer):
     assert offered(explorer.companions[2]) == [] and len(offered(explorer.companions[1])) > 0
 
 
-def test_a_click_on_a_bar_leads_there_too(explorer):
-    from types import SimpleNamespace
-
-    card = explorer.card
-    bar = next(
-        t for t in explorer.profile.data if t.type == "bar" and list(t.y) == [str(n.code) for n in card.neighbours]
-    )
-    bar._dispatch_on_click(SimpleNamespace(point_inds=[2]), None)
-    assert shows(explorer, 1, card.neighbours[2].code)
-
-
 def test_followers_hear_of_every_change_once(table):
     heard = []
     explorer = CodeExplorer(table, layer=2, code=4, on_code=lambda *place: heard.append(place))
@@ -146,10 +135,24 @@ def test_followers_hear_of_every_change_once(table):
     assert heard == [(2, 4), (1, 6), (1, 2), (2, explorer.index.used(2)[0])]
 
 
+def test_map_and_page_show_the_same_code_of_the_same_clips_whoever_is_asked(table):
+    explorer = CodeExplorer(table, clips="test")
+    browser = UsageBrowser(table, clips="test", on_code=explorer.select)
+    explorer.follow(browser.mark)
+    assert browser.code == explorer.code and "test clips" in explorer.view.value
+    assert browser.figure().layout.title.text.startswith("Layer 1 (8 test clips)")
+    explorer.select(2, int(explorer.index.used(2)[1]))
+    assert (browser.layer.value, browser.code) == (2, explorer.code)
+    browser.select(browser.codes[0])
+    assert (explorer.layer, explorer.code) == (2, browser.codes[0])
+    found = association(table, "event", layer=2, clips="test").frame().set_index("code").loc[explorer.code]
+    shares = {c.name: c.share.value for c in explorer.card.labels["event"]}
+    assert shares[found["class"]] == pytest.approx(found["purity"])  # the same number in both views
+
+
 def test_the_static_twin_and_the_players_need_no_front_end(explorer):
     explorer.search.value = "bark"
-    fig = explorer.figure()
-    assert fig.to_json() == code_card(explorer.card, explorer.table).to_json()
+    assert explorer.page().data == explorer.view.value
     heard = []
     for code in explorer.index.used(1):
         explorer.select(1, int(code))
@@ -176,7 +179,7 @@ def test_without_codes_it_is_one_sentence(store, folder):
     explorer.select(1, 3)
     assert "identity quantiser" in explorer.widget.value and "identity quantiser" in explorer.notes[0]
     assert (explorer.layer, explorer.code, explorer.players()) == (0, -1, ())
-    assert "identity quantiser" in explorer.figure().layout.title.text
+    assert "identity quantiser" in explorer.page().data
 
 
 @pytest.mark.parametrize("quantizer", ["rvq", "fsq"])
@@ -195,8 +198,8 @@ def test_a_store_that_is_gone_is_said_in_a_sentence(tmp_path):
         c for c in explorer.index.used(1) if any(e.media for e in explorer.index.look_up(1, int(c)).exemplars["second"])
     )
     explorer.select(1, int(code))
-    assert "no longer at" in explorer.hints.value and explorer.players() == ()
-    assert "<img" not in explorer.tiles.value and explorer.guard.message.value == ""
+    assert "no longer at" in explorer.view.value and explorer.players() == ()
+    assert "<img" not in explorer.view.value and explorer.guard.message.value == ""
 
 
 # -- clips in codes
@@ -252,9 +255,9 @@ def test_a_click_on_a_cell_shows_its_code(tables):
 
 def test_runs_on_different_data_and_clips_that_are_not_there_are_refused(tables, folder):
     other = tiny_table(tiny_store(folder / "other", seed=2), folder / "other-codes")
-    with pytest.raises(StripError, match="2 different stores"):
+    with pytest.raises(InspectionError, match="2 different stores"):
         ClipCodes({**tables, "other": other})
-    with pytest.raises(StripError, match="found clip 40, need a row from 0 to 39"):
+    with pytest.raises(InspectionError, match="found clip 40, need a row from 0 to 39"):
         ClipCodes(tables, clip=40)
 
 

@@ -1,15 +1,20 @@
-"""The codes of one clip, and the use of codes at a glance."""
+"""The figures of codes keep the house style; the codes of one clip."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from srcid.codebook.agreement import code_agreement, confusion
+from srcid.codebook.figures.agreement import agreement_figure, confusion_map
+from srcid.codebook.figures.meaning import association_map
 from srcid.codebook.figures.strips import code_strip
-from srcid.codebook.figures.usage import usage_overview
+from srcid.codebook.figures.usage import rank_frequency, sharing_map, usage_summary
+from srcid.codebook.meaning import association
 from srcid.codebook.usage import code_usage, sharing
 from srcid.features import LabelInfo
 from srcid.style import code_color
+from srcid.symbols import StepLabel
 from tests.house import check_house_style, title
 
 MODALITIES = ("first", "second", "third")
@@ -43,14 +48,6 @@ def table():
     )
 
 
-def table_codes(table, layer):
-    return {m: table.code(layer, m) for m in table.modalities}
-
-
-def named(fig, name):
-    return [trace for trace in fig.data if trace.name == name]
-
-
 def grid(trace):
     """Values of a heat map; blanks are NaN."""
     return np.array(trace.z, float)
@@ -60,11 +57,19 @@ def scatters(fig, mode):
     return [trace for trace in fig.data if trace.type == "scatter" and trace.mode == mode]
 
 
-@pytest.mark.parametrize("kind", ("strip", "usage"))
+@pytest.mark.parametrize("kind", ("strip", "usage", "ranks", "sharing", "agreement", "confusion", "meaning"))
 def test_every_figure_keeps_the_house_style(table, kind):
-    uses = [code_usage(table_codes(table, k), bootstrap=0) for k in (1, 2)]
-    shared = [sharing(table_codes(table, k)) for k in (1, 2)]
-    check_house_style(code_strip(table, 0) if kind == "strip" else usage_overview(uses, shared))
+    codes = [{m: table.code(k, m) for m in MODALITIES} for k in (1, 2)]
+    figures = {
+        "strip": lambda: code_strip(table, 0),
+        "usage": lambda: usage_summary([code_usage(c) for c in codes]),
+        "ranks": lambda: rank_frequency([code_usage(c) for c in codes]),
+        "sharing": lambda: sharing_map([sharing(c) for c in codes]),
+        "agreement": lambda: agreement_figure([code_agreement(c) for c in codes]),
+        "confusion": lambda: confusion_map([confusion(codes[0], "first", "second")]),
+        "meaning": lambda: association_map([association(codes[0], StepLabel.of(table.labels["event"]))]),
+    }
+    check_house_style(figures[kind]())
 
 
 def test_the_strip_shows_numbers_outlines_agreement_and_leaves_missing_steps_blank(table):
@@ -99,15 +104,15 @@ def test_a_code_has_the_same_colour_in_every_clip(table):
 def test_the_identity_quantiser_has_no_strip(table):
     fig = code_strip(SimpleNamespace(**{**vars(table), "stages": 0}), 0)
     assert "identity" in title(fig) and not fig.data
-    assert "identity" in title(usage_overview([], []))
 
 
-def test_usage_shows_shares_by_rank_and_blanks_for_codes_a_modality_never_uses():
+def test_sharing_shows_blanks_for_codes_a_modality_never_uses_and_every_cell_answers():
     codes = {"first": np.array([[0, 0, 0, 1]]), "second": np.array([[0, 2, 2, 2]])}
-    fig = usage_overview([code_usage(codes, bootstrap=0)], [sharing(codes)])
-    assert list(named(fig, "first")[0].y) == [0.75, 0.25]
-    heat = [trace for trace in fig.data if trace.type == "heatmap"]
-    np.testing.assert_allclose(grid(heat[0])[0] ** 2, [0.75, np.nan, 0.25])
-    np.testing.assert_allclose(grid(heat[1])[1] ** 2, [0.25, 0.75, np.nan])
-    assert "1 of 3 used codes shared by all modalities" in title(fig)
+    fig = sharing_map([sharing(codes)])
+    *shades, answers = [trace for trace in fig.data if trace.type == "heatmap"]
+    np.testing.assert_allclose(grid(shades[0])[0] ** 2, [0.75, np.nan, 0.25])
+    np.testing.assert_allclose(grid(shades[1])[1] ** 2, [0.25, 0.75, np.nan])
     assert [shape.x0 for shape in fig.layout.shapes] == [1.5]
+    assert np.isfinite(grid(answers)).all() and {shade.hoverinfo for shade in shades} == {"skip"}
+    assert answers.customdata[0][1] == "code 2, first: never used"
+    assert answers.customdata[1][0] == "code 0, second: 25.00% of its steps"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srcid.codebook.figures.strips import StripError, code_strip, code_strips
+from srcid.codebook.figures.strips import InspectionError, code_strip, code_strips
 from tests.helpers import tiny_store, tiny_table
 
 
@@ -70,13 +70,13 @@ def test_numbers_that_do_not_fit_are_left_out(tables):
 
 def test_runs_on_different_stores_are_refused(tables, folder):
     other = tiny_table(tiny_store(folder / "other", seed=3), folder / "d")
-    with pytest.raises(StripError, match=r"2 different stores \(two layers: .*store; other: .*other\)"):
+    with pytest.raises(InspectionError, match=r"2 different stores \(two layers: .*store; other: .*other\)"):
         code_strips({"two layers": tables["two layers"], "other": other}, 0)
-    with pytest.raises(StripError, match="found no code table"):
+    with pytest.raises(InspectionError, match="found no code table"):
         code_strips({}, 0)
 
 
 @pytest.mark.parametrize("clip", [-1, 40])
 def test_clips_that_are_not_there_are_refused(tables, clip):
-    with pytest.raises(StripError, match=f"found clip {clip}, need a row from 0 to 39"):
+    with pytest.raises(InspectionError, match=f"found clip {clip}, need a row from 0 to 39"):
         code_strip(tables["two layers"], clip)

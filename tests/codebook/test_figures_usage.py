@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from srcid.codebook.added_information import added_information
 from srcid.codebook.agreement import code_agreement, confusion
 from srcid.codebook.figures.agreement import agreement_figure, confusion_map, part_figure
-from srcid.codebook.figures.meaning import addition_figure, association_map, code_map, mark_code
+from srcid.codebook.figures.meaning import added_information_figure, association_map, code_map, mark_code
 from srcid.codebook.figures.usage import rank_frequency, sharing_map, usage_growth, usage_summary
 from srcid.codebook.meaning import association
-from srcid.codebook.novelty import addition
 from srcid.codebook.usage import code_usage, growth, sharing
 from srcid.codes import CodeTable
-from srcid.symbols import StepLabel, for_each, label_names, places
+from srcid.symbols import StepLabel, for_each, label_names, layers_and_stages
 from tests.house import caption
 
 MODALITIES = ("first", "second", "third")
@@ -41,13 +41,13 @@ def everything(table):
         return draw(found.results, table.modalities, found.notes)
 
     return {
-        "summary": usage_summary(*for_each(code_usage, table, places(table))),
+        "summary": usage_summary(*for_each(code_usage, table, layers_and_stages(table))),
         "ranks": rank_frequency(*for_each(code_usage, table, layers)),
         "sharing": sharing_map(*for_each(sharing, table, layers)),
         "agreement": drawn(agreement_figure, agreed),
         "confusion": drawn(confusion_map, for_each(confusion, table, pairs)),
         "meaning": drawn(association_map, for_each(association, table, [dict(label=None, **w) for w in layers])),
-        "addition": drawn(addition_figure, for_each(addition, table, labels)),
+        "added_information": drawn(added_information_figure, for_each(added_information, table, labels)),
         "glance": code_map(
             *(found.results[0] if found.results else None for found in (shared, meant)),
             table.modalities,
@@ -78,9 +78,9 @@ def test_the_identity_quantiser_has_a_sentence_in_place_of_each_figure(tables):
 
 def test_without_labels_what_needs_none_is_drawn(tables):
     figures = everything(tables["bare"])
-    assert {name for name, fig in figures.items() if not fig.data} == {"meaning", "addition"}
+    assert {name for name, fig in figures.items() if not fig.data} == {"meaning", "added_information"}
     assert "this table has no labels" in figures["meaning"].layout.title.text
-    assert "no label" in figures["addition"].layout.title.text
+    assert "no label" in figures["added_information"].layout.title.text
     assert "no label 'event', so event and background steps cannot be told apart" in caption(figures["agreement"])
     assert "no labels" in caption(figures["glance"])
     assert {trace.name for trace in figures["agreement"].data} == {"all steps", "by chance"}
@@ -102,7 +102,7 @@ def test_one_modality_and_one_code_are_no_obstacle():
         assert "one modality only" in draw_it(found.results, notes=found.notes).layout.title.text
     assert sharing_map([sharing(constant)]).data
     pair = code_agreement(constant)
-    assert pair.pairs[0].ami == 1 and agreement_figure([pair]).data
+    assert pair.pairs[0].ami.value == 1 and agreement_figure([pair]).data
     assert grid(confusion_map([confusion(constant, "first", "second")]).data[0]).tolist() == [[1.0]]
 
 
@@ -112,13 +112,13 @@ def test_perplexity_stands_with_its_interval_beside_the_shares_of_codes():
     fig = usage_summary([found])
     dots = {trace.name: trace for trace in fig.data if trace.type == "scatter" and trace.error_x.array is not None}
     assert list(dots) == ["a", "b", "joint"]
-    for row, name in enumerate(found.names):
+    for name in found.names:
         dot = dots[name]
-        assert dot.x[0] == pytest.approx(found.perplexity[row])
-        assert dot.x[0] + dot.error_x.array[0] == pytest.approx(max(found.high[row], dot.x[0]))
+        assert dot.x[0] == pytest.approx(found.perplexity[name].value)
+        assert dot.x[0] + dot.error_x.array[0] == pytest.approx(max(found.perplexity[name].high, dot.x[0]))
     bars = [trace.x[0] for trace in fig.data if trace.type == "bar"]
     np.testing.assert_allclose(np.reshape(bars, (3, 3)).sum(axis=1), 1)
-    assert f"layer 1: {found.perplexity[-1]:.0f} of 16 codes" in fig.layout.title.text
+    assert fig.layout.title.text == found.finding.capitalize()
 
 
 def test_rank_frequency_is_logarithmic_on_both_axes():
@@ -151,7 +151,7 @@ def test_agreement_shows_each_pair_at_events_and_background_beside_chance():
     fig = agreement_figure([found])
     shown = {trace.name: trace for trace in fig.data if trace.showlegend}
     assert set(shown) == {"all steps", "event steps", "background steps", "by chance"}
-    wanted = [pair.match for pair in found.pairs if pair.where == "event"]
+    wanted = [pair.match.value for pair in found.pairs if pair.where == "event"]
     np.testing.assert_allclose(shown["event steps"].x, wanted)
     np.testing.assert_allclose(shown["by chance"].x, [pair.chance for pair in found.pairs])
 
@@ -167,8 +167,8 @@ def test_parts_of_codes_stand_in_the_row_of_their_method():
     fig = part_figure(pd.DataFrame(rows), "Two seeds.")
     drawn = [trace for trace in fig.data if trace.text]
     assert len(drawn) == 2 * len(kappas)
-    assert [trace.x[0] for trace in drawn[:3]] == pytest.approx([0.5, 0.05, 0.25])
-    first, second, other = (trace.y[0] for trace in drawn[:3])
+    assert [trace.x[0] for trace in drawn[::2]] == pytest.approx([0.5, 0.05, 0.25])
+    first, second, other = (trace.y[0] for trace in drawn[::2])
     assert round(first) == round(second) == 1 and round(other) == 0 and first > second
     assert "layer 1 0.50, its later stages 0.05, later layers 0.25" in fig.layout.title.text
     assert "Two seeds." in caption(fig) and "nothing to agree" in str(part_figure(pd.DataFrame()).layout)
@@ -181,7 +181,7 @@ def test_confusion_rows_add_up_and_are_cut_to_the_codes_used_most():
     np.testing.assert_allclose(np.nansum(grid(whole.data[0]), axis=1), 1)
     np.testing.assert_allclose(grid(part.data[0]), grid(whole.data[0])[:7, :7])
     assert grid(part.data[0]).shape == (7, 7) and "The 7 codes used most; they hold" in caption(part)
-    assert f"a – b: {found.match:.0%}" in part.layout.title.text
+    assert f"a – b {found.match.value:.1%}" in part.layout.title.text
 
 
 def test_the_map_of_meaning_shows_shares_and_dots_where_they_are_sure():
@@ -192,8 +192,9 @@ def test_the_map_of_meaning_shows_shares_and_dots_where_they_are_sure():
     heat = next(trace for trace in fig.data if trace.type == "heatmap")
     assert np.nansum(grid(heat), axis=0) == pytest.approx(1)
     dots = next(trace for trace in fig.data if trace.type == "scatter" and trace.marker.size == 3)
-    assert sorted(dots.y) == [0, 1, 2] and {grid(heat)[y, x - 1] for x, y in zip(dots.x, dots.y, strict=True)} == {1.0}
-    assert "mean purity 67% (one code: 33%)" in fig.layout.title.text
+    assert sorted(dots.y) == [1, 2, 3]
+    assert {grid(heat)[y - 1, x - 1] for x, y in zip(dots.x, dots.y, strict=True)} == {1.0}
+    assert "67% [54%, 77%] on average (one code for all: 33%)" in fig.layout.title.text.replace("<br>", " ")
 
 
 def test_what_a_layer_adds_is_filled_only_where_it_is_sure():
@@ -201,10 +202,12 @@ def test_what_a_layer_adds_is_filled_only_where_it_is_sure():
     kind = draw.integers(3, size=150)
     told, noise = (np.repeat(v[:, None], 4, axis=1) for v in (kind, draw.integers(3, size=150)))
     label = StepLabel.of(kind, "kind", steps=4)
-    sure, unsure = (addition({1: {"a": noise}, 2: {"a": late}}, label, modality="a") for late in (told, noise))
+    sure, unsure = (added_information({1: {"a": noise}, 2: {"a": late}}, label, modality="a") for late in (told, noise))
     for found, symbol in ((sure, "circle"), (unsure, "circle-open")):
-        dots = next(trace for trace in addition_figure([found], ("a",)).data if trace.error_x.array is not None)
-        assert dots.marker.symbol == (symbol,) and dots.x[0] == pytest.approx(found.information)
+        dots = next(
+            trace for trace in added_information_figure([found], ("a",)).data if trace.error_x.array is not None
+        )
+        assert dots.marker.symbol == (symbol,) and dots.x[0] == pytest.approx(found.information.value)
 
 
 def test_a_code_is_marked_where_it_stands_and_unmarked_when_it_is_not_there():

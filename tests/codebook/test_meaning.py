@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from srcid.codebook.added_information import added_information
 from srcid.codebook.meaning import association
-from srcid.codebook.novelty import addition
-from srcid.symbols import DiagnosticsError, StepLabel
+from srcid.symbols import InspectionError, StepLabel
 
 
 def spread(values, steps=6):
@@ -59,14 +59,11 @@ def test_a_planted_code_is_found_first():
     codes[:, 2] = np.where(kind == 4, 30, codes[:, 2])
     label = StepLabel.of(kind, "kind", classes=list("uvwxyz"), steps=6)
     found = association({"a": codes, "b": draw.integers(30, size=codes.shape)}, label)
-    best = found.top(1)[0]
-    assert (best["code"], best["class"], best["purity"]) == (30, "y", 1.0)
+    (best,) = found.by_class().to_dict("records")
+    assert (best["class"], best["code"], best["share"]) == ("y", 30, 1.0) and best["low"] > 0.8
     assert best["p"] < 1e-3 and best["lift"] == pytest.approx(1 / (kind == 4).mean(), rel=1e-6)
-    assert {record["code"] for record in found.top(50)} == {30}
-    assert found.top(5, cls="u") == []
-    assert found.of(30)["class"] == "y"
-    with pytest.raises(DiagnosticsError, match="code 99 of layer 1 is not used"):
-        found.of(99)
+    assert found.frame().set_index("code").loc[30, "class"] == "y"
+    assert "1 of 31 codes go with a class" in found.finding
 
 
 def test_noise_that_sticks_to_clips_has_no_meaning():
@@ -90,9 +87,11 @@ def test_a_code_in_a_few_clips_of_one_class_is_sure_enough():
     kind, codes = draw.integers(8, size=300), draw.integers(100, size=(300, 6))
     codes[np.flatnonzero(kind == 3)[:10], 1:3] = 100
     found = association({"a": codes}, StepLabel.of(kind, steps=6))
-    assert [(r["code"], r["class"], r["clips"]) for r in found.top(5)] == [(100, "3", 10)]
+    assert found.by_class()[["class", "code", "clips"]].to_numpy().tolist() == [["3", 100, 10]]
     # by hand: each of ten clips holds the class, so the p-value is the tenth power of its mean share, times the tests
-    assert found.of(100)["p"] == pytest.approx(found.codes.size * 8 * (kind == 3).mean() ** 10, rel=0.3)
+    assert found.frame().set_index("code").loc[100, "p"] == pytest.approx(
+        found.codes.size * 8 * (kind == 3).mean() ** 10, rel=0.3
+    )
 
 
 def test_intervals_count_clips():
@@ -123,7 +122,7 @@ def test_information_between_codes_and_label_is_that_of_scikit_learn():
     assert found.nmi == pytest.approx(normalized_mutual_info_score(kind.ravel(), codes.ravel()))
     assert found.ami == pytest.approx(adjusted_mutual_info_score(kind.ravel(), codes.ravel()), abs=1e-6)
     assert found.majority == pytest.approx(np.bincount(kind.ravel()).max() / kind.size)
-    assert found.weighted_purity > found.majority
+    assert found.mean_purity.low > found.majority
 
 
 def layers(clips=400, steps=6, seed=0):
@@ -137,22 +136,23 @@ def layers(clips=400, steps=6, seed=0):
 def test_a_layer_that_tells_the_rest_adds_all_of_it():
     draw, first, fine, label = layers()
     second = spread(fine) * 4 + draw.integers(4, size=first.shape)
-    found = addition({1: {"a": first}, 2: {"a": second}}, label)
+    found = added_information({1: {"a": first}, 2: {"a": second}}, label)
     assert 1.5 < found.remaining < np.log2(3)
-    assert found.high == pytest.approx(found.remaining) and found.information > 0.9 * found.remaining
+    assert found.information.high == pytest.approx(found.remaining)
+    assert found.information.value > 0.9 * found.remaining and "layer 2 adds" in found.finding
     assert found.p_value < 1e-6 and found.given_information == pytest.approx(2, abs=0.1)
     assert (found.layer, found.given, found.label) == (2, (1,), "kind")
 
 
 def test_a_layer_that_repeats_or_says_nothing_adds_nothing():
     draw, first, _, label = layers()
-    copy = addition({1: {"a": first}, 2: {"a": first}}, label)
-    assert copy.information == 0 and copy.p_value == 1
+    copy = added_information({1: {"a": first}, 2: {"a": first}}, label)
+    assert copy.information.value == 0 and copy.p_value == 1 and "not shown to add anything" in copy.finding
     p_values = []
     for _ in range(20):
         noise = spread(draw.integers(20, size=len(first)))  # sticks to the clip, as the label does
-        found = addition({1: {"a": first}, 2: {"a": noise}}, label, permutations=20)
-        assert found.plug_in > 0.3 and found.low < 0.05  # the uncorrected value is all bias
+        found = added_information({1: {"a": first}, 2: {"a": noise}}, label, permutations=20)
+        assert found.plug_in > 0.3 and found.information.low < 0.05  # the uncorrected value is all bias
         p_values.append(found.p_value)
     assert sum(p < 0.05 for p in p_values) <= 3
 
@@ -164,26 +164,27 @@ def test_the_estimate_is_near_what_many_clips_say():
         first = draw.integers(12, size=(clips, 6))
         hit = draw.random(first.shape) < 0.3
         second = np.where(hit, spread(kind) * 6, spread(draw.integers(24, size=clips)))
-        return addition({1: {"a": first}, 2: {"a": second}}, StepLabel.of(kind, steps=6), permutations=20)
+        return added_information({1: {"a": first}, 2: {"a": second}}, StepLabel.of(kind, steps=6), permutations=20)
 
-    truth = estimate(30_000, 0).information
+    truth = estimate(30_000, 0).information.value
     few = [estimate(500, seed) for seed in range(1, 11)]
-    assert np.mean([found.information for found in few]) == pytest.approx(truth, rel=0.15)
-    assert sum(found.low <= truth <= found.high for found in few) >= 8
-    assert all(abs(found.plug_in - truth) > abs(found.information - truth) for found in few)
+    assert np.mean([found.information.value for found in few]) == pytest.approx(truth, rel=0.15)
+    assert sum(not found.information.excludes(truth) for found in few) >= 8
+    assert all(abs(found.plug_in - truth) > abs(found.information.value - truth) for found in few)
 
 
 def test_the_table_gives_the_same_as_its_arrays_and_seeds_reproduce(tables):
     table = tables["vq"]
-    read = addition(table, "speaker", layer=2, permutations=10)
+    read = added_information(table, "speaker", layer=2, permutations=10)
     codes = {k: {m: table.code(k, m) for m in table.modalities} for k in (1, 2)}
     label = StepLabel.of(table.labels["speaker"], "speaker", table.label_info["speaker"].classes, steps=6)
-    given = addition(codes, label, layer=2, permutations=10)
-    assert read.row() == given.row()
+    given = added_information(codes, label, layer=2, permutations=10)
+    same = [found.frame().drop(columns="sample") for found in (read, given)]
+    assert same[0].equals(same[1])
     np.testing.assert_array_equal(read.null, given.null)
-    other = addition(table, "speaker", layer=2, permutations=10, seed=1)
+    other = added_information(table, "speaker", layer=2, permutations=10, seed=1)
     assert other.plug_in == read.plug_in and (other.null != read.null).any()
-    one = addition(table, "speaker", layer=2, modality="first", permutations=2)
+    one = added_information(table, "speaker", layer=2, modality="first", permutations=2)
     assert (one.steps, one.modality, len(one.null)) == (
         int((table.labels["speaker"] >= 0).sum()) * 6,
         "first",
@@ -197,26 +198,25 @@ def test_refusals_are_sentences(tables, write_table):
     bare = write_table({1: {"a": codes}, 2: {"a": codes}})
     cases = [
         ("this table has no labels", lambda: association(bare)),
-        ("this table has no labels", lambda: addition(bare)),
+        ("this table has no labels", lambda: added_information(bare)),
         ("found no label 'mood'", lambda: association(tables["vq"], "mood")),
         ("found no modality 'fourth'", lambda: association(tables["vq"], modality="fourth")),
         ("has no codes", lambda: association(tables["identity"])),
         ("give label=", lambda: association({"a": codes}, "event")),
         (r"of shape \(3, 2\) for codes \(3, 4\)", lambda: association({"a": np.zeros((3, 4), int)}, label)),
         ("no step has both", lambda: association({"a": codes}, StepLabel.of(np.full(3, -1), steps=2))),
-        ("found no class 'z'", lambda: association({"a": codes}, label).top(1, cls="z")),
         ("steps= as well", lambda: StepLabel.of(np.arange(3))),
         ("is constant", lambda: StepLabel.of(np.ones((3, 2)))),
         ("holds 3 categories but names only 2", lambda: StepLabel.of(np.arange(3), classes="uv", steps=2)),
-        ("another layer to condition on", lambda: addition(tables["vq"], layer=1)),
-        ("another layer to condition on", lambda: addition(tables["vq"], layer=2, given=(2,))),
-        ("needs at least 1", lambda: addition(tables["vq"], permutations=0)),
-        (r"found layers \[1\], not a layer 2", lambda: addition({1: {"a": codes}}, label)),
+        ("another layer to condition on", lambda: added_information(tables["vq"], layer=1)),
+        ("another layer to condition on", lambda: added_information(tables["vq"], layer=2, given=(2,))),
+        ("needs at least 1", lambda: added_information(tables["vq"], permutations=0)),
+        (r"found layers \[1\], not a layer 2", lambda: added_information({1: {"a": codes}}, label)),
         (
             "fewer than 2 clips",
-            lambda: addition({1: {"a": codes[:1]}, 2: {"a": codes[:1]}}, StepLabel.of(codes[:1])),
+            lambda: added_information({1: {"a": codes[:1]}, 2: {"a": codes[:1]}}, StepLabel.of(codes[:1])),
         ),
     ]
     for words, call in cases:
-        with pytest.raises(DiagnosticsError, match=words):
+        with pytest.raises(InspectionError, match=words):
             call()

@@ -14,9 +14,12 @@ from sklearn.metrics import adjusted_mutual_info_score, cohen_kappa_score, norma
 from sklearn.metrics.cluster import expected_mutual_information
 
 from srcid.codebook.agreement import code_agreement, confusion, part_agreement
+from srcid.codebook.exemplars import CodeIndex
+from srcid.codebook.meaning import association
 from srcid.codebook.usage import code_usage, growth, sharing
+from srcid.codes import CodeTable
 from srcid.statistics import expected_information
-from srcid.symbols import DiagnosticsError, StepLabel, for_each, label_names, label_of, places, symbols_of
+from srcid.symbols import InspectionError, StepLabel, for_each, label_names, label_of, layers_and_stages, symbols_of
 
 
 def sticky(draw, clips, steps, weights):
@@ -26,22 +29,21 @@ def sticky(draw, clips, steps, weights):
 
 def test_perplexity_of_even_use_is_the_number_of_codes():
     found = code_usage({"a": np.arange(8).reshape(2, 4), "b": np.zeros((2, 4), int)})
-    np.testing.assert_allclose(found.perplexity[:2], [8, 1])
-    np.testing.assert_allclose(found.bits[:2], [3, 0], atol=1e-12)
+    np.testing.assert_allclose([found.perplexity[m].value for m in "ab"], [8, 1])
+    np.testing.assert_allclose(found.frame()["bits"][:2], [3, 0], atol=1e-12)
     assert found.names == ("a", "b", "joint")
-    assert list(found.used) == [8, 1, 8] and list(found.dead) == [0, 7, 0]
+    assert list(found.used) == [8, 1, 8] and list(found.frame()["dead"]) == [0, 7, 0]
 
 
 def test_padded_steps_are_not_counted_and_rare_codes_are():
     codes = np.zeros((10, 10), int)
     codes[0, 0], codes[1, :5] = 3, -1
-    found = code_usage({"a": codes}, rare_share=0.1)
+    found = code_usage({"a": codes})
     np.testing.assert_array_equal(found.counts[0], [94, 0, 0, 1])
-    assert found.rare[0] == 1 and found.dead[0] == 2
-    assert code_usage({"a": codes}, rare_share=0.01).rare[0] == 0
-    assert [record["code"] for record in found.top(5)] == [0, 3]
+    assert found.rare[0] == 1 and found.frame()["dead"][0] == 2
     np.testing.assert_allclose(found.rank_frequency("a"), [94 / 95, 1 / 95])
-    assert [row["modality"] for row in found.rows()] == ["a", "joint"]
+    assert list(found.frame()["modality"]) == ["a", "joint"]
+    assert found.finding.startswith("layer 1 (10 clips): perplexity 1 [1, 1] of 4 codes")
 
 
 @pytest.mark.parametrize("shape", [(60, 5), (250, 4)])
@@ -52,20 +54,21 @@ def test_interval_covers_the_truth_about_as_often_as_it_says(shape):
     hits = 0
     for seed in range(60):
         found = code_usage({"a": sticky(draw, *shape, weights)}, seed=seed)
-        hits += found.low[0] <= truth <= found.high[0]
+        hits += found.perplexity["a"].low <= truth <= found.perplexity["a"].high
     assert hits >= 51  # 57 expected; 51 is two standard deviations and some bias below
 
 
 def test_interval_counts_clips_not_steps():
     draw = np.random.default_rng(1)
     loose, fixed = draw.integers(10, size=(50, 20)), sticky(draw, 50, 20, np.full(10, 0.1))
-    widths = [found.high[0] - found.low[0] for found in (code_usage({"a": loose}), code_usage({"a": fixed}))]
+    found = [code_usage({"a": codes}).perplexity["a"] for codes in (loose, fixed)]
+    widths = [interval.high - interval.low for interval in found]
     assert widths[1] > 3 * widths[0]
 
 
 def test_one_clip_has_no_interval():
     found = code_usage({"a": np.arange(4)[None]})
-    assert np.isnan(found.low).all() and found.perplexity[0] == pytest.approx(4)
+    assert not found.perplexity["a"].known and found.perplexity["a"].value == pytest.approx(4)
 
 
 @pytest.mark.parametrize("quantizer", ["vq", "rvq", "fsq"])
@@ -80,7 +83,9 @@ def test_table_is_read_as_it_is(tables, quantizer, layer):
     assert found.size == table.symbols(layer)
     stages = [code_usage(table, layer, stage) for stage in range(1, table.stages + 1)]
     assert [s.size for s in stages] == list(table.sizes)
-    assert all(s.bits[-1] <= code_usage(table, layer).bits[-1] + 1e-9 for s in stages)
+    together = code_usage(table, layer).perplexity["joint"].value
+    assert all(s.perplexity["joint"].value <= together + 1e-9 for s in stages)
+    assert found.sample == "8 val clips" and stages[0].sample == "all 40 clips"
 
 
 def test_codes_come_in_order_of_how_shared_they_are():
@@ -91,8 +96,7 @@ def test_codes_come_in_order_of_how_shared_they_are():
     assert found.sharedness[0] == pytest.approx(1) and found.sharedness[-1] == pytest.approx(0)
     np.testing.assert_allclose(found.share.sum(axis=1), 1)
     assert found.exclusive == {"a": 1, "b": 1} and list(found.users) == [2, 2, 1, 1]
-    assert found.mass == {"a": 0.25, "b": 0.375}
-    assert sharing({"a": first, "b": second}, least=2).exclusive == {"a": 2, "b": 1}
+    assert {m: mass.value for m, mass in found.mass.items()} == {"a": 0.25, "b": 0.375}
 
 
 def test_codes_that_occur_once_are_exclusive_by_chance():
@@ -102,17 +106,17 @@ def test_codes_that_occur_once_are_exclusive_by_chance():
     assert found.gap > 0.3 and found.chance == pytest.approx(found.gap, abs=0.05)
     apart = sharing({m: values + 500 * i for i, (m, values) in enumerate(codes.items())})
     assert apart.gap == 1 and apart.chance < 0.8
-    assert np.isnan(sharing(codes, least=2).chance)
 
 
 def test_the_share_of_steps_on_exclusive_codes_has_an_interval_over_clips():
     draw = np.random.default_rng(0)
     own = np.repeat(draw.random((200, 1)) < 0.3, 5, axis=1)  # whole clips on a code of their own
     found = sharing({"a": np.where(own, 1, 0), "b": np.zeros((200, 5), int)})
-    assert found.mass_low["a"] < found.mass["a"] == own.mean() < found.mass_high["a"]
-    assert found.mass_high["a"] - found.mass_low["a"] == pytest.approx(3.92 * np.sqrt(0.21 / 200), rel=0.25)
-    assert found.mass_low["b"] == found.mass_high["b"] == 0
-    assert [row["exclusive"] for row in found.rows()] == [1, 0] and found.gap == 0.5
+    mass = found.mass["a"]
+    assert mass.low < mass.value == own.mean() < mass.high
+    assert mass.high - mass.low == pytest.approx(3.92 * np.sqrt(0.21 / 200), rel=0.25)
+    assert found.mass["b"].ends == (0, 0)
+    assert list(found.frame()["exclusive"]) == [1, 0] and found.gap == 0.5
 
 
 def test_intervals_of_agreement_cover_the_truth_and_count_clips():
@@ -122,21 +126,25 @@ def test_intervals_of_agreement_cover_the_truth_and_count_clips():
 
     draw = np.random.default_rng(0)
     truth = code_agreement(codes(100_000, draw), bootstrap=0).pairs[0]
-    assert np.isnan(truth.ami_low) and np.isnan(truth.distance_high)
+    assert not truth.ami.known and not truth.distance.known
     found = [code_agreement(codes(300, draw), seed=seed).pairs[0] for seed in range(40)]
     for name, least in (("match", 34), ("ami", 34)):
-        low, high = ("low", "high") if name == "match" else (f"{name}_low", f"{name}_high")
-        hits = sum(getattr(p, low) <= getattr(truth, name) <= getattr(p, high) for p in found)
+        hits = sum(not getattr(p, name).excludes(getattr(truth, name).value) for p in found)
         assert hits >= least, (name, hits)
-    assert all(p.nmi_low <= p.nmi <= p.nmi_high and 0 <= p.distance_low <= p.distance_high <= 1 for p in found)
+    assert all(not p.nmi.excludes(p.nmi.value) and 0 <= p.distance.low <= p.distance.high <= 1 for p in found)
 
 
 def test_for_each_keeps_what_can_be_computed_and_tells_the_rest_once(tables):
     found = for_each(code_usage, tables["vq"], [dict(layer=layer) for layer in (1, 3, 2, 3)])
     assert [result.layer for result in found.results] == [1, 2]
     assert found.notes == ("found 2 layer(s) in this table, not a layer 3",)
-    assert [tuple(place.values()) for place in places(tables["vq"])] == [(1, None), (2, None)]
-    assert [tuple(place.values()) for place in places(tables["rvq"])][:4] == [(1, None), (1, 1), (1, 2), (2, None)]
+    assert [tuple(place.values()) for place in layers_and_stages(tables["vq"])] == [(1, None), (2, None)]
+    assert [tuple(place.values()) for place in layers_and_stages(tables["rvq"])][:4] == [
+        (1, None),
+        (1, 1),
+        (1, 2),
+        (2, None),
+    ]
 
 
 @pytest.mark.parametrize(("n", "rows", "columns"), [(7, 1, 3), (20, 20, 20), (50, 3, 4), (3000, 60, 60), (9000, 2, 90)])
@@ -162,13 +170,13 @@ def test_agreement_equals_scikit_learn_and_plain_counting(tables):
         valid = (a >= 0) & (b >= 0) & place
         a, b = a[valid], b[valid]
         assert pair.steps == valid.sum()
-        assert pair.match == pytest.approx((a == b).mean())
+        assert pair.match.value == pytest.approx((a == b).mean())
         assert pair.chance == pytest.approx(sum((a == c).mean() * (b == c).mean() for c in range(12)))
-        assert pair.nmi == pytest.approx(normalized_mutual_info_score(a, b), abs=1e-9)
-        assert pair.ami == pytest.approx(adjusted_mutual_info_score(a, b), abs=1e-6)
-        assert pair.low <= pair.match <= pair.high
-    parts = [found.of("second", "first", where).steps for where in ("event", "background", "all")]
-    assert parts[0] + parts[1] == parts[2]
+        assert pair.nmi.value == pytest.approx(normalized_mutual_info_score(a, b), abs=1e-9)
+        assert pair.ami.value == pytest.approx(adjusted_mutual_info_score(a, b), abs=1e-6)
+        assert not pair.match.excludes(pair.match.value)
+    steps = found.frame().pivot_table(index=["first", "second"], columns="where", values="steps")
+    assert (steps["event"] + steps["background"] == steps["all"]).all()
 
 
 def test_parts_of_a_code_are_compared_by_themselves(tables):
@@ -191,13 +199,13 @@ def test_independent_codes_are_at_chance_and_renamed_codes_agree_but_do_not_matc
     draw = np.random.default_rng(0)
     codes, other = draw.integers(20, size=(2, 300, 10))
     strange = code_agreement({"a": codes, "b": other}).pairs[0]
-    assert abs(strange.ami) < 0.01 and strange.low < strange.chance < strange.high
-    assert strange.nmi == pytest.approx(strange.nmi_chance, abs=0.01)
+    assert abs(strange.ami.value) < 0.01 and not strange.match.excludes(strange.chance)
+    assert strange.nmi.value == pytest.approx(strange.nmi_chance, abs=0.01)
     renamed = code_agreement({"a": codes, "b": codes + 20}).pairs[0]
-    assert (renamed.match, renamed.distance) == (0, 1)
-    assert renamed.ami == pytest.approx(1) and renamed.nmi == pytest.approx(1)
+    assert (renamed.match.value, renamed.distance.value) == (0, 1)
+    assert renamed.ami.value == pytest.approx(1) and renamed.nmi.value == pytest.approx(1)
     same = code_agreement({"a": codes, "b": codes}).pairs[0]
-    assert (same.match, same.low, same.distance) == (1, 1, 0)
+    assert (same.match.value, same.match.low, same.distance.value) == (1, 1, 0)
 
 
 def test_confusion_names_the_codes_that_are_taken_for_each_other():
@@ -205,8 +213,9 @@ def test_confusion_names_the_codes_that_are_taken_for_each_other():
     second = np.array([[0, 7, 7, 7, 5, -1]])
     found = confusion({"a": first, "b": second}, "a", "b")
     assert found.counts.sum() == 5 and set(found.codes) == {0, 5, 7}
-    assert found.top(1) == [{"a": 0, "b": 7, "count": 3, "lift": pytest.approx(3 * 5 / (4 * 3))}]
-    assert {(r["a"], r["b"]) for r in found.top(9, equal=True)} == {(0, 0), (0, 7), (5, 5)}
+    counts = found.frame()
+    assert counts.loc[0, 7] == 3 and counts.loc[0, 0] == counts.loc[5, 5] == 1
+    assert found.match.value == 2 / 5 and "a – b 40.0%" in found.finding
 
 
 def test_growth_reads_what_training_logged(tmp_path):
@@ -221,7 +230,7 @@ def test_growth_reads_what_training_logged(tmp_path):
     np.testing.assert_array_equal(found.step, [1, 3])
     np.testing.assert_array_equal(found.series["perplexity/2/a"], [np.nan, 1.5])
     assert list(growth(lines, split="val").series) == ["val/perplexity/1/a"]
-    with pytest.raises(DiagnosticsError, match="only loss, step"):
+    with pytest.raises(InspectionError, match="only loss, step"):
         growth(lines[1:2])
 
 
@@ -239,7 +248,7 @@ def test_refusals_are_sentences(tables):
         ("found no modality 'z'", lambda: confusion({"a": codes, "b": codes}, "a", "z")),
     ]
     for words, call in cases:
-        with pytest.raises(DiagnosticsError, match=words):
+        with pytest.raises(InspectionError, match=words):
             call()
 
 
@@ -268,7 +277,7 @@ def test_labels_are_read_step_by_step(tables):
     loudness = label_of(table, "loudness", bins=4)
     assert loudness.symbols.shape == (40, 6) and np.ptp(np.bincount(loudness.symbols.ravel())) <= 1
     assert "4 bins" in loudness.note
-    with pytest.raises(DiagnosticsError, match="has the labels event, speaker, loudness"):
+    with pytest.raises(InspectionError, match="has the labels event, speaker, loudness"):
         label_of(table, "mood")
 
 
@@ -290,3 +299,39 @@ def test_imports_are_cheap():
 
 def test_codes_of_one_step_of_one_clip_have_symbols():
     assert symbols_of({"a": np.zeros((1, 1), int)}).modalities == ("a",)
+
+
+def test_large_tables_are_resampled_in_groups_of_clips_with_the_same_spread():
+    draw = np.random.default_rng(0)
+    own = np.repeat(draw.random((6000, 1)) < 0.3, 4, axis=1)
+    mass = sharing({"a": np.where(own, 1, 0), "b": np.zeros((6000, 4), int)}).mass["a"]
+    assert mass.high - mass.low == pytest.approx(3.92 * np.sqrt(0.21 / 6000), rel=0.25)
+
+
+def test_meetings_of_a_large_alphabet_are_those_of_a_small_one(monkeypatch):
+    draw = np.random.default_rng(0)
+    codes = {m: draw.integers(9, size=(50, 4)) for m in "ab"}
+    dense = code_agreement(codes)
+    monkeypatch.setattr("srcid.codebook.agreement._DENSE", 0)
+    assert code_agreement(codes) == dense
+
+
+def test_steps_whose_label_is_unknown_are_neither_event_nor_background(write_table):
+    draw = np.random.default_rng(0)
+    codes = {m: draw.integers(4, size=(20, 3)) for m in "ab"}
+    event, known = draw.random((20, 3, 2)) < 0.3, draw.random(20) < 0.5
+    table = write_table({1: codes}, {"event": event}, {"event": ("multilabel", "step", ["x", "y"])})
+    everywhere = label_of(table, "event")
+    np.save(table.path / "labelled_event.npy", known)
+    table = CodeTable(table.path, table.manifest | {"labelled": ["event"]})
+    label = label_of(table, "event")
+    np.testing.assert_array_equal(label.symbols[known], everywhere.symbols[known])
+    assert (label.symbols[~known] == -1).all()
+    assert label.members().toarray().reshape(20, 3, 3)[~known].sum() == 0
+    steps = {pair.where: pair.steps for pair in code_agreement(table).pairs}
+    assert steps["event"] + steps["background"] == 3 * known.sum() < steps["all"] == 60
+    assert association(table, "event").total.sum() == 2 * 3 * known.sum()
+    card = CodeIndex(table).look_up(1, 0)
+    here = (codes["a"] == 0)[known].sum() + (codes["b"] == 0)[known].sum()
+    assert sum(found.count for found in card.labels["event"] if found.name == "background") <= here
+    assert sum(e.label == "" for e in card.exemplars["a"]) > 0

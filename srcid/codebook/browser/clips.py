@@ -20,7 +20,7 @@ class ClipCodes:
         on_code: called with layer and code when a cell of the first table is clicked.
 
     Raises:
-        StripError: tables of different stores, no such row, or no table.
+        InspectionError: tables of different stores, no such row, or no table.
 
     Attributes:
         widget: the view, for display.
@@ -30,13 +30,16 @@ class ClipCodes:
         import ipywidgets as w
         import plotly.graph_objects as go
 
-        from srcid.codebook.figures.strips import StripError, check_same_clips
+        from srcid.codebook.figures.strips import check_same_clips
+        from srcid.symbols import InspectionError
 
         self.tables = dict(tables) if isinstance(tables, Mapping) else {"": tables}
         check_same_clips(self.tables)
         self.table, self.on_code = next(iter(self.tables.values())), on_code
         if not -1 <= clip < self.table.clips:
-            raise StripError(f"found clip {clip}, need a row from 0 to {self.table.clips - 1}, or -1 for the first")
+            raise InspectionError(
+                f"found clip {clip}, need a row from 0 to {self.table.clips - 1}, or -1 for the first"
+            )
         self._splits = {name: rows for name, rows in self.table.splits.items() if len(rows)}
         self._splits = self._splits or {"all": range(self.table.clips)}
         if clip < 0:

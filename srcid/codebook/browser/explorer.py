@@ -5,31 +5,32 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from srcid.widget import Guard, framed, redraw, settle
+from srcid.widget import Guard, settle
 
 _FOUND = 8  # codes offered as the answer to a search, as neighbours and as companions
 
 
 class CodeExplorer:
-    """What is behind one code: its exemplars, neighbours, classes, places in clips and companions.
+    """What is behind one code: its page of exemplars, near misses, classes, margins, steps, neighbours, companions.
 
     All controls can be reached by keyboard. A code is chosen by its number (slider), by stepping through the
     codes from the most to the least used, by a search for a number or a class, by the buttons of neighbours and
-    companions or a click on their bars, or from outside by :meth:`select`.
+    companions, or from outside by :meth:`select`.
 
     Args:
         table: a CodeTable. Without codes (identity quantiser) the view is one sentence that says so.
         layer: layer to begin with, from 1.
         code: code to begin with, -1 for the most used one of the layer.
-        index: a :class:`srcid.codebook.exemplars.CodeIndex` of the table; None makes one of all clips.
+        clips: whose steps are counted and shown: split, rows, or None for all clips.
         on_code: called with layer and code after every change, for views that follow.
 
     Raises:
-        DiagnosticsError: no such layer or code.
+        InspectionError: no such layer or code.
 
     Attributes:
         widget: the view, for display.
@@ -37,18 +38,18 @@ class CodeExplorer:
         notes: sentences on what cannot be shown of this code, and why.
     """
 
-    def __init__(self, table: Any, layer: int = 1, code: int = -1, index: Any = None,
+    def __init__(self, table: Any, layer: int = 1, code: int = -1, clips: Any = None,
                  on_code: Callable[[int, int], None] | None = None) -> None:  # fmt: skip
         import ipywidgets
 
         from srcid.codebook.exemplars import CodeIndex
-        from srcid.symbols import DiagnosticsError
+        from srcid.symbols import InspectionError
 
         self.table, self.on_code, self.card = table, on_code, None
         self._moving = False
         try:
-            self.index = index or CodeIndex(table)
-        except DiagnosticsError as problem:
+            self.index = CodeIndex(table, clips)
+        except InspectionError as problem:
             self.index, self.notes = None, (str(problem),)
             self.widget = ipywidgets.HTML(html.escape(str(problem)))
             return
@@ -71,7 +72,7 @@ class CodeExplorer:
         """Show a code, -1 for the most used one of the layer; does nothing where there are no codes.
 
         Raises:
-            DiagnosticsError: no such layer or code.
+            InspectionError: no such layer or code.
         """
         if self.index is None:
             return
@@ -89,12 +90,17 @@ class CodeExplorer:
         if self.on_code:
             self.on_code(layer, code)
 
-    def figure(self) -> Any:
-        """Return the static twin: the code's card as one figure, exemplars included."""
-        from srcid.codebook.figures.cards import code_card
-        from srcid.style import empty_figure
+    def follow(self, on_code: Callable[[int, int], None]) -> None:
+        """Let a view follow: ``on_code`` is called with layer and code now, and after every change."""
+        self.on_code = on_code
+        if self.card:
+            on_code(self.layer, self.code)
 
-        return code_card(self.card, self.table, self._media) if self.card else empty_figure(self.notes[0])
+    def page(self) -> Any:
+        """Return the static twin: the same page as HTML for display."""
+        from IPython.display import HTML
+
+        return HTML(self.view.value if self.card else html.escape(self.notes[0]))
 
     def players(self) -> tuple[Any, ...]:
         """Return, for each modality that can be heard, a player of its exemplars' sounds, one after the other."""
@@ -108,7 +114,6 @@ class CodeExplorer:
 
     def _build(self) -> None:
         import ipywidgets as w
-        import plotly.graph_objects as go
 
         self.layers = w.Dropdown(options=self.index.layers, description="layer", layout=dict(width="160px"))
         self.slider = w.IntSlider(0, 0, 1, description="code", continuous_update=False, layout=dict(width="460px"))
@@ -120,10 +125,9 @@ class CodeExplorer:
         )  # fmt: skip
         self.guard = Guard()
         self.found = JumpRow(self._jump)
-        self.headline, self.tiles, self.hints = w.HTML(), w.HTML(layout=dict(margin="6px 0 10px")), w.HTML()
+        self.view = w.HTML()
         self.neighbours = JumpRow(self._jump)
         self.companions = {layer: JumpRow(self._jump) for layer in self.index.layers if len(self.index.layers) > 1}
-        self.profile = go.FigureWidget()
         self.layers.observe(lambda _: self._moved(lambda: self.select(self.layers.value)), "value")
         self.slider.observe(lambda _: self._moved(lambda: self.select(self.layer, self.slider.value)), "value")
         self.search.observe(lambda _: self._moved(self._search), "value")
@@ -133,8 +137,7 @@ class CodeExplorer:
         self.widget = w.VBox([
             w.HBox([self.layers, self.slider, self.previous, self.next], layout=line),
             w.HBox([self.search, self.found.widget], layout=line),
-            self.guard.message, self.headline, self.tiles, self.neighbours.widget,
-            *(row.widget for row in self.companions.values()), framed(self.profile), self.hints,
+            self.guard.message, self.neighbours.widget, *(row.widget for row in self.companions.values()), self.view,
         ])  # fmt: skip
 
     def _moved(self, action: Callable[[], None]) -> None:
@@ -167,19 +170,13 @@ class CodeExplorer:
         self.select(self.layer, matches[0].code)
 
     def _show(self, card: Any) -> None:
-        from srcid.codebook.figures.cards import code_profile
-        from srcid.codebook.figures.tiles import exemplar_tiles
+        from srcid.codebook.figures.pages import code_page
         from srcid.features.clip_media import card_media
-        from srcid.style import code_color
 
+        near = card_media(replace(card, exemplars=card.near_misses), self.table)
         self.card, self._media = card, card_media(card, self.table)
-        self.notes = tuple(dict.fromkeys([*card.notes, *self._media.problems]))
-        self.headline.value = (
-            "<div style='font-size:15px;line-height:1.4;color:inherit'><span style='display:inline-block;"
-            f"width:.9em;height:.9em;border-radius:2px;background:{code_color(card.code, card.layer)}'></span> "
-            f"{html.escape(str(card))}</div>"
-        )
-        self.tiles.value = exemplar_tiles(card, self.table, self._media)
+        self.notes = tuple(dict.fromkeys([*card.notes, *self._media.problems, *near.problems]))
+        self.view.value = code_page(card, self.table, self._media, near)
         self.neighbours.show("nearest codes", [
             (card.layer, n.code, f"{n.code} · {n.distance:.3g}",
              f"code {n.code}, distance {n.distance:.3g}, " + (f"{n.count:,} steps" if n.count else "never used"))
@@ -188,37 +185,23 @@ class CodeExplorer:
         for layer, row in self.companions.items():
             row.show(f"layer {layer} there", [
                 (layer, c.code, f"{c.code} · {c.share:.0%}",
-                 f"layer {layer} says {c.code} at {c.share:.0%} of these places, {c.lift:.1f} times its usual share")
+                 f"layer {layer} says {c.code} at {c.share:.0%} of these places (usually {c.usual:.0%})")
                 for c in card.together.get(layer, ())
             ])  # fmt: skip
-        redraw(self.profile, code_profile(card, self.table))
-        for trace in self.profile.data:
-            if trace.customdata is not None:
-                trace.on_click(self._clicked)
-        text = "<br>".join(html.escape(note) for note in self.notes)
-        self.hints.value = f"<div style='line-height:1.4;opacity:.8;color:inherit'>{text}</div>" if text else ""
-
-    def _clicked(self, trace: Any, points: Any, state: Any) -> None:
-        for place in points.point_inds:
-            self._jump(*(int(value) for value in trace.customdata[place]))
 
     def _rehearse(self) -> None:
-        """Show what kinds of media there are once, unseen: imports take seconds, which no click should wait for."""
-        from srcid.codebook.figures.tiles import exemplar_tiles
+        """Read one reference of each kind, unseen: imports take seconds, which no click should wait for."""
+        from srcid.codebook.cards import Exemplar
         from srcid.features.clip_media import card_media
 
-        first = next((layer, int(code)) for layer in self.index.layers for code in [*self.index.used(layer)[:1], 0])
-        card = self.index.look_up(*first, k=1)
         kinds = {}
-        for m, (exemplar, *_) in ((m, found) for m, found in card.exemplars.items() if found):
-            references = self.table.media[m] if m in (self.table.media or {}) else np.zeros((0, 0), str)
-            kept = np.argwhere(references != "")
+        for m, references in (self.table.media or {}).items():
+            kept = np.argwhere(references[:100] != "")
             if len(kept):
                 clip, step = (int(i) for i in kept[0])
-                kinds[m] = (replace(exemplar, clip=clip, step=step, media=str(references[clip, step])),)
-        if kinds:
-            sample = replace(card, exemplars=kinds)
-            exemplar_tiles(sample, self.table, card_media(sample, self.table))
+                media = str(references[clip, step])
+                kinds[m] = (Exemplar(m, clip, "", step, 0.0, media, "", 0.0, 1, 0),)
+        card_media(SimpleNamespace(exemplars=kinds), self.table)
 
 
 class JumpRow:

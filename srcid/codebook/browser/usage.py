@@ -9,7 +9,9 @@ from typing import Any
 from srcid.widget import Guard, framed, redraw
 
 _SHOWN = 10  # rows of the table
-_SORTS = ("surest", "purity", "lift", "p", "steps", "code", "class")  # what Association.ranked knows
+# orders of the table: a column of Association.frame(), and whether the smallest come first
+_SORTS = {"surest": ("low", False), "purity": ("purity", False), "lift": ("lift", False), "p": ("p", True),
+          "steps": ("steps", False), "code": ("code", True), "class": ("class", True)}  # fmt: skip
 
 
 class UsageBrowser:
@@ -167,23 +169,27 @@ class UsageBrowser:
         _, found, _ = self._read()
         if found is None or code not in found.codes:
             return ""
-        r = found.of(code)
-        text = f": {r['class']} in {r['purity']:.0%} [{r['low']:.0%}, {r['high']:.0%}] of its {r['steps']:,} steps"
-        return html.escape(text)
+        r = found.frame().set_index("code").loc[code]
+        share = f"{r['purity']:.0%} [{r['low']:.0%}, {r['high']:.0%}]"
+        return html.escape(f": {r['class']} in {share} of its {r['steps']:,} steps ({found.modality}, {found.sample})")
 
     def _tell(self) -> None:
         """Fill the table."""
+        import pandas as pd
+
         _, found, _ = self._read()
         if found is None:
             self.list.value = ""
             return
-        cells = [
-            (r["code"], r["class"], f"{r['purity']:.0%} [{r['low']:.0%}, {r['high']:.0%}]", f"{r['lift']:.2f}",
-             "< 0.001" if r["p"] < 1e-3 else f"{r['p']:.3f}", f"{r['steps']:,}", f"{r['clips']:,}")
-            for r in found.ranked(_SHOWN, self.sort.value)
-        ]  # fmt: skip
-        heads = ("code", "class", "purity, 95 % interval", "lift", "p, corrected", "steps", "clips")
-        lines = ["".join(f"<th style='text-align:right;padding:0 10px'>{head}</th>" for head in heads)]
-        lines += ["".join(f"<td style='text-align:right;padding:0 10px'>{html.escape(str(c))}</td>" for c in row)
-                  for row in cells]  # fmt: skip
-        self.list.value = "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+        column, ascending = _SORTS[self.sort.value]
+        frame = found.frame().sort_values(column, ascending=ascending, kind="stable").head(_SHOWN)
+        shown = {
+            "code": frame["code"],
+            "class": frame["class"],
+            "purity, 95 % interval": [f"{r.purity:.0%} [{r.low:.0%}, {r.high:.0%}]" for r in frame.itertuples()],
+            "lift": frame["lift"].map("{:.2f}".format),
+            "p, corrected": frame["p"].map(lambda p: "< 0.001" if p < 1e-3 else f"{p:.3f}"),
+            "steps": frame["steps"].map("{:,}".format),
+            "clips": frame["clips"].map("{:,}".format),
+        }
+        self.list.value = pd.DataFrame(shown).to_html(index=False, border=0, col_space=80)

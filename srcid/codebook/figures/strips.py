@@ -12,15 +12,12 @@ from plotly.subplots import make_subplots
 
 from srcid.features.figures import add_label_bars, clip_name, label_bars, label_caption, step_axis
 from srcid.style import INK, blanks, code_color, empty_figure, finish, ink_on, modality_colors, panel_titles
+from srcid.symbols import InspectionError
 
 _ROW = 30  # pixels of a row of codes
 _LAYER_GAP = 0.5  # rows between two layers
 _PLOT = 806  # pixels between the margins
 _DIGIT = 7  # pixels of a digit
-
-
-class StripError(ValueError):
-    """Clips that cannot be shown in codes; the message says what was found, what is needed, and what to do."""
 
 
 def code_strip(table: Any, clip: int) -> go.Figure:
@@ -34,7 +31,7 @@ def code_strip(table: Any, clip: int) -> go.Figure:
         clip: row of the table.
 
     Raises:
-        StripError: the table has no such row.
+        InspectionError: the table has no such row.
     """
     return code_strips({"": table}, clip)
 
@@ -47,25 +44,25 @@ def code_strips(tables: Mapping[str, Any], clip: int) -> go.Figure:
         clip: row of the tables.
 
     Raises:
-        StripError: tables of different stores, no such row, or no table at all.
+        InspectionError: tables of different stores, no such row, or no table at all.
     """
     check_same_clips(tables)
     table = next(iter(tables.values()))
     if not 0 <= clip < table.clips:
-        raise StripError(f"found clip {clip}, need a row from 0 to {table.clips - 1}")
+        raise InspectionError(f"found clip {clip}, need a row from 0 to {table.clips - 1}")
     if all(t.stages == 0 for t in tables.values()):
         return empty_figure("the identity quantiser has no codes: there is nothing to draw as a strip")
     bars, label_rows = label_bars(table, clip)
     modalities, layers = table.modalities, max(t.layers for t in tables.values() if t.stages)
     height = int(_ROW * (layers * len(modalities) + _LAYER_GAP * (layers - 1)))
     heights = [16 + 19 * len(label_rows), height] if label_rows else [height]
-    several, gap, between = len(tables) > 1, 14, 0.03
+    side_by_side, gap, between = len(tables) > 1, 14, 0.03
     codes = {
         name: {k: np.stack([t.code(k, m)[clip] for m in modalities]) for k in range(1, t.layers + 1)}
         for name, t in tables.items()
         if t.stages
     }
-    titles = [_heading(name, codes.get(name)) for name in tables] if several else None
+    titles = [_heading(name, codes.get(name)) for name in tables] if side_by_side else None
     fig = make_subplots(
         len(heights), len(tables), shared_xaxes="columns", shared_yaxes="rows", row_heights=heights,
         vertical_spacing=gap / (sum(heights) + gap), horizontal_spacing=between, subplot_titles=titles,
@@ -96,27 +93,29 @@ def code_strips(tables: Mapping[str, Any], clip: int) -> go.Figure:
     first = next(iter(codes.values()))
     shares = [f"{_agreement(found):.0%} of steps in layer {k}" for k, found in first.items()]
     title = f"Clip {clip_name(table, clip)}"
-    title += f" in {len(tables)} runs" if several else f": two modalities have the same code at {', '.join(shares)}"
+    title += (
+        f" in {len(tables)} runs" if side_by_side else f": two modalities have the same code at {', '.join(shares)}"
+    )
     caption = (
         "Outlined: another modality has the same code at this step. Shares are over steps and pairs of "
         "modalities. Blank: padded or missing. "
-        + ("Numbers and colours of one run say nothing of another's. " if several else "")
+        + ("Numbers and colours of one run say nothing of another's. " if side_by_side else "")
         + " ".join(_of_several_symbols(tables))
         + label_caption(table)
     )
-    return finish(fig, title, caption, height=sum(heights) + gap, left=130, top=84 if several else 60)
+    return finish(fig, title, caption, height=sum(heights) + gap, left=130, top=84 if side_by_side else 60)
 
 
 def check_same_clips(tables: Mapping[str, Any]) -> None:
     """Raise unless all tables are of one store, so that a row is the same clip in each."""
     if not tables:
-        raise StripError("found no code table; give at least one, {name: table}")
+        raise InspectionError("found no code table; give at least one, {name: table}")
     stores: dict[str, list[str]] = {}
     for name, table in tables.items() if len(tables) > 1 else ():
         stores.setdefault(table.checksum, []).append(name)
     if len(stores) > 1:
         groups = "; ".join(f"{', '.join(names)}: {tables[names[0]].store_path}" for names in stores.values())
-        raise StripError(
+        raise InspectionError(
             f"found runs on {len(stores)} different stores ({groups}), so row 0 of one is not the clip of "
             "another; choose runs on the same data"
         )
@@ -140,74 +139,36 @@ def _of_several_symbols(tables: Mapping[str, Any]) -> list[str]:
     return [f"One number stands for one combination of {' or '.join(map(str, wide))} symbols. "] if wide else []
 
 
-def _layer(
-    fig: go.Figure,
-    table: Any,
-    name: str,
-    clip: int,
-    layer: int,
-    codes: np.ndarray,
-    place: dict,
-    here: dict,
-    cell: float,
-) -> None:
+def _layer(fig: go.Figure, table: Any, name: str, clip: int, layer: int, codes: np.ndarray, place: dict, here: dict,
+           cell: float) -> None:  # fmt: skip
     """Add one layer's cells: colours, outlines of agreeing cells, numbers, and what hovering says."""
     modalities, steps = table.modalities, np.arange(table.steps)
     present = np.unique(codes[codes >= 0])
     if not present.size:
         return
-    index = np.where(codes >= 0, np.searchsorted(present, codes), -1).astype(float)
-    index[codes < 0] = np.nan
+    index = np.where(codes >= 0, np.searchsorted(present, codes).astype(float), np.nan)
     edges = np.repeat(np.linspace(0, 1, len(present) + 1), 2)[1:-1]
-    palette = [code_color(int(code), layer) for code in present]
+    palette = np.repeat([code_color(int(code), layer) for code in present], 2)
     fig.add_heatmap(
-        x=steps,
-        y=[place[layer, m] for m in modalities],
-        z=blanks(index),
-        zmin=-0.5,
-        zmax=len(present) - 0.5,
-        xgap=3,
-        ygap=3,
-        colorscale=[[edge, color] for edge, color in zip(edges, np.repeat(palette, 2), strict=True)],
-        showscale=False,
-        hoverongaps=False,
-        meta=[name, layer],
-        customdata=_hover(table, clip, layer, codes),
-        hovertemplate="%{customdata}<extra></extra>",
-        **here,
-    )
-    x, y, text, ink = [], [], [], []
-    outline_x: list[float | None] = []
-    outline_y: list[float | None] = []
-    for i, m in enumerate(modalities):
-        row = place[layer, m]
-        for t in steps[codes[i] >= 0]:
-            x.append(t), y.append(row), text.append(str(codes[i, t]))
-            ink.append(ink_on(code_color(int(codes[i, t]), layer)))
-            if (codes[:, t] == codes[i, t]).sum() > 1:
-                outline_x += [t - 0.48, t + 0.48, t + 0.48, t - 0.48, t - 0.48, None]
-                outline_y += [row - 0.46, row - 0.46, row + 0.46, row + 0.46, row - 0.46, None]
+        x=steps, y=[place[layer, m] for m in modalities], z=blanks(index), zmin=-0.5, zmax=len(present) - 0.5, xgap=3,
+        ygap=3, colorscale=[[edge, color] for edge, color in zip(edges, palette, strict=True)], showscale=False,
+        hoverongaps=False, meta=[name, layer], customdata=_hover(table, clip, layer, codes),
+        hovertemplate="%{customdata}<extra></extra>", **here,
+    )  # fmt: skip
+    row, step = np.nonzero(codes >= 0)
+    y = np.array([place[layer, m] for m in modalities])[row]
+    agreeing = (codes[:, step] == codes[row, step]).sum(axis=0) > 1
+    corners = np.array([[-0.48, -0.46], [0.48, -0.46], [0.48, 0.46], [-0.48, 0.46], [-0.48, -0.46], [np.nan, np.nan]])
+    outline = np.stack([step, y], axis=1)[agreeing][:, None] + corners
     fig.add_scatter(
-        x=outline_x,
-        y=outline_y,
-        mode="lines",
-        line=dict(color=INK, width=3),
-        hoverinfo="skip",
-        showlegend=False,
-        **here,
-    )
-    if max(map(len, text)) * _DIGIT > cell:  # what does not fit stays in the hover text
-        return
-    fig.add_scatter(
-        x=x,
-        y=y,
-        text=text,
-        mode="text",
-        textfont=dict(size=11, color=ink),
-        hoverinfo="skip",
-        showlegend=False,
-        **here,
-    )
+        x=blanks(outline[..., 0].ravel()), y=blanks(outline[..., 1].ravel()), mode="lines", hoverinfo="skip",
+        line=dict(color=INK, width=3), showlegend=False, **here,
+    )  # fmt: skip
+    text = [str(code) for code in codes[row, step]]
+    if max(map(len, text)) * _DIGIT <= cell:  # what does not fit stays in the hover text
+        ink = [ink_on(code_color(int(code), layer)) for code in codes[row, step]]
+        fig.add_scatter(x=step, y=y, text=text, mode="text", textfont=dict(size=11, color=ink), hoverinfo="skip",
+                        showlegend=False, **here)  # fmt: skip
 
 
 def _hover(table: Any, clip: int, layer: int, codes: np.ndarray) -> list[list[str]]:

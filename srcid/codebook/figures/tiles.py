@@ -11,48 +11,56 @@ from typing import Any
 import numpy as np
 
 from srcid.features.clip_media import CardMedia, Shown
-from srcid.style import WIDTH, modality_colors
+from srcid.style import modality_colors
 
 _SIDE = 72  # pixels of a picture's longer side
 _BARS = 36  # of a drawn sound
 _CAPTION = "font-size:10.5px;opacity:.75;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
-_PLAYER = "width:100%;height:30px;display:block"
+_FIFTHS = ("", "nearest fifth", "second fifth", "middle fifth", "fourth fifth", "farthest fifth")
+# a button of its own over the whole waveform: browsers leave the play button out of a narrow player
+_BUTTON = (
+    "display:flex;align-items:center;gap:3px;width:100%;min-width:60px;padding:2px 4px;cursor:pointer;color:inherit;"
+    "background:transparent;border:1px solid currentColor;border-radius:4px"
+)
+_PLAY = "var a=this.nextElementSibling;a.paused?a.play():a.pause()"
+_ICON = "this.previousElementSibling.firstElementChild.textContent="
 
 
-def exemplar_tiles(card: Any, table: Any, media: CardMedia) -> str:
-    """Return HTML with a row of exemplars for each modality, the nearest first.
+def exemplar_tiles(card: Any, table: Any, media: CardMedia, near: CardMedia) -> str:
+    """Return HTML with the exemplars of each modality, the nearest first, and below them its near misses.
 
     Args:
         card: a :class:`srcid.codebook.cards.CodeCard`.
         table: its CodeTable; all its modalities fix the colours.
-        media: what :func:`srcid.features.clip_media.card_media` read.
+        media, near: what :func:`srcid.features.clip_media.card_media` read of exemplars and near misses.
     """
     colors = modality_colors(table.modalities)
-    columns = max((len(found) for found in card.exemplars.values()), default=0)
-    rows = []
+    blocks = []
     for m, exemplars in card.exemplars.items():
         count = f"{card.counts[m]:,} step{'s' * (card.counts[m] != 1)}"
-        rows.append(
-            f"<div style='color:{colors[m]};font-weight:600'>{html.escape(m)}"
-            f"<div style='font-weight:400;font-size:11px'>{count}</div></div>"
-        )
+        head = f"<b style='color:{colors[m]}'>{html.escape(m)}</b> {count}"
         tiles = [_tile(e, s, colors[m]) for e, s in zip(exemplars, media.shown[m], strict=True)]
-        if not tiles:
-            tiles = [f"<div style='grid-column:2/-1;opacity:.7'>{html.escape(m)} never has this code</div>"]
-        rows += tiles + ["<div></div>"] * (columns - len(tiles) if exemplars else 0)
-    return (
-        f"<div style='display:grid;grid-template-columns:84px repeat({max(columns, 1)},minmax(0,1fr));"
-        f"gap:10px 6px;max-width:{WIDTH}px;line-height:1.35;font-size:12px;color:inherit'>{''.join(rows)}</div>"
-    )
+        blocks.append(_row(head, tiles) if tiles else f"<div>{head}: never has this code</div>")
+        misses = zip(card.near_misses.get(m, ()), near.shown.get(m, ()), strict=True)
+        if tiles := [_tile(e, s, colors[m]) for e, s in misses]:
+            blocks.append(_row("near misses: this code is their second nearest, the smallest margin first", tiles))
+    return f"<div style='line-height:1.35;font-size:12px;color:inherit'>{''.join(blocks)}</div>"
+
+
+def _row(head: str, tiles: list[str]) -> str:
+    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(84px,1fr));gap:8px 6px;margin:3px 0 10px"
+    return f"<div>{head}</div><div style='{grid}'>{''.join(tiles)}</div>"
 
 
 def _tile(exemplar: Any, shown: Shown, color: str) -> str:
     name = html.escape(f"{exemplar.modality}, clip {exemplar.clip_id}, step {exemplar.step}", quote=True)
     label = f"<b>{html.escape(exemplar.label)}</b><br>" if exemplar.label else ""
+    rank = _FIFTHS[exemplar.fifth] if exemplar.fifth else f"has code {exemplar.code}"
     where = f"{html.escape(str(exemplar.clip_id))}<br>step {exemplar.step} · {exemplar.distance:.3g}"
     return (
         "<figure style='margin:0;min-width:0;display:flex;flex-direction:column' "
-        f"title='{name}, row {exemplar.clip}'><div style='flex:1'>{_content(shown, name, color)}</div>"
+        f"title='{name}, row {exemplar.clip}'><div style='{_CAPTION}'>{rank}</div>"
+        f"<div style='flex:1'>{_content(shown, name, color)}</div>"
         f"<figcaption style='{_CAPTION}'>{label}{where}</figcaption></figure>"
     )
 
@@ -65,8 +73,9 @@ def _content(shown: Shown, name: str, color: str) -> str:
 
         source = Audio(shown.content, rate=shown.rate).src_attr()
         return (
-            f"{_wave(shown.content, color)}<audio controls controlslist='nodownload noplaybackrate' "
-            f"preload='metadata' aria-label='{name}' src='{source}' style='{_PLAYER}'></audio>"
+            f"<button type='button' aria-label='play {name}' onclick='{_PLAY}' style='{_BUTTON}'>"
+            f"<span style='color:{color}'>▶</span>{_wave(shown.content, color)}</button>"
+            f"<audio preload='metadata' src='{source}' onplay='{_ICON}\"⏸\"' onpause='{_ICON}\"▶\"'></audio>"
         )
     if shown.kind == "word":
         before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
@@ -78,7 +87,7 @@ def _wave(samples: np.ndarray, color: str) -> str:
     """Draw a sound as upright bars, an SVG of a tile's width."""
     bars = "".join(f"M{x + 0.5},{-h:.2f}V{h:.2f}" for x, h in enumerate(envelope(samples, _BARS)))
     return (
-        f"<svg viewBox='0 -1 {_BARS} 2' preserveAspectRatio='none' style='width:100%;height:34px;display:block' "
+        f"<svg viewBox='0 -1 {_BARS} 2' preserveAspectRatio='none' style='flex:1;min-width:0;height:34px' "
         f"aria-hidden='true'><path d='{bars}' stroke='{color}' stroke-width='.6'/></svg>"
     )
 

@@ -1,24 +1,25 @@
-"""The card of a code: what its exemplars are, and a figure that says all that the live view says."""
+"""The page of a code: what its exemplars are, all that is known of it, and the file of all pages."""
 
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 
+from srcid.codebook.browser.pages import write_code_pages
 from srcid.codebook.exemplars import CodeIndex
-from srcid.codebook.figures.cards import code_card, code_profile
-from srcid.codebook.figures.tiles import envelope, exemplar_tiles, picture_uri
+from srcid.codebook.figures.pages import code_page
+from srcid.codebook.figures.tiles import envelope, picture_uri
 from srcid.codes import CodeTable
 from srcid.features.clip_media import card_media
 from tests.helpers import media_store, tiny_store, tiny_table
-from tests.house import caption
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +47,6 @@ def card(index):
     """A code with something to see and hear."""
     cards = [index.look_up(layer, int(code)) for layer in (1, 2) for code in index.used(layer)]
     return next(c for c in cards if all(any(e.media for e in c.exemplars[m]) for m in ("first", "second")))
-
-
-def dead(index):
-    return next((k, c) for k in (1, 2) for c in range(index.sizes[k]) if c not in index.used(k))
 
 
 def test_media_are_what_the_store_says_of_each_exemplar(store, table, card):
@@ -90,7 +87,7 @@ def test_a_store_that_is_gone_takes_only_its_files_along(folder, store, card, ta
     assert {s.kind for m in ("first", "second") for s in media.shown[m]} == {"none"}
     words = CodeIndex(table).look_up(1, int(table.code(1, "third")[0, 0]))
     assert {s.kind for s in card_media(words, gone).shown["third"]} == {"word"}
-    assert "no longer at" in caption(code_card(card, gone))
+    assert "no longer at" in page_of(card, gone)
 
     tiny_store(folder / "other", seed=5)
     assert "other data" in card_media(card, _moved(table, folder / "swapped", folder / "other")).problems[0]
@@ -121,17 +118,22 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path):
     assert "none" not in [k for k, e in zip(kept, card.exemplars["first"], strict=False) if e.media and e not in lost]
 
 
-def test_tiles_show_every_exemplar_in_words_the_page_can_colour(table, card):
-    media = card_media(card, table)
-    page = exemplar_tiles(card, table, media)
-    everything = [s for shown in media.shown.values() for s in shown]
-    assert page.count("<figure") == len(everything) == sum(map(len, card.exemplars.values()))
-    assert page.count("<audio controls") == sum(s.kind == "audio" for s in everything) > 0
-    assert page.count("<img ") == sum(s.kind == "image" for s in everything) > 0
+def page_of(card, table, links=False):
+    media, near = (card_media(c, table) for c in (card, replace(card, exemplars=card.near_misses)))
+    return code_page(card, table, media, near, links)
+
+
+def test_tiles_show_every_exemplar_and_near_miss_in_words_the_page_can_colour(table, card):
+    page = page_of(card, table)
+    every = [e for kind in (card.exemplars, card.near_misses) for found in kind.values() for e in found]
+    assert page.count("<figure") == len(every) and sum(e.fifth == 0 for e in every) > 0
+    assert page.count("<audio ") == page.count("aria-label='play first")
+    assert page.count("<audio ") == sum(e.media.startswith("wav:") for e in every) > 0
+    assert page.count("<img ") == sum(e.media.startswith("png:") for e in every) > 0
     assert "color:inherit" in page and "#000" not in page and "black" not in page
     for e in card.exemplars["first"]:
-        assert f"aria-label='first, clip {e.clip_id}, step {e.step}'" in page or not e.media
-    assert len(page) < 400_000
+        assert f"aria-label='play first, clip {e.clip_id}, step {e.step}'" in page or not e.media
+    assert len(page) < 800_000
 
 
 def test_text_of_strangers_stays_text(tmp_path):
@@ -139,7 +141,7 @@ def test_text_of_strangers_stays_text(tmp_path):
     store = tiny_store(tmp_path / "store", media={"third": steps}, ids=[f"<b>'{i}" for i in range(40)])
     table = tiny_table(store, tmp_path / "codes")
     card = CodeIndex(table).look_up(1, int(table.code(1, "third")[0, 0]))
-    page = exemplar_tiles(card, table, card_media(card, table))
+    page = page_of(card, table)
     assert "&lt;script&gt;" in page and "<script" not in page and "<b>'" not in page
     titles = re.findall(r"title='([^']*)'", page)
     assert len(titles) == page.count("<figure") and all("&lt;b&gt;&#x27;" in title for title in titles)
@@ -163,51 +165,46 @@ def test_the_envelope_follows_the_loudness():
     assert envelope(np.ones(2), 5).shape == (5,)
 
 
-def test_the_figure_says_all_that_is_known(table, index, card):
-    fig = code_card(card, table)
-    assert fig.layout.title.text == str(card) and fig.layout.width == 960
-    exemplars = sum(map(len, card.exemplars.values()))
-    scatters = [t for t in fig.data if t.type == "scatter"]
-    below = [t for t in scatters if t.mode == "text" and t.customdata is not None]
-    assert sum(len(t.x) for t in below) == exemplars
-    pictures = [e for e in card.exemplars["second"] if e.media]
-    assert len(fig.layout.images) == len(pictures) > 0
-    bars = {tuple(t.y): t for t in fig.data if t.type == "bar"}
-    near = bars[tuple(str(n.code) for n in card.neighbours)]
-    assert list(near.x) == [n.distance for n in card.neighbours]
-    assert [tuple(c) for c in near.customdata] == [(card.layer, n.code) for n in card.neighbours]
+def test_the_page_says_all_that_is_known(table, card):
+    page = page_of(card, table, links=True)
+    assert html.escape(card.finding) in page
+    for n in card.neighbours:
+        assert f"<a href='#layer{card.layer}/code{n.code}'>" in page and f"{n.distance:.3g}" in page
     other = 3 - card.layer
-    there = bars[tuple(f"layer {other}: {c.code}" for c in card.together[other])]
-    assert list(there.x) == [c.share for c in card.together[other]]
-    named = bars[tuple(f"event: {c.name}" for c in card.labels["event"])]
-    assert list(named.x) == [c.share for c in card.labels["event"]]
-    np.testing.assert_allclose(named.x + np.array(named.error_x.array), [c.high for c in card.labels["event"]])
-    lines = {t.name: t for t in scatters if t.mode == "lines+markers"}
-    for m, counts in card.steps.items():
-        assert (m in lines) == bool(counts.any()) and (m not in lines or list(lines[m].y) == counts.tolist())
-    assert "Wilson" in caption(fig) and "40 clips" in caption(fig)
-    json.dumps(go.FigureWidget(fig).get_state(["_widget_data"]), allow_nan=False, default=lambda b: f"{len(b)} bytes")
+    assert all(f"<a href='#layer{other}/code{c.code}'>" in page for c in card.together[other])
+    assert all(f"event: {c.name}" in page and c.share.text(".0%") in page for c in card.labels["event"])
+    assert page.count("<svg viewBox='0 -.05") == 2  # margins and steps
+    assert "<a " not in page_of(card, table)
 
 
-def test_the_profile_leaves_the_exemplars_to_others(table, card):
-    whole, profile = code_card(card, table), code_profile(card, table)
-    assert not profile.layout.images and not profile.layout.title.text
-    assert profile.layout.height < whole.layout.height - 150
-    assert sum(t.type == "bar" for t in profile.data) == sum(t.type == "bar" for t in whole.data) == 3
+def test_a_code_that_is_never_used_still_has_neighbours(store, folder):
+    table = tiny_table(store, folder / "large", codebook_size=90)
+    index = CodeIndex(table, "test")
+    code = next(c for c in range(90) if c not in index.used(1))
+    card = index.look_up(1, code)
+    page = page_of(card, table)
+    assert "never used in 8 test clips" in page and "never has this code" in page
+    assert len(card.neighbours) > 3 and all(f"{n.distance:.3g}" in page for n in card.neighbours)
 
 
-def test_a_code_that_is_never_used_still_has_neighbours(table, index):
-    card = index.look_up(*dead(index))
-    fig = code_card(card, table)
-    assert "never used in these 40 clips" in fig.layout.title.text
-    assert [len(t.x) for t in fig.data if t.type == "bar"] == [len(card.neighbours)] and len(card.neighbours) > 3
-    assert "never has this code" in exemplar_tiles(card, table, card_media(card, table))
-
-
-def test_one_modality_one_layer_and_no_labels_leave_fewer_panels(table, folder):
+def test_one_modality_one_layer_and_no_labels_leave_less_to_say(table, folder):
     table = _changed(table, folder / "alone", modalities=["third"], media=["third"], labels={}, layers=1)
     card = CodeIndex(table).look_up(1, int(table.code(1, "third")[0, 0]))
-    fig = code_card(card, table)
-    assert "no labels" in caption(fig) and sum(t.type == "bar" for t in fig.data) == 1
-    assert card.telling is None and card.together == {} and list(card.counts) == ["third"]
-    assert "third" in exemplar_tiles(card, table, card_media(card, table))
+    page = page_of(card, table)
+    assert "no labels" in page and "at the same places" not in page
+    assert card.name is None and card.together == {} and list(card.counts) == ["third"]
+
+
+def test_all_pages_stand_in_one_file_whose_links_lead_somewhere(table, folder, index):
+    path = write_code_pages(table, folder / "codes.html", clips="train")
+    page = path.read_text()
+    sections = set(re.findall(r"<section id='(layer\d/code\d+)'", page))
+    used = {f"layer{k}/code{c}" for k in (1, 2) for c in CodeIndex(table, "train").used(k)}
+    assert sections == used
+    tiles = re.findall(r"class='tile' href='#(layer\d/code\d+)'", page)
+    assert set(tiles) == used and len(tiles) == len(used)
+    unused = set(re.findall(r"href='#(layer\d/code\d+)'", page)) - used
+    assert all(f"code {name.partition('code')[2]}" for name in unused) and "24 train clips" in page
+    assert not re.search(r"(src|href)=['\"]https?:", page)
+    fewer = write_code_pages(table, folder / "few.html", most=3).read_text()
+    assert fewer.count("<section id=") == 6 and "the 3 most used ones have a page" in fewer

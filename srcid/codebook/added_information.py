@@ -7,25 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcid.statistics import entropy
-from srcid.symbols import POOLED, DiagnosticsError, StepLabel, Symbols, chosen, label_for, symbols_of
+from srcid.statistics import Interval, entropy
+from srcid.symbols import (
+    POOLED,
+    InspectionError,
+    StepLabel,
+    Symbols,
+    label_for,
+    place_name,
+    select_modality,
+    symbols_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
-class Addition:
+class AddedInformation:
     """What the codes of one layer say of a label that the codes of earlier layers do not, in bits a step.
 
     Attributes:
         information: I(label; layer | given), corrected for chance: the middle of ``plug_in`` - chance,
             which is too low where the layer says nearly all, and (``plug_in`` - chance) / (1 - chance /
             ``remaining``), the adjustment of the adjusted mutual information, which is too high between the
-            extremes. Chance is the mean of the null.
-        low, high: interval from one to the other, widened by 1.96 errors of a jackknife over groups of
-            clips.
+            extremes. Chance is the mean of the null. Its interval reaches from one to the other, widened by 1.96
+            errors of a jackknife over groups of clips.
         plug_in: the uncorrected value.
         null: values under permutation: codes of the layer moved between clips that agree in the given codes.
         p_value: of the plug-in value against the mean of the null, one-sided, normal with the jackknife's
@@ -35,12 +46,11 @@ class Addition:
     """
 
     layer: int
+    sample: str
     given: tuple[int, ...]
     modality: str
     label: str
-    information: float
-    low: float
-    high: float
+    information: Interval
     plug_in: float
     null: np.ndarray
     p_value: float
@@ -51,15 +61,28 @@ class Addition:
     notes: tuple[str, ...]
     params: dict[str, Any]
 
-    def row(self) -> dict[str, Any]:
-        """A record for a table."""
-        left_out = ("null", "notes", "params")
-        return {name: value for name, value in vars(self).items() if name not in left_out}
+    def frame(self) -> pd.DataFrame:
+        """One row."""
+        import pandas as pd
+
+        row = {name: value for name, value in vars(self).items() if name not in ("null", "notes", "params")}
+        ends = dict(information=self.information.value, low=self.information.low, high=self.information.high)
+        return pd.DataFrame([row | ends])
+
+    @property
+    def finding(self) -> str:
+        """What the layer adds, or that it is not shown to add anything."""
+        given = " and ".join(map(str, self.given))
+        sure = "adds" if self.p_value < 0.05 else "is not shown to add anything:"
+        return (
+            f"{place_name(self.layer)} {sure} {self.information.text('.2f')} bits a step on '{self.label}' to layer "
+            f"{given} ({self.modality}, {self.sample})"
+        )
 
 
-def addition(source: Any, label: str | StepLabel | None = None, layer: int = 2,
+def added_information(source: Any, label: str | StepLabel | None = None, layer: int = 2,
              given: Sequence[int] | None = None, modality: str | None = None, clips: Any = None,
-             permutations: int = 50, seed: int = 0) -> Addition:  # fmt: skip
+             permutations: int = 50, seed: int = 0) -> AddedInformation:  # fmt: skip
     """Estimate I(label; codes of ``layer`` | codes of the layers ``given``): is what the layer says new?
 
     The plug-in estimate is far too high when the codes of two layers together have many values. Its bias is
@@ -74,22 +97,22 @@ def addition(source: Any, label: str | StepLabel | None = None, layer: int = 2,
         permutations: draws of the null, at least 1.
 
     Raises:
-        DiagnosticsError: no such layer or label, no earlier layer, nothing labelled, fewer than 2 clips.
+        InspectionError: no such layer or label, no earlier layer, nothing labelled, fewer than 2 clips.
     """
     from scipy import stats
 
     given = tuple(range(1, layer)) if given is None else tuple(given)
     if not given or layer in given:
-        raise DiagnosticsError(f"found layer {layer} and given {given}; need another layer to condition on")
+        raise InspectionError(f"found layer {layer} and given {given}; need another layer to condition on")
     if permutations < 1:
-        raise DiagnosticsError(f"found {permutations} permutations; the bias correction needs at least 1")
+        raise InspectionError(f"found {permutations} permutations; the bias correction needs at least 1")
 
     def read(k: int) -> Symbols:
         if not isinstance(source, Mapping):
-            return chosen(symbols_of(source, k, None, clips), modality)
+            return select_modality(symbols_of(source, k, None, clips), modality)
         if k not in source:
-            raise DiagnosticsError(f"found layers {sorted(source)}, not a layer {k}")
-        return chosen(symbols_of(source[k], k, None, clips), modality)
+            raise InspectionError(f"found layers {sorted(source)}, not a layer {k}")
+        return select_modality(symbols_of(source[k], k, None, clips), modality)
 
     late, early = read(layer), [read(k) for k in given]
     seen = label_for(late, source, label, clips)
@@ -100,7 +123,7 @@ def addition(source: Any, label: str | StepLabel | None = None, layer: int = 2,
     clip = np.tile(np.repeat(np.arange(late.clips), late.steps), len(names))
     valid = (y >= 0) & (code >= 0) & np.logical_and.reduce([part >= 0 for part in befores])
     if len(np.unique(clip[valid])) < 2:
-        raise DiagnosticsError(f"found fewer than 2 clips with codes and the label '{seen.name}'; need 2")
+        raise InspectionError(f"found fewer than 2 clips with codes and the label '{seen.name}'; need 2")
     y, code, clip = y[valid], code[valid], clip[valid]
     combined = np.stack([part[valid] for part in befores], axis=1)
     before = np.unique(combined, axis=0, return_inverse=True)[1].ravel()
@@ -108,12 +131,13 @@ def addition(source: Any, label: str | StepLabel | None = None, layer: int = 2,
     draw = np.random.default_rng(seed)
     plug_in, known, remaining = _information(y, code, before)
     total = remaining + known
-    blocks, whole = _Blocks(clip, before), _Blocks(clip, np.zeros_like(before))
+    blocks, all_steps = _Blocks(clip, before), _Blocks(clip, np.zeros_like(before))
     null = np.array([_information(y, blocks.permute(code, draw), before)[0] for _ in range(permutations)])
-    known_null = [_information(y, code, whole.permute(before, draw))[1] for _ in range(min(permutations, 10))]
+    known_null = [_information(y, code, all_steps.permute(before, draw))[1] for _ in range(min(permutations, 10))]
     chance = float(null.mean())
     spread = float(np.hypot(_jackknife(y, code, before, clip, draw), null.std()))
     p_value = float(stats.norm.sf((plug_in - chance) / spread)) if spread > 1e-9 else 1.0
+    clips_met = len(np.unique(clip))
     least, most = _corrected(plug_in, chance, remaining)
     known_least, known_most = _corrected(known, float(np.mean(known_null)), total)
     notes = [seen.note] if seen.note else []
@@ -121,12 +145,14 @@ def addition(source: Any, label: str | StepLabel | None = None, layer: int = 2,
         notes.append("more than half of the plug-in value is bias: read it with its null, or use more clips")
     if blocks.fixed > 0.5:
         notes.append(f"{blocks.fixed:.0%} of the steps found no partner to exchange, so the value is too low")
-    return Addition(
-        layer=layer, given=given, modality=modality or POOLED, label=seen.name,
-        information=(least + most) / 2, low=max(0.0, least - 1.96 * spread),
-        high=min(remaining, most + 1.96 * spread), plug_in=plug_in, null=null, p_value=p_value,
+    return AddedInformation(
+        layer=layer, sample=late.sample, given=given, modality=modality or POOLED, label=seen.name,
+        information=Interval(
+            (least + most) / 2, max(0.0, least - 1.96 * spread), min(remaining, most + 1.96 * spread), n=clips_met
+        ),
+        plug_in=plug_in, null=null, p_value=p_value,
         given_information=(known_least + known_most) / 2, remaining=remaining, steps=len(y),
-        clips=len(np.unique(clip)), notes=tuple(notes),
+        clips=clips_met, notes=tuple(notes),
         params=dict(permutations=permutations, seed=seed),
     )  # fmt: skip
 

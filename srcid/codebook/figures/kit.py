@@ -1,0 +1,102 @@
+"""What the figures of this wing share: titles from findings, intervals as bars, named rows, maps of codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from srcid.statistics import Interval
+from srcid.style import blanks, empty_figure, fade, heat_scale, panel_titles
+
+GAP = 78  # pixels between rows of panels
+
+
+def findings(results: Sequence[Any]) -> str:
+    """Return the findings of ``results``, each once."""
+    return "; ".join(dict.fromkeys(result.finding for result in results))
+
+
+def title(results: Sequence[Any]) -> str:
+    """Return the findings of ``results`` as a title."""
+    said = findings(results)
+    return said[:1].upper() + said[1:]
+
+
+def sentences(notes: Sequence[str]) -> str:
+    """Return notes as sentences for a caption, each once."""
+    return " ".join(f"{note[0].upper()}{note[1:]}." for note in dict.fromkeys(notes) if note)
+
+
+def nothing(notes: Sequence[str], otherwise: str = "There are no codes to show.") -> go.Figure:
+    """Return the figure that says why there is none."""
+    return empty_figure(sentences(notes) or otherwise)
+
+
+def whiskers(intervals: Sequence[Interval], color: str, width: float = 2) -> dict:
+    """Return plotly's error bars of ``intervals``; none where they are not known."""
+    value, low, high = np.array([(i.value, i.low, i.high) for i in intervals], float).reshape(-1, 3).T
+    up, down = (np.nan_to_num(np.maximum(side, 0)) for side in (high - value, value - low))
+    return dict(type="data", symmetric=False, array=up, arrayminus=down, color=color, thickness=width, width=0)
+
+
+def dots(fig: go.Figure, intervals: Sequence[Interval], y: Sequence[float], color: str, hover: Sequence[str],
+         row: int = 1, col: int = 1, **options: Any) -> None:  # fmt: skip
+    """Add estimates with their intervals, one a row of the figure."""
+    marker = dict(size=8, color=color) | options.pop("marker", {})
+    fig.add_scatter(
+        x=[i.value for i in intervals], y=y, mode="markers", marker=marker, error_x=whiskers(intervals, color),
+        customdata=hover, hovertemplate="%{customdata}<extra></extra>", row=row, col=col,
+        **{"showlegend": False, **options},
+    )  # fmt: skip
+
+
+def legend_entry(fig: go.Figure, name: str, col: int = 1, **marker: Any) -> None:
+    """Add a mark to the legend that no data stand behind."""
+    fig.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, hoverinfo="skip", row=1, col=col)
+
+
+def name_rows(fig: go.Figure, ticks: dict[float, str], last: float) -> None:
+    """Name rows, counted from the top down to ``last``."""
+    fig.update_yaxes(tickvals=list(ticks), ticktext=list(ticks.values()), range=[last + 0.7, -0.7], showgrid=False,
+                     zeroline=False)  # fmt: skip
+
+
+def colored(text: str, color: str) -> str:
+    """Return ``text`` in a colour, for labels of axes."""
+    return f"<span style='color:{color}'>{text}</span>"
+
+
+def panels(titles: Sequence[str], columns: int, height: int, **options: Any) -> tuple[go.Figure, int]:
+    """Return a figure of titled panels, filled row by row, and the height of all."""
+    rows = -(-len(titles) // columns)
+    total = rows * height + (rows - 1) * GAP
+    fig = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=GAP / total if rows > 1 else 0,
+                        **{"horizontal_spacing": 0.1, **options})  # fmt: skip
+    panel_titles(fig)
+    return fig, total
+
+
+def add_map(fig: go.Figure, shades: Sequence[tuple[np.ndarray, str]], names: Sequence[str], hover: np.ndarray, row: int,
+            col: int, most: float = 1.0) -> None:  # fmt: skip
+    """Add a heat map rows x codes in which every cell, blank or not, answers to hovering and clicks.
+
+    Args:
+        shades: (values ``[rows, codes]``, NaN for blank; colour) of layers of the map.
+        names: of the rows.
+        hover: text of each cell, ``[rows, codes]``.
+        most: value of the full colour.
+    """
+    x, y = np.arange(1, hover.shape[1] + 1), np.arange(1, len(names) + 1)
+    look = dict(x=x, y=y, showscale=False, row=row, col=col)
+    for values, color in shades:
+        fig.add_heatmap(z=blanks(values), zmin=0, zmax=most, colorscale=heat_scale(color, signed=False),
+                        hoverinfo="skip", **look)  # fmt: skip
+    clear = fade("#787878", 0.0)
+    fig.add_heatmap(z=np.zeros(hover.shape), zmin=0, zmax=1, colorscale=[[0, clear], [1, clear]], customdata=hover,
+                    hovertemplate="%{customdata}<extra></extra>", **look)  # fmt: skip
+    fig.update_yaxes(tickvals=y, ticktext=list(names), autorange="reversed", showgrid=False, zeroline=False, ticks="",
+                     row=row, col=col)  # fmt: skip
