@@ -17,7 +17,7 @@ from srcid.codebook.meaning import association
 from srcid.codebook.usage import code_usage, growth, sharing
 from srcid.codes import CodeTable
 from srcid.symbols import StepLabel, for_each, label_names, layers_and_stages
-from tests.house import caption
+from tests.house import caption, title
 
 MODALITIES = ("first", "second", "third")
 
@@ -170,7 +170,7 @@ def test_parts_of_codes_stand_in_the_row_of_their_method():
     assert [trace.x[0] for trace in drawn[::2]] == pytest.approx([0.5, 0.05, 0.25])
     first, second, other = (trace.y[0] for trace in drawn[::2])
     assert round(first) == round(second) == 1 and round(other) == 0 and first > second
-    assert "layer 1 0.50, its later stages 0.05, later layers 0.25" in fig.layout.title.text
+    assert "layer 1 0.50, its later stages 0.05, later layers 0.25" in title(fig)
     assert "Two seeds." in caption(fig) and "nothing to agree" in str(part_figure(pd.DataFrame()).layout)
 
 
