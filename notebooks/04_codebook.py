@@ -240,7 +240,7 @@ explorer.page()
 # A page like this for every code, with an index of all codes, as one HTML file that opens offline. In it
 # `#layer1/code17` leads to a code.
 
-# %% tags=["nbval-check-output"]
+# %% tags=[]
 pages = for_each(write_code_pages, table, [dict(path=here.folder / "codes.html", clips=counted, label=label or None)])
 print("\n".join([*(f"written: {path.name}" for path in pages.results), *pages.notes]))
 

@@ -17,6 +17,7 @@ from srcid.symbols import (
     POOLED,
     InspectionError,
     StepLabel,
+    Symbols,
     label_for,
     place_name,
     select_modality,
@@ -143,38 +144,25 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
     Raises:
         InspectionError: no such label, layer, or modality; no step that has both a code and a label.
     """
-    from scipy import sparse, special, stats
+    from scipy import special, stats
 
     codes = select_modality(symbols_of(source, layer, stage, clips), modality)
     seen = label_for(codes, source, label, clips)
-    members = seen.members()
-    labelled = seen.symbols.ravel() >= 0
-    pairs, sums = [], []
-    for values in codes.values.values():
-        flat = values.ravel()
-        step = np.flatnonzero((flat >= 0) & labelled)
-        # one row for each clip and code that occurs in it: its steps, and how many of them hold each class
-        key = (step // codes.steps) * np.int64(codes.size) + flat[step]
-        found, place = np.unique(key, return_inverse=True)
-        gather = sparse.csr_matrix((np.ones(len(step)), (place, step)), shape=(len(found), flat.size))
-        pairs.append(found)
-        sums.append(sparse.hstack([gather @ members, gather.sum(axis=1)], format="csr"))
-    found, place = np.unique(np.concatenate(pairs), return_inverse=True)
-    if not len(found):
+    code, symbol, clip = _labelled_steps(codes, seen)
+    if not len(code):
         raise InspectionError(f"no step has both a code of layer {layer} and the label '{seen.name}'")
-    merge = _sums(place, len(found))
-    by_clip = (merge @ sparse.vstack(sums)).tocsc()
-    hits, steps = by_clip[:, :-1], by_clip[:, -1].toarray().ravel()
-    used, row = np.unique(found % codes.size, return_inverse=True)
-    to_code = _sums(row, len(used))
-
-    counts = (to_code @ hits).toarray()
-    total, in_clips = np.bincount(row, steps), np.bincount(row)
+    # a unit of evidence is a clip and code that occurs in it: its steps, and the share of them that hold each class
+    found, unit, steps = np.unique(clip * np.int64(codes.size) + code, return_inverse=True, return_counts=True)
+    total = np.bincount(code, minlength=codes.size)
+    used = np.flatnonzero(total)
+    total, in_clips = total[used], np.bincount(found % codes.size, minlength=codes.size)[used]
+    table, shares = (_table(np.searchsorted(used, code), symbol, (len(used), len(seen.names)), weights)
+                     for weights in (None, 1 / steps[unit]))  # fmt: skip
+    counts, agreeing = (side @ seen.class_matrix() for side in (table, shares))
     prior = counts.sum(axis=0) / total.sum()
     share = counts / total[:, None]
     lift = np.divide(share, prior, out=np.ones_like(share), where=prior > 0)
-    by_share = hits.multiply(1 / steps[:, None]).tocsr()
-    expected, agreeing = by_share.mean(axis=0), (to_code @ by_share).toarray()
+    expected = agreeing.sum(axis=0) / len(found)
     # upper tail of the binomial distribution, continued to counts that are no whole numbers
     tail = special.betainc(np.maximum(agreeing, 1e-12), in_clips[:, None] - agreeing + 1, expected)
     p_value = np.where(agreeing > 0, tail, 1.0)
@@ -186,8 +174,7 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
     best = counts.argmax(axis=1)
     purity = share[np.arange(len(used)), best]
     low, high = wilson(purity, in_clips)
-    mean, every = np.array([purity @ total / total.sum()]), np.array([len(np.unique(found // codes.size))])
-    table = _table([v.ravel() for v in codes.values.values()], seen.symbols.ravel(), codes.size, len(seen.names))
+    mean, every = np.array([purity @ total / total.sum()]), np.array([len(np.unique(clip))])
     found_mi = mutual_information(table)
     notes = (seen.note,) if seen.note else ()
     if not tested.any():
@@ -203,16 +190,15 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
     )  # fmt: skip
 
 
-def _sums(group: np.ndarray, groups: int) -> Any:
-    """Sparse matrix that adds up the rows of each group."""
-    from scipy import sparse
+def _labelled_steps(codes: Symbols, label: StepLabel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Code, symbol of the label, and clip of all steps that have both, of all modalities one after the other."""
+    symbol, clip = label.symbols.ravel(), np.repeat(np.arange(codes.clips), codes.steps)
+    flats = [values.ravel() for values in codes.values.values()]
+    kept = [(flat >= 0) & (symbol >= 0) for flat in flats]
+    code = np.concatenate([flat[keep] for flat, keep in zip(flats, kept, strict=True)])
+    return code, np.concatenate([symbol[keep] for keep in kept]), np.concatenate([clip[keep] for keep in kept])
 
-    return sparse.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))), shape=(groups, len(group)))
 
-
-def _table(codes: list[np.ndarray], label: np.ndarray, size: int, symbols: int) -> np.ndarray:
-    table = np.zeros(size * symbols, dtype=np.int64)
-    for values in codes:
-        valid = (values >= 0) & (label >= 0)
-        table += np.bincount(values[valid] * np.int64(symbols) + label[valid], minlength=size * symbols)
-    return table.reshape(size, symbols)
+def _table(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int], weights: np.ndarray | None) -> np.ndarray:
+    """Counts, or sums of weights, of pairs of row and column."""
+    return np.bincount(rows * shape[1] + columns, weights, minlength=shape[0] * shape[1]).reshape(shape)

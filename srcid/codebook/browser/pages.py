@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcid.codebook.exemplars import CodeIndex
-from srcid.codebook.figures.pages import all_pages, code_page
+from srcid.codebook.figures.pages import all_pages, code_page, thumbnail
 from srcid.codebook.meaning import association
 from srcid.codebook.usage import sharing
 from srcid.features.clip_media import card_media
@@ -34,13 +34,17 @@ def write_code_pages(
     """
     index = CodeIndex(table, clips)
     layers, pages, notes = {}, {}, [f"Counted: {index.sample}."]
+    links = {(layer, int(code)) for layer in index.layers for code in index.used(layer)[:most]}
     for layer in index.layers:
         used = index.used(layer)
         cards = {int(code): index.look_up(layer, int(code)) for code in used[:most]}
+        examples = []
         for code, card in cards.items():
             near = card_media(replace(card, exemplars=card.near_misses), table)
-            pages[layer, code] = code_page(card, table, card_media(card, table), near, links=True)
-        layers[layer] = _overview(table, layer, clips, label, cards)
+            media = card_media(card, table)
+            pages[layer, code] = code_page(card, table, media, near, links)
+            examples.append(thumbnail(media))
+        layers[layer] = _overview(table, layer, clips, label, cards).assign(example=examples)
         if len(used) > most:
             notes.append(f"Layer {layer} uses {len(used):,} codes; the {most} most used ones have a page.")
     notes += for_each(association, table, [dict(label=label, clips=clips)]).notes

@@ -7,12 +7,12 @@ The live explorer shows one page; :func:`all_pages` writes the pages of all code
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from srcid.codebook.figures.tiles import exemplar_tiles
+from srcid.codebook.figures.tiles import exemplar_tiles, picture_uri
 from srcid.features.clip_media import CardMedia
 from srcid.style import GENERAL, code_color, modality_colors
 from srcid.symbols import BACKGROUND
@@ -22,14 +22,14 @@ _GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(270px,1fr));g
 _SMALL = "font-size:11px;opacity:.8"
 
 
-def code_page(card: Any, table: Any, media: CardMedia, near: CardMedia, links: bool = False) -> str:
+def code_page(card: Any, table: Any, media: CardMedia, near: CardMedia, links: Collection[tuple[int, int]] = ()) -> str:
     """Return all that is known of one code: exemplars, near misses, classes, margins, steps, neighbours, companions.
 
     Args:
         card: a :class:`srcid.codebook.cards.CodeCard`.
         table: the CodeTable it was looked up in.
         media, near: what :func:`srcid.features.clip_media.card_media` read of its exemplars and near misses.
-        links: whether codes are links to ``#layer1/code17``.
+        links: (layer, code) of the codes that have a page; their numbers become links to ``#layer1/code17``.
     """
     colors = modality_colors(table.modalities)
     chip = (
@@ -59,7 +59,8 @@ def all_pages(title: str, layers: Mapping[int, Any], pages: Mapping[tuple[int, i
 
     Args:
         layers: by layer, a frame with a row a code: ``code``, ``steps``, ``sharedness``, ``class`` (empty where no
-            class names the code), ``share``; its attribute ``by_class`` holds the frame of the top codes of each class.
+            class names the code), ``share``, ``example`` (HTML of :func:`thumbnail`); its attribute ``by_class`` holds
+            the frame of the top codes of each class.
         pages: :func:`code_page` of (layer, code).
     """
     index = "".join(_index(layer, frame) for layer, frame in layers.items())
@@ -71,18 +72,28 @@ def all_pages(title: str, layers: Mapping[int, Any], pages: Mapping[tuple[int, i
     return _DOCUMENT.format(title=html.escape(title), index=index, notes=said, body=body)
 
 
+def thumbnail(media: CardMedia) -> str:
+    """Return the nearest picture and the nearest word of a code as HTML, or nothing."""
+    every = [shown for found in media.shown.values() for shown in found]
+    picture = next((s.content for s in every if s.kind == "image"), None)
+    word = next((s.content for s in every if s.kind == "word"), "")
+    image = "" if picture is None else f"<img alt='' src='{picture_uri(picture, 36)}' height='36'>"
+    return f"{image} {html.escape(word)}"
+
+
 def _index(layer: int, frame: Any) -> str:
     most = max(int(frame["steps"].max()), 1)
     shared = "sharedness" in frame
     tiles = []
     for order, row in enumerate(frame.to_dict("records")):
-        name = f"{row['class']} {row['share']:.0%}" if row["class"] else "–"
+        name = f"{row['share']:.0%} {row['class']}" if row["class"] else "–"
         tiles.append(
             f"<a class='tile' href='#layer{layer}/code{row['code']}' data-use='{order}' "
             f"data-class='{html.escape(row['class'] or '~', quote=True)}' "
             f"data-shared='{-row['sharedness'] if shared else 0:.4f}' "
             f"title='code {row['code']}: {row['steps']:,} steps'>"
             f"<i style='background:{code_color(row['code'], layer)}'></i><b>{row['code']}</b> {html.escape(name)}"
+            f"<span>{row['example']}</span>"
             f"<u style='width:{100 * np.sqrt(row['steps'] / most):.0f}%'></u></a>"
         )
     sorts = ["use", "class", *(["shared"] if shared else [])]
@@ -125,33 +136,34 @@ def _classes(card: Any) -> str:
     return _bars(rows) if rows else _nothing("no labels here" if card.used else "never used")
 
 
-def _companions(found: Sequence[Any], layer: int, links: bool) -> str:
+def _companions(found: Sequence[Any], layer: int, links: Collection[tuple[int, int]]) -> str:
     rows = [
         (_link(layer, f.code, links), f.share, f"{f.share:.0%}", f.usual, None, code_color(f.code, layer))
         for f in found
     ]
-    return _bars(rows) if rows else _nothing("no code there")
+    return _bars(rows, "3.5em") if rows else _nothing("no code there")
 
 
-def _neighbours(card: Any, links: bool) -> str:
+def _neighbours(card: Any, links: Collection[tuple[int, int]]) -> str:
     most = max((n.distance for n in card.neighbours), default=1) or 1
     rows = [
         (_link(card.layer, n.code, links), n.distance / most, f"{n.distance:.3g}" + ("" if n.count else ", never used"),
          None, None, code_color(n.code, card.layer))
         for n in card.neighbours
     ]  # fmt: skip
-    return _bars(rows) if rows else _nothing("no codebook, no neighbours")
+    return _bars(rows, "3.5em") if rows else _nothing("no codebook, no neighbours")
 
 
-def _link(layer: int, code: int, links: bool) -> str:
-    return f"<a href='#layer{layer}/code{code}'>{code}</a>" if links else str(code)
+def _link(layer: int, code: int, links: Collection[tuple[int, int]]) -> str:
+    return f"<a href='#layer{layer}/code{code}'>{code}</a>" if (layer, code) in links else str(code)
 
 
-def _bars(rows: Sequence[tuple[str, float, str, float | None, tuple[float, float] | None, str]]) -> str:
-    """Rows of (HTML name, share of the track, text, tick, ends of the interval, colour)."""
+def _bars(rows: Sequence[tuple[str, float, str, float | None, tuple[float, float] | None, str]],
+          width: str = "40%") -> str:  # fmt: skip
+    """Rows of (HTML name, share of the track, text, tick, ends of the interval, colour); ``width`` of the names."""
     return "".join(
         "<div style='display:flex;align-items:center;gap:6px;margin:2px 0'>"
-        f"<span style='width:40%;overflow:hidden;text-overflow:ellipsis;white-space:nowrap'>{name}</span>"
+        f"<span style='width:{width};overflow:hidden;text-overflow:ellipsis;white-space:nowrap'>{name}</span>"
         f"<span style='{_TRACK}'><span style='{_at(0, value)};height:100%;background:{color};opacity:.75'></span>"
         + (f"<span style='{_at(*ends)};top:6px;height:1.5px;background:currentColor'></span>" if ends else "")
         + (
@@ -209,6 +221,7 @@ body:has(section:target) #index {{ display: none }}
   border-radius: 4px; text-decoration: none; color: inherit; white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis }}
 .tile i {{ display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: 4px }}
+.tile span {{ display: flex; align-items: center; gap: 6px; height: 38px; opacity: .85 }}
 .tile u {{ position: absolute; left: 0; bottom: 0; height: 3px; background: rgba(128,128,128,.7) }}
 table {{ border-collapse: collapse; margin: 12px 0 }} caption {{ text-align: left; opacity: .8 }}
 td {{ padding: 2px 14px 2px 0 }}
