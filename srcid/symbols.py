@@ -29,9 +29,6 @@ class InspectionError(ProblemsError):
     """Something cannot be shown; the message says what was found, what is needed, and what to do."""
 
 
-DiagnosticsError = InspectionError  # the former name, until all wings use the new one
-
-
 @dataclass(frozen=True)
 class Symbols:
     """Codes of one layer as one symbol a step: ``values[m]`` is int ``[n, T]``, -1 where there is none.

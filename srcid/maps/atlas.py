@@ -10,7 +10,7 @@ from typing import Any
 from srcid.maps.graph import percent
 from srcid.maps.points import MapError, Points, codebook_points, feature_points
 from srcid.maps.projection import TITLES, Projection, project
-from srcid.symbols import DiagnosticsError
+from srcid.symbols import InspectionError
 
 
 @dataclass(frozen=True)
@@ -101,5 +101,5 @@ class Atlas:
             return project(self._points[name], method, dimensions, seed=self.seed, cache=self.cache, **settings)
         except MapError as error:
             return Missing(title, "; ".join(error.problems))
-        except DiagnosticsError as error:
+        except InspectionError as error:
             return Missing(title, str(error))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from srcid.problems import ProblemsError
-from srcid.symbols import DiagnosticsError, StepLabel, check_layer, clip_rows, label_names, label_of, symbols_of
+from srcid.symbols import InspectionError, StepLabel, check_layer, clip_rows, label_names, label_of, symbols_of
 
 LIMIT = 20_000
 
@@ -76,7 +76,7 @@ def feature_points(table: Any, layer: int = 1, kind: str = "general",
 
     Raises:
         MapError: nothing kept, unknown modality, widths that differ.
-        DiagnosticsError: no such layer.
+        InspectionError: no such layer.
     """
     check_layer(table, layer)
     names = tuple(table.modalities) if modalities is None else tuple(modalities)
@@ -118,7 +118,7 @@ def codebook_points(table: Any, layer: int | None = 1, clips: Any = None) -> Poi
 
     Raises:
         MapError: the quantiser has no codebook, or one of a single code.
-        DiagnosticsError: no such layer.
+        InspectionError: no such layer.
     """
     if layer is None:
         parts = [codebook_points(table, k, clips) for k in range(1, table.layers + 1)]
@@ -219,7 +219,7 @@ def _describe(table: Any, layer: int, places: dict[str, np.ndarray]) -> dict[str
     for name in label_names(table):
         try:
             label = label_of(table, name)
-        except DiagnosticsError:
+        except InspectionError:
             continue  # constant: no colour to tell points apart by
         columns[name if name not in columns else f"label/{name}"] = np.array([*label.names, ""])[
             label.symbols.ravel()[place]

@@ -12,7 +12,7 @@ from srcid.maps.atlas import Atlas, Missing, quality_table
 from srcid.maps.graph import mixing, neighbour_graph, quality_of
 from srcid.maps.points import MapError, Points, codebook_points, feature_points, stratified
 from srcid.maps.projection import project
-from srcid.symbols import DiagnosticsError
+from srcid.symbols import InspectionError
 
 
 def clusters(n=110, width=12, groups=4, seed=0):
@@ -317,7 +317,7 @@ def test_what_a_table_cannot_show_is_said(tables, write_table):
         (r"features of shape \(3,\)", lambda: Points.of(np.zeros(3))),
     ]
     for words, call in cases:
-        with pytest.raises((MapError, DiagnosticsError), match=words):
+        with pytest.raises((MapError, InspectionError), match=words):
             call()
 
 
