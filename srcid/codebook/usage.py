@@ -34,8 +34,8 @@ class Usage:
         sample: the clips that were counted.
         names: the modalities, then "joint" for all of them together.
         counts: int ``[names, size]``, clip-steps at which each code was chosen.
-        perplexity: by name, with a 95 % interval from resampled clips (corrected for the bias that resampling adds,
-            so with few clips it may lie above the plug-in value); without ends below 2 clips.
+        perplexity: by name, with a 95 % interval from resampled clips, corrected for the codes that a sample of this
+            size misses (with few clips the value may be its lower end); without ends below 2 clips.
     """
 
     layer: int
@@ -200,7 +200,7 @@ def code_usage(source: Any, layer: int = 1, stage: int | None = None, clips: Any
         drawn = _resampled_entropies(codes, bootstrap, seed)
         # reverse percentile: a resample misses codes as the sample itself did, so take that shift off twice
         low, high = 2 * level - np.quantile(drawn, [0.975, 0.025], axis=0)
-        low, high = np.maximum(low, 0), np.minimum(high, np.log(codes.size))
+        low, high = np.clip(low, 0, level), np.minimum(high, np.log(codes.size))
     ends = zip(np.exp(level).tolist(), np.exp(low).tolist(), np.exp(high).tolist(), strict=True)
     perplexity = {name: Interval(*found, n=codes.clips) for name, found in zip(names, ends, strict=True)}
     params = dict(bootstrap=bootstrap, seed=seed)

@@ -37,7 +37,7 @@ def write_code_pages(
     links = {(layer, int(code)) for layer in index.layers for code in index.used(layer)[:most]}
     for layer in index.layers:
         used = index.used(layer)
-        cards = {int(code): index.look_up(layer, int(code)) for code in used[:most]}
+        cards = {int(code): index.look_up(layer, int(code), k=6, each=1) for code in used[:most]}
         examples = []
         for code, card in cards.items():
             near = card_media(replace(card, exemplars=card.near_misses), table)

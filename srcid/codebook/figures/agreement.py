@@ -189,7 +189,10 @@ def confusion_map(
         f"the diagonal, and a dark cell off it is one meaning with two names. The {biggest} codes used most; they hold "
         f"{min(covered):.0%} to {max(covered):.0%} of the steps. Shade: share of all steps of the row, drawn or not."
     )
-    return finish(fig, f"Steps with equal codes: {findings(confusions)}", caption, height=height, top=96, left=70)
+    ranked = sorted(confusions, key=lambda c: c.match.value)
+    ends = [ranked[0], ranked[-1]]
+    said = f"Steps with equal codes, from least to most: {findings(ends)}"
+    return finish(fig, said, caption, height=height, top=96, left=70)
 
 
 def _rows(pairs: Sequence[tuple[str, Any]], modalities: Sequence[str]) -> tuple[list[float], dict[float, str]]:
