@@ -97,7 +97,7 @@ class Inspected:
 @pytest.fixture(scope="session")
 def inspected(lab: Lab) -> Inspected:
     """A small finished run on synthetic data: three modalities, two layers, three classes, a finer factor."""
-    return Inspected(lab, _finished_run(lab, generator=TINY_DATA))
+    return Inspected(lab, _finished_run(lab, data="synthetic", generator=TINY_DATA))
 
 
 @pytest.fixture(scope="session")

@@ -54,7 +54,7 @@ def test_data_can_be_seen_heard_and_leafed_through(lab, shared):
 
 
 def test_training_is_watched_and_stopped(lab):
-    name = place(lab, "02_train", generator=TINY_DATA, options={**TINY_MODEL, "epochs": 20_000})
+    name = place(lab, "02_train", data="synthetic", generator=TINY_DATA, options={**TINY_MODEL, "epochs": 20_000})
     page = lab.open(name)
     run_all(page)
     page.wait_for_function(
