@@ -13,12 +13,17 @@ here by the same measures for all:
 Ratios compare within this run; the machine's load is printed beside them. "open" runs the notebook 05_projection
 twice on the newest finished training run and tells how long its cells take until the first figure is there.
 
-A third of scikit-learn's time was not to be had at equal neighbours kept. 20,000 x 256 points, one thread, seconds of
-processor time and share of the 10 nearest neighbours kept: scikit-learn 167 s, 0.420; openTSNE with its own schedule
-(250 + 500 steps) 50 s after 7 s for exact neighbours, 0.403. Everything quicker keeps less: 250 + 300 steps 25 s, 0.380;
-interpolation on a coarser grid (boxes of 2, 4 or 5 nodes each) 26 and 36 s, 0.368 and 0.388; boxes of 3 for 250 steps and
-of 1 for the last 100 19 s, 0.362; neighbours among 50 principal components 0.285 after 250 + 200 steps, where all 256
-dimensions keep 0.350. So the full schedule stays; threads shorten its waiting at equal bits.
+A third of scikit-learn's time was not to be had at equal neighbours kept. 20,000 x 256 points, one thread, processor
+time and share of the 10 nearest neighbours kept:
+
+    scikit-learn                                                                    167 s   0.420
+    openTSNE, its own schedule of 250 + 500 steps, after 7 s for exact neighbours    50 s   0.403
+    250 + 300 steps                                                                  25 s   0.380
+    forces interpolated on boxes of 2, with 4 or 5 nodes each                     26, 36 s  0.368, 0.388
+    boxes of 3 for 250 + 250 steps, then of 1 for 100                                19 s   0.362
+    250 + 200 steps; neighbours among 50 principal components instead           15, 16 s    0.350, 0.285
+
+What is quicker keeps less, so the full schedule stays; threads shorten the wait at equal bits.
 """
 
 import argparse
