@@ -69,18 +69,25 @@ class StoreWriter(Generic[Store]):
             _remove_orphans(self.path)
             self._lock.acquire()
             (self._partial / "features").mkdir(parents=True)
+            for name in self._shapes:
+                self._files[name] = (self._partial / f"features/{name}.npy").open("w+b")
+                self._header(name)
         except OSError as error:
+            self._close()
+            shutil.rmtree(self._partial, ignore_errors=True)
+            _release(self._lock)
             raise StoreError(
                 f"cannot make a feature store at {self.path}:", [f"cannot write there ({error})"]
             ) from None
-        for name in self._shapes:
-            self._files[name] = (self._partial / f"features/{name}.npy").open("w+b")
-            self._header(name)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def _close(self) -> None:
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(OSError):  # closing writes what is left, and a full disk refuses that too
+                file.close()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._close()
         if not self._closed:
             shutil.rmtree(self._partial, ignore_errors=True)
         _release(self._lock)
@@ -218,7 +225,8 @@ def _remove_orphans(path: Path) -> None:
 
 
 def _release(lock: FileLock) -> None:
-    Path(lock.lock_file).unlink(missing_ok=True)  # before it is released: nobody else has it then
+    with contextlib.suppress(OSError):  # where nothing may be written there is none
+        Path(lock.lock_file).unlink(missing_ok=True)  # before it is released: nobody else has it then
     lock.release()
 
 

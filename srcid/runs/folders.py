@@ -139,8 +139,11 @@ class Run:
         Raises:
             RunError: bad name, a foreign folder of that name, or a run with another identity.
         """
-        if not re.fullmatch(r"[\w][\w.+=-]*", name):
-            raise RunError(f"'{name}' cannot name a run; use letters, digits and . _ + = - (no folders)")
+        if not re.fullmatch(r"[\w][\w.+=-]*", name) or len(name.encode()) > 200:
+            shown = name if len(name) <= 40 else name[:40] + "..."
+            raise RunError(
+                f"'{shown}' cannot name a run; use letters, digits and . _ + = - (no folders, 200 bytes at most)"
+            )
         target, identifier = root() / name, identifier or identity(plain(params), checksum)
         if not target.exists():
             draft = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -93,6 +92,7 @@ class Workers:
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait(20)
+        self.process.stdout.close()
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +123,3 @@ def small_disk(tmp_path) -> Iterator:
     yield mount
     for folder in mounted:
         subprocess.run(["umount", str(folder)], check=False)
-
-
-def describe_signal(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else str(code)

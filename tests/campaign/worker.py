@@ -1,7 +1,7 @@
 """Does the work that the campaign disturbs, in processes forked from this one.
 
-Reads requests as lines of JSON: {"start": WORK, ...} forks a process that does it, {"wait": PID, "seconds": S} waits and
-kills it when the time is over.
+Reads requests as lines of JSON: {"start": WORK, ...} forks a process that does it, {"wait": PID, "seconds": S} waits
+and kills it when the time is over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def train(folder: str, store: str) -> None:
     from srcid.training.loop import train
     from tests.helpers import tiny_params
 
-    train(FeatureStore.open(store), tiny_params(epochs=4, checkpoint_every=2, log_every=1), folder)
+    train(FeatureStore.open(store), tiny_params(epochs=2, checkpoint_every=2, log_every=1), folder)
 
 
 def encode(folder: str, store: str, run: str) -> None:
