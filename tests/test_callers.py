@@ -12,19 +12,11 @@ CALLED_BY_LIBRARIES = {
     "persistent_load",  # pickle
     "extra_repr",  # torch
     "_obeys_rules",  # pydantic
+    "_files_are_those_of_the_rest",  # pydantic
 }
 
 # Dead today. This list may only shrink: nothing is added to it.
-DEAD_SO_FAR = {
-    "background",
-    "class_table",
-    "clip_accuracy",
-    "epoch_scores",
-    "per_class_scores",
-    "probe_frame",
-    "retrieval_frame",
-    "threshold_curve",
-}
+DEAD_SO_FAR = {"class_table"}
 
 
 def uncalled() -> dict[str, str]:
