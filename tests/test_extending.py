@@ -23,7 +23,7 @@ check_house_style(fig)
 
 def test_the_examples_run_one_after_the_other(tmp_path):
     snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
-    assert len(snippets) == 5
+    assert len(snippets) == 7
     code = "\n".join([*snippets, CHECKS])
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -72,7 +72,9 @@ def as_arrays(what: str, given: Mapping[str, Any] | None) -> tuple[dict[str, np.
     arrays = {}
     for name, values in entries.items():
         try:
-            arrays[name] = np.asanyarray(values)
+            # as objects, or NumPy would turn what is missing among text into text: NaN into "nan"
+            text = isinstance(values, list | tuple) and any(isinstance(value, str) for value in values)
+            arrays[name] = np.array(values, object) if text else np.asanyarray(values)
         except (TypeError, ValueError) as error:
             problems.append(f"{what} {name}: found {type(values).__name__}, need one array ({error})")
     return arrays, problems

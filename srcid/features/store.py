@@ -17,7 +17,7 @@ made.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from srcid.features.checks import (
     chunks,
     stored_dtype,
 )
+from srcid.features.intake import gather, padded
 from srcid.features.manifest import FileEntry, Manifest, read_manifest, sha256
 from srcid.features.writer import StoreWriter
 
@@ -98,7 +99,9 @@ class FeatureStore:
         Args:
             path: folder to make; must not exist.
             features: per modality ``[N, T, F]`` or ``[N, T, H, W, F]``; float16 stays, the rest becomes
-                float32. Steps with a masked value (``numpy.ma``) count as missing.
+                float32. Steps with a masked value (``numpy.ma``) count as missing. A list or a DataFrame's column
+                of one array ``[t, ...]`` a clip is padded to the longest, and masked; a DataFrame counts as its
+                columns.
             labels: bool ``[N,T,C]`` or ``[N,C]`` (several classes may hold; all False = background), integer or
                 text ``[N]`` or ``[N,T]`` (-1, empty or None = none), floating ``[N,d]`` or ``[N,T,d]``
                 (continuous truth).
@@ -117,9 +120,11 @@ class FeatureStore:
         Raises:
             StoreError: with every problem of the data; nothing has been written then.
         """
+        features, masks, ragged = padded(features, masks)
         names = list(features) if isinstance(features, Mapping) else []
         arrays, problems = as_arrays("features", features)
         arrays, masks = _unmasked(arrays, masks)
+        problems = ragged or problems
         problems += check_target(Path(path)) + check_names(names, evaluation_only) + check_features(arrays)
         shape = next((a.shape for a in arrays.values() if a.ndim >= 2), None)
         if shape:  # without any, nothing can be said of the rest
@@ -142,6 +147,32 @@ class FeatureStore:
                 for part in chunks(array):
                     writer.write(name, array[part])
             return writer.publish(annotations)
+
+    @classmethod
+    def from_rows(
+        cls,
+        path: str | Path,
+        rows: Iterable[Mapping[str, Any]],
+        features: Sequence[str],
+        labels: Sequence[str] = (),
+        split: str = "split",
+        name: str | None = None,
+        **others: Any,
+    ) -> FeatureStore:
+        """Write a store from rows, one dict a clip, as Hugging Face's ``datasets`` and ``DataFrame.to_dict`` give them.
+
+        Args:
+            rows: any iterable; all features are in memory at a time (:meth:`writer` is for more).
+            features: the keys of the modalities, each one array ``[t, ...]`` a clip, of any length t.
+            labels: the keys of labels, one number or text a clip; None or empty text for none.
+            split: the key that says the split.
+            name: the key of the clip's id.
+            others: further arguments of :meth:`create`.
+
+        Raises:
+            StoreError: as :meth:`create`, and if a row lacks a key.
+        """
+        return cls.create(path, **gather(rows, features, labels, split, name), **others)
 
     @staticmethod
     def writer(

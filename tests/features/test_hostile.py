@@ -15,7 +15,7 @@ from srcid.features.media import MediaError, show
 from tests.features.strategies import JSON, NUMBERS, TEXT, damaged
 from tests.features.test_store import CLIPS, STEPS, content
 
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -159,8 +159,8 @@ REFUSED = {
         "modality name 0 cannot be used",
     ),
     "ragged features": (
-        dict(features={"a": [[[1.0]], [[1.0], [2.0]]], "sound": np.zeros((12, 4, 3))}),
-        r"\n  - features a: found list, need one array \(.*inhomogeneous.*\)(\n  - media.*|\n  - label mood.*)*$",
+        dict(features={"a": [[[1.0]], [[1.0, 3.0], [2.0, 4.0]]], "sound": np.zeros((12, 4, 3))}),
+        r"\n  - a: clip 1 is float64 \[2, 2\], need numbers \[t, 1\]",
     ),
     "ragged label": (
         dict(labels={**content()["labels"], "event": [[[True]], [[True], [False]]]}),
