@@ -88,9 +88,10 @@ class ModelParams(Section):
     dropout: float = Field(0.1, ge=0, lt=1, description="dropout of the general encoders")
     specific_dim: int = Field(256, ge=1, le=8192, description="width of the specific features of vector modalities")
     pooled_dim: int = Field(512, ge=1, le=8192, description="width of a grid's pooled specific feature")
-    grid_encoder: Literal["light", "conv"] = Field(
+    grid_encoder: Literal["light", "conv", "flat"] = Field(
         "light",
-        description="specific encoder and decoder of grids: conv as published, light under a tenth of its FLOPs",
+        description="specific encoder and decoder of grids: conv as published, light under a tenth of its FLOPs, "
+        "flat: two layers over all cells",
     )
     grid_channels: tuple[PositiveInt, PositiveInt] = Field(
         (1024, 2048), description="channels of the two grid convolutions"
@@ -118,6 +119,7 @@ class ModelParams(Section):
     specific_rate: float = Field(
         0.0, ge=0, description="weight of the rate (nats a step) of noisy specific features; 0: no noise"
     )
+    specific_subtraction: bool = Field(False, description="subtract from specific features their running mean per code")
     decoder: Literal["linear", "modulated"] = Field(
         "linear", description="decoder: linear in [code, s], or two hidden layers over s that the code modulates"
     )
@@ -324,6 +326,16 @@ def _noise_is_decoded(specific_rate: float, grid_specific: str) -> str:
     return "specific_rate above 0 needs grid_specific=vector: the map of a grid carries no noise" if wrong else ""
 
 
+def _map_is_there(grid_encoder: str, grid_specific: str) -> str:
+    wrong = grid_encoder == "flat" and grid_specific == "map"
+    return "grid_encoder=flat has no map; use grid_specific=vector" if wrong else ""
+
+
+def _vector_is_read(specific_subtraction: bool, grid_specific: str, quantizer: str) -> str:
+    wrong = specific_subtraction and (grid_specific == "map" or quantizer == "identity")
+    return "specific_subtraction needs codes and grid_specific=vector" if wrong else ""
+
+
 def _layers_exist(layers: int, club_off: tuple[int, ...]) -> str:
     outside = [layer for layer in club_off if not 1 <= layer <= layers]
     return f"club_off names layers {outside}; the model has layers 1 to {layers}" if outside else ""
@@ -404,7 +416,8 @@ class Params(ModelParams, RivalParams, QuantizerParams, LossParams, TrainingPara
 
     rules = (
         _heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist, _codes_fit,
-        _window_is_odd, _noise_is_decoded, _rival_lacks, _rival_options, _groups_divide, _parts_have_club,
+        _window_is_odd, _noise_is_decoded, _vector_is_read, _map_is_there,
+        _rival_lacks, _rival_options, _groups_divide, _parts_have_club,
         _library_is_there, _library_revives, _library_stages, _library_precision,
     )  # fmt: skip
 

@@ -23,6 +23,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from srcid.model.grids import ConvDecoder, ConvSpecific, GridSpecific, LightDecoder, LightSpecific, Specific
+from srcid.model.vector_quantizer import totals
 from srcid.params import ModelParams
 
 __all__ = ["LstmFrontend", "Specific", "decoder", "general_encoder", "specific_encoder"]
@@ -188,12 +189,41 @@ class NoisySpecific(nn.Module):
         super().__init__()
         self.encoder, self.width = encoder, encoder.width
         self.head = nn.Linear(self.width, 2 * self.width)
+        with torch.no_grad():  # little noise at first: a feature that drowns before it is used is never used
+            self.head.bias[self.width :] = -2.0
 
     def forward(self, x: Tensor) -> Specific:
         """Encode to mean and standard deviation, each ``[B, T, W]``."""
         mean, raw = self.head(self.encoder(x).vector).chunk(2, -1)
         deviation = (5 * torch.tanh(raw / 5)).exp()  # within e^5 and e^-5: neither overflows nor dies
         return Specific(mean, mean, deviation)
+
+
+class CodeMeans(nn.Module):
+    """Running mean of features per code, E[s | code], moved like a codebook: without gradient, by EMA.
+
+    Subtracted from s it leaves what the code does not predict: the "minus" between a feature and its code that
+    gives the semantic residual its name, of first order.
+    """
+
+    def __init__(self, size: int, width: int, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("counts", torch.zeros(size))
+        self.register_buffer("sums", torch.zeros(size, width))
+
+    def forward(self, features: Tensor, codes: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return E[s | code] ``[B, T, W]`` for codes ``[B, T]``; in training mode learn from this batch first."""
+        if self.training:
+            with torch.no_grad():
+                rows = (features, codes) if mask is None else (features[mask], codes[mask])
+                counts, sums = totals(
+                    rows[1].flatten(), rows[0].detach().reshape(-1, self.sums.shape[1]), len(self.counts)
+                )
+                self.counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)
+                self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
+        means = self.sums / self.counts.clamp_min(1e-6)[:, None]
+        return means[codes.clamp_min(0)]
 
 
 def rate(specific: Specific, mask: Tensor | None = None) -> Tensor:
@@ -214,6 +244,35 @@ class VectorDecoder(nn.Module):
     def forward(self, quantized: Tensor, full: Tensor) -> Tensor:
         """Reconstruct ``[B, T, F]`` from ``[B, T, D]`` and ``[B, T, W]``."""
         return self.output(torch.cat([self.code(quantized), full], -1))
+
+
+class FlatSpecific(nn.Module):
+    """Specific encoder of a grid whose cells need not resemble each other: two layers over all cells at once."""
+
+    def __init__(self, shape: Shape, params: ModelParams) -> None:
+        super().__init__()
+        self.width = params.pooled_dim
+        self.hidden = nn.Linear(math.prod(shape), 2 * self.width)
+        self.output = nn.Linear(2 * self.width, self.width)
+        norm = params.specific_norm == "layer"
+        self.norm = nn.LayerNorm(self.width, elementwise_affine=False) if norm else nn.Identity()
+
+    def forward(self, x: Tensor) -> Specific:
+        """Encode ``[B, T, H, W, F]`` to ``[B, T, W]``, twice the same."""
+        vector = self.norm(self.output(functional.relu(self.hidden(x.flatten(2)))))
+        return Specific(vector, vector)
+
+
+class Unflattened(nn.Module):
+    """A decoder of vectors whose output is a grid of ``shape``."""
+
+    def __init__(self, decoder: nn.Module, shape: Shape) -> None:
+        super().__init__()
+        self.decoder, self.shape = decoder, shape
+
+    def forward(self, quantized: Tensor, specific: Tensor) -> Tensor:
+        """Reconstruct ``[B, T, H, W, F]`` from ``[B, T, D]`` and ``[B, T, W]``."""
+        return self.decoder(quantized, specific).unflatten(-1, self.shape)
 
 
 class ModulatedDecoder(nn.Module):
@@ -287,7 +346,7 @@ def general_encoder(shape: Shape, params: ModelParams) -> TemporalEncoder | Loca
     return temporal if len(shape) == 1 else GridEncoder(GridPooling(shape[-1], params.grid_attention), temporal)
 
 
-def specific_encoder(shape: Shape, params: ModelParams, width: int | None = None) -> VectorSpecific | GridSpecific:
+def specific_encoder(shape: Shape, params: ModelParams, width: int | None = None) -> nn.Module:
     """Return the module ``x [B, T, *shape] -> Specific``; its ``width`` is that of the vector.
 
     ``width`` replaces ``params.specific_dim`` for vectors (layers 2 and later keep the width of what they
@@ -296,7 +355,7 @@ def specific_encoder(shape: Shape, params: ModelParams, width: int | None = None
     checked(shape)
     if len(shape) == 1:
         return VectorSpecific(shape[0], width or params.specific_dim, params.specific_norm == "layer")
-    return (LightSpecific if params.grid_encoder == "light" else ConvSpecific)(shape, params)
+    return {"light": LightSpecific, "conv": ConvSpecific, "flat": FlatSpecific}[params.grid_encoder](shape, params)
 
 
 def decoder(shape: Shape, specific: VectorSpecific | GridSpecific, params: ModelParams) -> nn.Module:
@@ -306,6 +365,8 @@ def decoder(shape: Shape, specific: VectorSpecific | GridSpecific, params: Model
         if len(shape) != 1:
             raise ValueError(f"found a vector encoder and a target of shape {shape}, need a target (F,)")
         return _vector_decoder(shape[0], specific.width, params)
+    if isinstance(specific, FlatSpecific):
+        return Unflattened(_vector_decoder(math.prod(shape), specific.width, params), shape)
     if shape[:-1] != specific.grids[0]:
         raise ValueError(
             f"found an encoder of {specific.grids[0]} cells and a target of shape {shape}: they must agree"

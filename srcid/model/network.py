@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from srcid.model.alignment import CrossModalCPC, code_matching_loss
 from srcid.model.encoders import (
+    CodeMeans,
     LstmFrontend,
     NoisySpecific,
     Specific,
@@ -62,8 +63,12 @@ class SemanticResidualLayer(nn.Module):
         self.specific = nn.ModuleDict(
             {m: NoisySpecific(encoder) if params.specific_rate else encoder for m, encoder in specific.items()}
         )
+        self.code_means = nn.ModuleDict()
         self.widths = {m: self.specific[m].width for m in shapes}
         self.quantizer = make_quantizer(params, params.dim, self.modalities)
+        if params.specific_subtraction:
+            size = self.quantizer.sizes[0]
+            self.code_means.update({m: CodeMeans(size, width, params.decay) for m, width in self.widths.items()})
         self.cpc = CrossModalCPC(
             self.modalities,
             params.dim,
@@ -104,6 +109,18 @@ class SemanticResidualLayer(nn.Module):
             specific[m] = Specific(found.full, widened(found.vector), found.deviation)
         return read, general, specific
 
+    def relative(
+        self, specific: Mapping[str, Specific], codes: Features, masks: Features | None
+    ) -> dict[str, Specific]:
+        """Return the specific features less what the codes ``[B, T, S]`` predict of them, where asked for."""
+        if not self.code_means:
+            return dict(specific)
+        masks = masks or {}
+        return {
+            m: s._replace(vector=s.vector - self.code_means[m](s.vector, codes[m][..., 0], masks.get(m)))
+            for m, s in specific.items()
+        }
+
     def forward(self, inputs: Features, masks: Features | None = None) -> LayerOutput:
         """Run the layer on a batch; in training mode the codebook takes its EMA update."""
         read, general, found = self.features(inputs, masks)
@@ -112,6 +129,7 @@ class SemanticResidualLayer(nn.Module):
         for m in self.frontend:
             if self.params.lstm_target != "input":
                 target[m] = read[m] if self.params.lstm_target == "trainable" else read[m].detach()
+        found = self.relative(found, quantized.codes, masks)
         specific = {m: s.draw() for m, s in found.items()}
         full = {m: s.full if self.params.grid_specific == "map" else specific[m] for m, s in found.items()}
         reconstruction = {m: self.decoder[m](quantized.quantized[m], full[m]) for m in inputs}
@@ -209,6 +227,8 @@ class SRCID(nn.Module):
         inputs, masks = self._masked(inputs, masks)
         for layer in self.layers:
             _, general, specific = layer.features(inputs, masks)
+            if layer.code_means:
+                specific = layer.relative(specific, {m: layer.quantizer.encode(z) for m, z in general.items()}, masks)
             yield layer, general, specific
             inputs = self.residual({m: s.vector for m, s in specific.items()})
 

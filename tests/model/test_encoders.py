@@ -28,9 +28,10 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize("read", ["vector", "map"])
+@pytest.mark.parametrize(
+    "kind, read", [(k, r) for k in ("conv", "light") for r in ("vector", "map")] + [("flat", "vector")]
+)
 @pytest.mark.parametrize("code", ["linear", "modulated"])
-@pytest.mark.parametrize("kind", ["conv", "light"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_is_encoded_and_given_back(shape: tuple[int, ...], kind: str, code: str, read: str):
     p = params(grid_encoder=kind, decoder=code, grid_specific=read)
@@ -48,7 +49,7 @@ def test_every_shape_is_encoded_and_given_back(shape: tuple[int, ...], kind: str
     assert all(q.grad is not None and q.grad.isfinite().all() for q in parameters)
 
 
-@pytest.mark.parametrize("kind", ["conv", "light"])
+@pytest.mark.parametrize("kind", ["conv", "light", "flat"])
 @pytest.mark.parametrize("shape", [(9,), (5, 5, 3)])
 def test_specific_path_treats_every_step_alone(shape: tuple[int, ...], kind: str):
     p = params(grid_encoder=kind)
@@ -74,8 +75,9 @@ def test_width_of_later_layers():
 
 
 def test_layer_norm_of_specific_features():
-    for shape in ((9,), (5, 5, 3)):
-        specific = specific_encoder(shape, params(specific_norm="layer", specific_dim=64, pooled_dim=64))
+    for shape, kind in (((9,), "light"), ((5, 5, 3), "light"), ((5, 5, 3), "flat")):
+        changes = dict(specific_norm="layer", specific_dim=64, pooled_dim=64, grid_encoder=kind)
+        specific = specific_encoder(shape, params(**changes))
         found = specific(100 * torch.randn(B, T, *shape))
         for features in (found.full, found.vector):
             assert features.mean(-1).abs().max() < 1e-4

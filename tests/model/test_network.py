@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from srcid.model.encoders import LstmFrontend, Specific, rate
+from srcid.model.encoders import CodeMeans, LstmFrontend, Specific, rate
 from srcid.model.grids import ConvSpecific
 from srcid.model.network import SRCID
 from srcid.model.output import masked_mse
@@ -175,6 +175,35 @@ def test_noisy_specific_features_are_drawn_anew_and_their_rate_is_a_loss():
     _, parts = net.losses(one)
     assert parts["rate/1/second"] > 0 and net.weight("rate/1/second") == 0.01
     assert not any(name.startswith("rate") for name in network().losses(network()(batch()))[1])
+
+
+def test_subtraction_leaves_nothing_of_the_mean_that_a_code_predicts():
+    """Features that are their code's mean plus noise: what is left has mean 0 within every code."""
+    means, draw = CodeMeans(4, 3, decay=0.5), torch.Generator().manual_seed(0)
+    centres = 10 * torch.randn(4, 3, generator=draw)
+    for _ in range(20):
+        codes = torch.randint(4, (50, 8), generator=draw)
+        features = centres[codes] + torch.randn(50, 8, 3, generator=draw)
+        left = features - means(features, codes)
+    for code in range(4):
+        assert left[codes == code].mean(0).abs().max() < 0.5 < left[codes == code].std(0).min()
+    before = means.sums.clone()
+    means.eval()(features, codes)
+    assert torch.equal(means.sums, before)
+    padded = torch.where(torch.rand(50, 8, generator=draw) < 0.5, codes, -1)
+    assert means(features, padded).isfinite().all()
+
+
+def test_subtraction_acts_on_what_decoder_club_and_layer_2_read():
+    one = network(specific_subtraction=True)
+    outputs = one(batch())
+    for m in SHAPES:
+        codes = outputs[0].quantized.codes[m][..., 0]
+        for code in codes.unique():
+            assert outputs[0].specific[m][codes == code].mean(0).abs().max() < 1e-5
+    found = list(one.eval().encode(batch()))
+    for output, (_, _, specific) in zip(one(batch()), found, strict=True):
+        torch.testing.assert_close(specific["second"].vector, output.specific["second"])
 
 
 @pytest.mark.parametrize("window, reach", [(1, 0), (3, 1)])
