@@ -449,7 +449,6 @@ def _write_arrays(network: SRCID, store: FeatureStore, folder: Path, batch_size:
     network.train(p.encode_mode == "train")
     for layer in network.layers:
         layer.quantizer.eval()  # whatever the mode, reading never changes a codebook
-        layer.code_means.eval()
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(p.seed)
         for rows, batch in store.batches(np.arange(store.clips), batch_size):

@@ -331,9 +331,11 @@ def _map_is_there(grid_encoder: str, grid_specific: str) -> str:
     return "grid_encoder=flat has no map; use grid_specific=vector" if wrong else ""
 
 
-def _vector_is_read(specific_subtraction: bool, grid_specific: str, quantizer: str) -> str:
-    wrong = specific_subtraction and (grid_specific == "map" or quantizer == "identity")
-    return "specific_subtraction needs codes and grid_specific=vector" if wrong else ""
+def _vector_is_read(specific_subtraction: bool, grid_specific: str) -> str:
+    wrong = specific_subtraction and grid_specific == "map"
+    return (
+        "specific_subtraction needs grid_specific=vector: nothing is subtracted from the map of a grid" if wrong else ""
+    )
 
 
 def _layers_exist(layers: int, club_off: tuple[int, ...]) -> str:
@@ -423,7 +425,9 @@ class Params(ModelParams, RivalParams, QuantizerParams, LossParams, TrainingPara
 
 
 _PUBLISHED: dict[str, Any] = dict(
-    grid_specific="map", target_grad=True, grid_attention="sum", revival="row", revival_after=301, ema_idle="shrink",
+    general_encoder="transformer", grid_specific="map", grid_encoder="conv", decoder="linear", specific_rate=0.0,
+    specific_subtraction=False, specific_norm="none", target_grad=True, residual_detach=False, grid_attention="sum",
+    revival="row", revival_after=301, ema_idle="shrink",
     codebook_init="uniform", ema_order="sequential", ema_partner="index", commitment="published",
     cpc_negatives="predictions", cpc_same_weight=0.1, cpc_depth=2, stage_commitment="total", zero_code=True,
     club_estimator="published", club_side="both", club_input="quantized", club_logvar="tanh", club_scale="raw",
@@ -432,8 +436,9 @@ _PUBLISHED: dict[str, Any] = dict(
     clip="module", clip_norm=0.5, warm_start="absolute", warm_threshold=0.1,
 )  # fmt: skip
 _PAPER: dict[str, Any] = dict(
-    grid_specific="map", target_grad=True,
-    lstm_modalities=("text",), grid_encoder="conv", specific_norm="none", residual_norm="none",
+    general_encoder="transformer", grid_specific="map", grid_encoder="conv", decoder="linear", specific_rate=0.0,
+    specific_subtraction=False, specific_norm="none", residual_norm="none", residual_detach=False, target_grad=True,
+    lstm_modalities=("text",),
     ema_partner="attention", commitment="paper", club_side="both", club_input="general", club_estimator="exact",
     club_weight=1.0, club_scale="raw", warm_start="absolute", warm_threshold=0.1, clip="module", clip_norm=0.5,
 )  # fmt: skip
@@ -441,7 +446,6 @@ _PAPER: dict[str, Any] = dict(
 # the authors' two-layer model ("primary and secondary alignment"), public with the code of the paper's reference 12
 _TWO_LAYER: dict[str, Any] = dict(
     layers=2, layer_weights=(1.0, 0.3), warm_start="epochs", warm_epochs=3, cmcm_weight=0.0, ema_repeats=6,
-    residual_detach=False,
 )  # fmt: skip
 
 PUBLISHED_ROWS: dict[str, tuple[str, ...]] = {
@@ -450,8 +454,11 @@ PUBLISHED_ROWS: dict[str, tuple[str, ...]] = {
     "stages": ("stage_commitment", "zero_code"), "negatives": ("cpc_negatives",),
     "same-pairs": ("cpc_same_weight", "cpc_depth"),
     "club": ("club_estimator", "club_side", "club_input", "club_logvar", "club_scale"),
-    "cmcm": ("cmcm_layers", "cmcm_form"), "target": ("lstm_target", "target_grad"),
-    "specific": ("grid_specific",), "padding": ("padding",),
+    "cmcm": ("cmcm_layers", "cmcm_form"), "target": ("lstm_target", "target_grad", "residual_detach"),
+    "encoder": ("general_encoder",), "padding": ("padding",),
+    "specific": (
+        "grid_specific", "grid_encoder", "decoder", "specific_rate", "specific_subtraction", "specific_norm",
+    ),
     "mode": ("encode_mode",), "protocol": ("protocol",), "precision": ("precision",),
 }  # fmt: skip
 
@@ -459,7 +466,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # scale
     "demo": dict(
         dim=64, specific_dim=64, pooled_dim=64, grid_channels=(64, 128), club_hidden=256, lstm_dim=64,
-        codebook_size=200, decay=0.97, epochs=24, lr=3e-3, club_lr=3e-3, schedule="cosine",
+        general_encoder="local", window=3, feedforward=2.0, grid_encoder="flat", grid_specific="vector",
+        decoder="modulated", specific_rate=0.01, specific_subtraction=True, specific_norm="none", residual_norm="none",
+        residual_detach=True, codebook_size=48, decay=0.97, epochs=20, lr=3e-3, club_lr=3e-3, club_steps=2,
+        schedule="cosine",
         probe_lr=3e-3, probe_epochs=30, threads=1,
     ),
     "paper": _PAPER,

@@ -46,7 +46,7 @@ def test_presets_resolve_alone_and_in_pairs_and_the_later_wins():
 def test_every_departure_of_the_published_code_is_an_ablation_of_its_own():
     apart = [name for names in PUBLISHED_ROWS.values() for name in names]
     optimisation = {"clip", "clip_norm", "warm_start", "warm_threshold"}
-    scale = {"lstm_modalities", "grid_encoder", "specific_norm", "residual_norm", "club_weight"}
+    scale = {"lstm_modalities", "residual_norm", "club_weight"}
     assert len(apart) == len(set(apart)) and set(apart) == PRESETS["published"].keys() - optimisation - scale
 
 

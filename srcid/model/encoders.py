@@ -212,18 +212,18 @@ class CodeMeans(nn.Module):
         self.register_buffer("counts", torch.zeros(size))
         self.register_buffer("sums", torch.zeros(size, width))
 
-    def forward(self, features: Tensor, codes: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return E[s | code] ``[B, T, W]`` for codes ``[B, T]``; in training mode learn from this batch first."""
-        if self.training:
-            with torch.no_grad():
-                rows = (features, codes) if mask is None else (features[mask], codes[mask])
-                counts, sums = totals(
-                    rows[1].flatten(), rows[0].detach().reshape(-1, self.sums.shape[1]), len(self.counts)
-                )
-                self.counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)
-                self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
-        means = self.sums / self.counts.clamp_min(1e-6)[:, None]
-        return means[codes.clamp_min(0)]
+    @torch.no_grad()
+    def learn(self, features: Tensor, codes: Tensor, mask: Tensor | None = None) -> None:
+        """Move the means towards those of a batch: features ``[B, T, W]``, codes ``[B, T]``."""
+        if mask is not None:
+            features, codes = features[mask], codes[mask]
+        counts, sums = totals(codes.flatten(), features.reshape(-1, self.sums.shape[1]), len(self.counts))
+        self.counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)
+        self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return E[s | code] ``[B, T, W]`` for codes ``[B, T]``; zero for a code never met."""
+        return (self.sums / self.counts.clamp_min(1e-6)[:, None])[codes.clamp_min(0)]
 
 
 def rate(specific: Specific, mask: Tensor | None = None) -> Tensor:

@@ -66,7 +66,7 @@ class SemanticResidualLayer(nn.Module):
         self.code_means = nn.ModuleDict()
         self.widths = {m: self.specific[m].width for m in shapes}
         self.quantizer = make_quantizer(params, params.dim, self.modalities)
-        if params.specific_subtraction:
+        if params.specific_subtraction and self.quantizer.sizes:  # the identity quantiser has no codes
             size = self.quantizer.sizes[0]
             self.code_means.update({m: CodeMeans(size, width, params.decay) for m, width in self.widths.items()})
         self.cpc = CrossModalCPC(
@@ -109,17 +109,11 @@ class SemanticResidualLayer(nn.Module):
             specific[m] = Specific(found.full, widened(found.vector), found.deviation)
         return read, general, specific
 
-    def relative(
-        self, specific: Mapping[str, Specific], codes: Features, masks: Features | None
-    ) -> dict[str, Specific]:
+    def relative(self, specific: Mapping[str, Specific], codes: Features) -> dict[str, Specific]:
         """Return the specific features less what the codes ``[B, T, S]`` predict of them, where asked for."""
         if not self.code_means:
             return dict(specific)
-        masks = masks or {}
-        return {
-            m: s._replace(vector=s.vector - self.code_means[m](s.vector, codes[m][..., 0], masks.get(m)))
-            for m, s in specific.items()
-        }
+        return {m: s._replace(vector=s.vector - self.code_means[m](codes[m][..., 0])) for m, s in specific.items()}
 
     def forward(self, inputs: Features, masks: Features | None = None) -> LayerOutput:
         """Run the layer on a batch; in training mode the codebook takes its EMA update."""
@@ -129,12 +123,16 @@ class SemanticResidualLayer(nn.Module):
         for m in self.frontend:
             if self.params.lstm_target != "input":
                 target[m] = read[m] if self.params.lstm_target == "trainable" else read[m].detach()
-        found = self.relative(found, quantized.codes, masks)
+        if self.training:
+            for m, means in self.code_means.items():
+                means.learn(found[m].vector, quantized.codes[m][..., 0], (masks or {}).get(m))
+        found = self.relative(found, quantized.codes)
         specific = {m: s.draw() for m, s in found.items()}
         full = {m: s.full if self.params.grid_specific == "map" else specific[m] for m, s in found.items()}
         reconstruction = {m: self.decoder[m](quantized.quantized[m], full[m]) for m in inputs}
         rates = {m: rate(s, (masks or {}).get(m)) for m, s in found.items() if s.deviation is not None}
-        return LayerOutput(target, general, specific, rates, quantized, reconstruction, masks)
+        passed = specific if self.training else {m: s.vector for m, s in found.items()}
+        return LayerOutput(target, general, specific, rates, quantized, reconstruction, masks, passed=passed)
 
     def parts(self) -> list[nn.Module]:
         """The modules whose gradient norms are clipped one by one when ``clip="module"``."""
@@ -219,7 +217,7 @@ class SRCID(nn.Module):
         outputs: list[LayerOutput] = []
         for layer in self.layers[:layers]:
             outputs.append(layer(inputs, masks))
-            inputs = self.residual(outputs[-1].specific)
+            inputs = self.residual(outputs[-1].passed)
         return outputs
 
     def encode(self, inputs: Features, masks: Features | None = None) -> Iterator[tuple[nn.Module, dict, dict]]:
@@ -227,8 +225,8 @@ class SRCID(nn.Module):
         inputs, masks = self._masked(inputs, masks)
         for layer in self.layers:
             _, general, specific = layer.features(inputs, masks)
-            if layer.code_means:
-                specific = layer.relative(specific, {m: layer.quantizer.encode(z) for m, z in general.items()}, masks)
+            if specific and layer.code_means:
+                specific = layer.relative(specific, {m: layer.quantizer.encode(z) for m, z in general.items()})
             yield layer, general, specific
             inputs = self.residual({m: s.vector for m, s in specific.items()})
 

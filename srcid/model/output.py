@@ -28,6 +28,7 @@ class LayerOutput:
         reconstruction: the decoder's output, shaped as ``target``.
         masks: valid steps ``[B, T]``, or None when every step counts.
         losses: what a method computed on the way, by the names that its ``losses`` returns.
+        passed: what the next layer reads: s; in evaluation its mean, so that codes are functions of the clip.
     """
 
     target: dict[str, Tensor]
@@ -38,6 +39,7 @@ class LayerOutput:
     reconstruction: dict[str, Tensor]
     masks: Features | None
     losses: dict[str, Tensor] = field(default_factory=dict)
+    passed: dict[str, Tensor] = field(default_factory=dict)
 
 
 def widened(x: Tensor) -> Tensor:
