@@ -8,7 +8,7 @@ import numpy as np
 
 from srcid.codes import CodeTable
 from srcid.features import FeatureStore
-from srcid.params import Params, resolve
+from srcid.params import PRESETS, Params, resolve
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -30,6 +30,22 @@ def reference_tensors(name: str) -> dict:
     import torch
 
     return {key: torch.as_tensor(value) for key, value in reference(name).items()}
+
+
+# what the demo preset trains by default, beside its sizes; TINY keeps to plainer features, whatever the default is
+DEMO_MODEL = (
+    "general_encoder", "window", "grid_encoder", "decoder", "specific_rate", "specific_subtraction", "specific_norm",
+    "residual_norm", "residual_detach",
+)  # fmt: skip
+TINY |= dict(
+    general_encoder="transformer", feedforward=4.0, grid_encoder="light", decoder="linear", specific_rate=0.0,
+    specific_subtraction=False, specific_norm="layer", residual_norm="layer", residual_detach=False, club_steps=5,
+)  # fmt: skip
+
+
+def demo_model() -> dict:
+    """The demo preset's choice of features, without its sizes."""
+    return {name: PRESETS["demo"][name] for name in DEMO_MODEL}
 
 
 def tiny_params(**changes) -> Params:

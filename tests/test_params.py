@@ -36,7 +36,8 @@ def test_presets_resolve_alone_and_in_pairs_and_the_later_wins():
     expected = {pair for one in single for pair in itertools.permutations(("no-club2", one))}
     # a rival cannot be given layers, losses or quantisers that it does not have
     for name, given in PRESETS.items():
-        if given.get("layers", 1) > 1 or given.get("club_weight") or given.get("quantizer", "vq") != "vq":
+        lacks = ("club_weight", "specific_rate")
+        if given.get("layers", 1) > 1 or any(map(given.get, lacks)) or given.get("quantizer", "vq") != "vq":
             expected |= {("turn", name), ("codis", name)}
         if given.get("club_weight") and given.get("club_input") == "quantized":
             expected.add(("codaar", name))

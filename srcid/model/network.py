@@ -226,7 +226,7 @@ class SRCID(nn.Module):
         for layer in self.layers:
             _, general, specific = layer.features(inputs, masks)
             if specific and layer.code_means:
-                specific = layer.relative(specific, {m: layer.quantizer.encode(z) for m, z in general.items()})
+                specific = layer.relative(specific, {m: layer.quantizer.of(m).encode(z) for m, z in general.items()})
             yield layer, general, specific
             inputs = self.residual({m: s.vector for m, s in specific.items()})
 

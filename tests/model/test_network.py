@@ -11,7 +11,7 @@ from srcid.model.grids import ConvSpecific
 from srcid.model.network import SRCID
 from srcid.model.output import masked_mse
 from srcid.params import resolve
-from tests.helpers import tiny_params
+from tests.helpers import demo_model, tiny_params
 
 SHAPES = {"first": (10,), "second": (5, 5, 6), "third": (7,)}
 
@@ -23,7 +23,7 @@ def batch(shapes=SHAPES, clips=6, steps=5):
 
 def network(shapes=SHAPES, **changes):
     torch.manual_seed(0)
-    return SRCID(shapes, tiny_params(**changes))
+    return SRCID(shapes, tiny_params(**{**demo_model(), **changes}))
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])

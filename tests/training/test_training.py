@@ -21,7 +21,7 @@ from srcid.training import checkpoint
 from srcid.training.loop import Trainer, TrainingError, cost, load, pick_device, train
 from srcid.training.trainer import describe
 from srcid.training.warmstart import WarmStart
-from tests.helpers import tiny_params, tiny_store
+from tests.helpers import demo_model, tiny_params, tiny_store
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -117,8 +117,9 @@ def test_stopped_and_resumed_equals_undisturbed(store, undisturbed, tmp_path, af
         dict(lstm_modalities=("third",), lstm_dim=8, revival="row", revival_after=2, club_estimator="sampled"),
         dict(precision="bfloat16", quantizer="fsq", schedule="cosine", warmup_steps=3),
         {k: v for k, v in PRESETS["published"].items() if k not in ("lstm_modalities", "club_off")},
+        demo_model(),
     ],
-    ids=["rvq", "lstm", "fsq", "published"],
+    ids=["rvq", "lstm", "fsq", "published", "demo"],
 )
 def test_resuming_is_exact_under_other_options_too(store, tmp_path, options):
     params = tiny_params(**{**options, "epochs": 2})
