@@ -159,6 +159,9 @@ def bracket(
     values = min((side.dim for side in few), default=0)
     certified = Certified(float(np.log(values)), f"log of {values} values") if few else None
     found |= {middle.name: middle}
+    least = max(0.0, found[lower].interval.low)
+    below = {name: e for name, e in found.items() if e.kind == "upper" and e.interval.high < least}
+    found |= {name: replace(e, unreliable="below the lower bound: its q is wrong") for name, e in below.items()}
     problem = contradiction(found[lower], middle, found[upper])
     order = sorted(found.values(), key=lambda e: ("lower", "estimate", "upper").index(e.kind))
     return Bracket(names, {e.name: e for e in order}, lower, middle.name, upper, problem, certified)

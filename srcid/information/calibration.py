@@ -244,7 +244,7 @@ class Calibration:
             if np.isnan(limit):
                 tested = any(case.estimate.name == name for case in self.of(panel))
                 why = "unsound on pairs of known information" if tested else "not calibrated"
-            estimates[name] = replace(e, unreliable=why)
+            estimates[name] = replace(e, unreliable=e.unreliable or why)
         return replace(found, estimates=estimates)
 
 

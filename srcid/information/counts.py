@@ -140,12 +140,13 @@ def classify(
             warnings.simplefilter("ignore", ConvergenceWarning)
             # codes are many, and clips may be few: classes all the same
             warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-            model.set_params(C=strength).fit(*fit)
+            fitted = copy.deepcopy(model.set_params(C=strength).fit(*fit))
         for share in shares:
-            gain = log_probability(model, share, stop[0])[np.arange(len(stop[1])), stop[1]].mean()
-            found.append((gain, copy.deepcopy(model), share))
-        if found[-len(shares)][0] < max(found, key=lambda fitted: fitted[0])[0] - 0.1:
+            gain = log_probability(fitted, share, stop[0])[np.arange(len(stop[1])), stop[1]].mean()
+            found.append((gain, fitted, share))
+        pure = [gain for gain, _, share in found if share == shares[0]]
+        if pure[-1] < max(pure) - 0.1:
             break  # well past the best: weaker regularisation only overfits more, and takes longest
-    _, best, share = max(found, key=lambda fitted: fitted[0])
+    _, best, share = max(found, key=lambda candidate: candidate[0])
     features = scaled[parts["score"]]
     return log_probability(best, share, features.reshape(-1, features.shape[-1])).reshape(*features.shape[:2], width)

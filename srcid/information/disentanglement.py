@@ -199,7 +199,7 @@ def verdicts(codes: Measurements, features: Measurements, found: Leaks) -> list[
     """Put together what was measured of each layer and modality."""
     sides = [{(p.layer, p.modalities[0]): b for p, b in m.brackets.items()} for m in (codes, features)]
     wrong = found.misplaced(private=False)
-    places = sorted({*sides[0], *sides[1]}, key=lambda place: place[0])
+    places = sorted(dict.fromkeys([*sides[1], *sides[0]]), key=lambda place: place[0])
     return [
         Verdict(k, m, sides[0].get((k, m)), sides[1].get((k, m)),
                 tuple(v for v in wrong if (v.layer, v.modality) == (k, m)), features.sample.split)

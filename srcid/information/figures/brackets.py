@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from srcid.information.disentanglement import Measurements
 
 _ROW = 30  # pixels
+_LEAST = -1.0  # nats; an upper bound below is void, and drawn there
 _CURVES = {"mi": "CLUB's estimate", "val/skill": "skill of its q", "val/rate": "rate of s: certified bound"}
 
 
@@ -102,7 +103,7 @@ def bracket_figure(measurements: Measurements, modalities: Sequence[str], captio
             open_ = "-open" if e.unreliable or (found.contradiction and e.kind == "upper") else ""
             reasons = "\n".join([e.unreliable, found.contradiction, *e.flags])
             hover = f"<b>{pair}</b>\n{e.name} ({MEANING[e.kind]}): {e.text} nats\n{reasons}"
-            add_interval(fig, e.interval, at, pair_color(pair, colors), SYMBOLS[e.name] + open_, hover)
+            add_interval(fig, e.interval, at, pair_color(pair, colors), SYMBOLS[e.name] + open_, hover, least=_LEAST)
             shown[f"{e.name} ({MEANING[e.kind]})"] = SYMBOLS[e.name]
         if found.certified:
             ends.append(found.certified.nats)
@@ -111,7 +112,7 @@ def bracket_figure(measurements: Measurements, modalities: Sequence[str], captio
                 line=dict(color=INK, width=3), hovertemplate=f"certified: at most {found.certified}<extra></extra>",
             )  # fmt: skip
             shown["certified upper bound"] = "line-ns-open"
-    low, high = min(ends), 1.4 * max(ends)
+    low, high = max(min(ends), _LEAST), 1.4 * max(ends)
     fig.update_xaxes(
         title_text="mutual information, nats a step", range=[squash(low) - 0.2, squash(high)], zeroline=True,
         zerolinecolor=INK, **nats_ticks(low, high),

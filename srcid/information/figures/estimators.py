@@ -52,16 +52,17 @@ def nats_ticks(low: float, high: float) -> dict[str, list]:
 
 
 def add_interval(
-    fig: go.Figure, found: Interval, y: float, color: str, symbol: str, hover: str, nats: bool = True, **where: int
-) -> None:
-    """Add a value with its interval: a line and a marker at height ``y``."""
+    fig: go.Figure, found: Interval, y: float, color: str, symbol: str, hover: str, nats: bool = True,
+    least: float = -np.inf, **where: int,
+) -> None:  # fmt: skip
+    """Add a value with its interval: a line and a marker at height ``y``, none of it left of ``least``."""
     scale = squash if nats else np.asarray
     fig.add_scatter(
-        x=scale(found.ends), y=[y, y], mode="lines", hoverinfo="skip", showlegend=False,
+        x=scale(np.maximum(found.ends, least)), y=[y, y], mode="lines", hoverinfo="skip", showlegend=False,
         line=dict(color=fade(color, 0.5) if symbol.endswith("-open") else color, width=2), **where,
     )  # fmt: skip
     fig.add_scatter(
-        x=[float(scale(found.value))], y=[y], mode="markers", showlegend=False,
+        x=[float(scale(max(found.value, least)))], y=[y], mode="markers", showlegend=False,
         marker=dict(symbol=symbol, size=8, color=color, line=dict(width=1.4, color=color)),
         hovertext="<br>".join(line for part in hover.split("\n") for line in textwrap.wrap(part, 90)),
         hovertemplate="%{hovertext}<extra></extra>", **where,
