@@ -82,6 +82,3 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.folder / f"{key}.npz") as draft, draft.open("wb") as file:
                 np.savez(file, **arrays)
-
-
-MapCache = Cache  # the name by which information.keep knows it, until it is gone

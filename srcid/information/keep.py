@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import numpy as np
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from srcid.cache import MapCache
+from srcid.cache import Cache
 
 
 class Keep:
@@ -30,13 +30,13 @@ class Keep:
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.cache = MapCache(folder)
+        self.cache = Cache(folder)
 
     def __call__(self, function: Callable[..., Any], *arrays: np.ndarray | None, **arguments: Any) -> Any:
         """``function(*arrays, **arguments)``, or what it returned before. Errors are raised and not kept."""
         form = TypeAdapter(get_type_hints(function)["return"])
         facts = {k: v.model_dump() if isinstance(v, BaseModel) else v for k, v in arguments.items()}
-        key = MapCache.key(*arrays, facts=facts, function=function.__qualname__, code=_code())
+        key = Cache.key(*arrays, facts=facts, function=function.__qualname__, code=_code())
         with contextlib.suppress(KeyError, TypeError, ValidationError):
             return form.validate_json((self.cache.read(key) or {})["result"].tobytes())
         found = function(*arrays, **arguments)
