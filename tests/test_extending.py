@@ -1,11 +1,13 @@
 """The examples of docs/extending.md run, and do what the page says of them."""
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "extending.md"
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "extending.md"
 
 CHECKS = """
 from tests.house import check_house_style
@@ -25,6 +27,8 @@ def test_the_examples_run_one_after_the_other(tmp_path):
     snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     assert len(snippets) == 7
     code = "\n".join([*snippets, CHECKS])
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # for the checks, which are not installed
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert all(len(line) <= 120 for line in PAGE.read_text().splitlines())

@@ -23,7 +23,7 @@ from srcid.training.trainer import describe
 from srcid.training.warmstart import WarmStart
 from tests.helpers import demo_model, tiny_params, tiny_store
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
