@@ -48,11 +48,10 @@ from srcid.information import questions as ask
 from srcid.information.browser import InformationBrowser
 from srcid.information.calibration import calibrate, closed_forms
 from srcid.information.disentanglement import calibrate_own, certified_bounds, measure, verdicts
-from srcid.information.estimates import Settings
+from srcid.information.estimates import Settings, estimates_cache
 from srcid.information.figures.brackets import bracket_figure, training_information
 from srcid.information.figures.calibration import calibration_figure
 from srcid.information.figures.leakage import leak_figure
-from srcid.information.keep import Keep
 from srcid.information.leakage import leaks
 
 source = runs.pick(run)
@@ -60,7 +59,7 @@ table = CodeTable.open(source.codes)
 own = dict(run=source.name, split=split, clips=clips, steps=steps, seeds=seeds, nulls=nulls, fit=fit)
 here = runs.current("06_club", params=own, data=source.name)
 settings = Settings(seeds=seeds, nulls=nulls, steps=fit, bootstrap=60)
-keep = Keep(source.folder / "information")
+keep = estimates_cache(source.folder / "information")
 chosen = ask.sample(table, clips, steps, split)
 
 # %% tags=["nbval-check-output"]

@@ -10,8 +10,7 @@ import numpy as np
 
 from srcid.codes import CodeTable
 from srcid.information.disentanglement import measure
-from srcid.information.estimates import Settings, raise_problems, reason
-from srcid.information.keep import Keep
+from srcid.information.estimates import Settings, estimates_cache, raise_problems, reason
 from srcid.information.leakage import leaks
 from srcid.information.questions import of_codes, sample, within
 from srcid.statistics import Interval, percentile_interval
@@ -37,7 +36,7 @@ def measure_run(codes: Any, clips: int, steps: int, split: str, settings: Settin
         modalities; ``leak/shared`` and ``leak/private``, points of balanced accuracy above chance, mean over places.
     """
     table = CodeTable.open(codes)
-    keep, chosen = Keep(table.path.parent / "information"), sample(table, clips, steps, split)
+    keep, chosen = estimates_cache(table.path.parent / "information"), sample(table, clips, steps, split)
     features = measure(table, within(table), chosen, settings, keep=keep)
     of_code = measure(table, of_codes(table), chosen, settings, keep=keep)
     wrong = leaks(table, chosen, settings, keep, misplaced=True)

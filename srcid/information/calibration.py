@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from srcid.cache import Cache
 from srcid.information.bracket import Bracket, bracket
-from srcid.information.estimates import Estimate, Settings, raise_problems
-from srcid.information.keep import Keep
+from srcid.information.estimates import Estimate, Settings, estimates_cache, raise_problems
 from srcid.statistics import Interval, wilson
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class Calibration:
         return replace(found, estimates=estimates)
 
 
-def calibrate(known: Iterable[Known], settings: Settings | None = None, keep: Keep | None = None) -> Calibration:
+def calibrate(known: Iterable[Known], settings: Settings | None = None, keep: Cache | None = None) -> Calibration:
     """Run the estimators that fit on pairs of known information.
 
     Args:
@@ -259,7 +259,7 @@ def calibrate(known: Iterable[Known], settings: Settings | None = None, keep: Ke
     Raises:
         InformationError: there is no pair.
     """
-    once, keep = (settings or Settings()).model_copy(update=dict(seeds=1, nulls=0)), keep or Keep()
+    once, keep = (settings or Settings()).model_copy(update=dict(seeds=1, nulls=0)), keep or estimates_cache()
     cases, clips = [], 0
     for pair in known:
         found = keep(bracket, pair.x, pair.y, settings=once)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from srcid.cache import Cache
 from srcid.codes import CodeTable, CodeTableError
 from srcid.information.bracket import Bracket, Certified, bracket
 from srcid.information.calibration import Calibration, Known, calibrate, same_class
-from srcid.information.estimates import InformationError, Settings, reason
-from srcid.information.keep import Keep
+from srcid.information.estimates import InformationError, Settings, estimates_cache, reason
 from srcid.information.leakage import Leak, Leaks
 from srcid.information.questions import Comparison, Sample, mask_of, values_of
 
@@ -101,7 +101,7 @@ def measure(
     chosen: Sample,
     settings: Settings | None = None,
     *,
-    keep: Keep | None = None,
+    keep: Cache | None = None,
     source: str = "",
     progress: Callable[[str], None] | None = None,
 ) -> Measurements:
@@ -113,7 +113,7 @@ def measure(
         source: name of the run, for captions.
         progress: called with a line before each pair.
     """
-    settings, keep, pairs = settings or Settings(), keep or Keep(), list(pairs)
+    settings, keep, pairs = settings or Settings(), keep or estimates_cache(), list(pairs)
     brackets, missing = {}, {}
     for place, pair in enumerate(pairs, start=1):
         if progress:
@@ -145,7 +145,7 @@ def calibrate_own(
     pairs: Iterable[Comparison],
     chosen: Sample,
     settings: Settings | None = None,
-    keep: Keep | None = None,
+    keep: Cache | None = None,
 ) -> Calibration:
     """Run every estimator on pairs of known information made of each pair's own features.
 

@@ -8,14 +8,17 @@ content, so that the order in which a caller has them (both sides together) chan
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from srcid.cache import Cache
 from srcid.params import Section
 from srcid.problems import ProblemsError
 from srcid.statistics import Interval, bootstrap_weights, percentile_interval
@@ -38,6 +41,18 @@ def raise_problems(problems: Iterable[str]) -> None:
 def reason(error: Exception) -> str:
     """What an error says, on one line."""
     return "; ".join(getattr(error, "problems", ())) or " ".join(str(error).split())
+
+
+def estimates_cache(folder: str | Path | None = None) -> Cache:
+    """A :class:`Cache` of estimates in ``folder``; after a change of the estimators they are computed anew."""
+    return Cache(folder, code=_code())
+
+
+@functools.cache
+def _code() -> str:
+    folder = Path(__file__).parent
+    files = (*sorted(folder.glob("*.py")), folder.parent / "model" / "mutual_information.py")
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 class Settings(Section):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from srcid.cache import Cache
 from srcid.codes import CodeTable, CodeTableError
 from srcid.information.counts import SHARES, classify
 from srcid.information.estimates import (
@@ -14,13 +15,13 @@ from srcid.information.estimates import (
     InformationError,
     Settings,
     as_categories,
+    estimates_cache,
     permute_clips,
     raise_problems,
     read_pair,
     reason,
     split_clips,
 )
-from srcid.information.keep import Keep
 from srcid.information.questions import Sample, Variable, mask_of, places, values_of
 from srcid.statistics import Interval, bootstrap_weights, percentile_interval
 
@@ -198,7 +199,7 @@ class Leaks:
 
 
 def leaks(
-    table: CodeTable, chosen: Sample, settings: Settings | None = None, keep: Keep | None = None,
+    table: CodeTable, chosen: Sample, settings: Settings | None = None, keep: Cache | None = None,
     *, misplaced: bool = False,
 ) -> Leaks:  # fmt: skip
     """Probe both halves of every modality and layer for the shared factors and for its private one.
@@ -209,7 +210,7 @@ def leaks(
     Args:
         misplaced: only look where a factor does not belong.
     """
-    settings, keep = settings or Settings(), keep or Keep()
+    settings, keep = settings or Settings(), keep or estimates_cache()
     found, notes = [], []
     for name, info in table.label_info.items():
         labels = table.labels[name][chosen.rows]

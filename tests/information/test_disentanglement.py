@@ -12,8 +12,7 @@ from srcid.features import SyntheticParams, make_synthetic
 from srcid.information import questions as ask
 from srcid.information.bracket import Bracket, Certified, bracket
 from srcid.information.disentanglement import calibrate_own, certified_bounds, measure, verdicts
-from srcid.information.estimates import InformationError, Settings
-from srcid.information.keep import Keep
+from srcid.information.estimates import InformationError, Settings, estimates_cache
 from srcid.information.leakage import Leakage, leakage, leaks
 from srcid.statistics import Interval
 from tests.helpers import tiny_params
@@ -103,7 +102,7 @@ def test_results_are_kept_read_again_and_made_anew_for_other_content(tmp_path):
         return bracket(x, x + 1, settings=settings)
 
     counted.__annotations__ = {"return": Bracket}
-    keep, x = Keep(tmp_path / "kept"), np.random.default_rng(0).standard_normal((60, 1, 2))
+    keep, x = estimates_cache(tmp_path / "kept"), np.random.default_rng(0).standard_normal((60, 1, 2))
     first, again = (keep(counted, x, settings=SMALL) for _ in range(2))
     assert len(calls) == 1 and again == first and first.upper.value == np.inf  # unbounded comes back, too
     keep(counted, x, settings=SMALL.model_copy(update=dict(seed=1)))
@@ -116,7 +115,7 @@ def test_results_are_kept_read_again_and_made_anew_for_other_content(tmp_path):
 
 def test_kept_probes_come_back_exactly(tmp_path):
     x = np.random.default_rng(0).standard_normal((80, 1, 2))
-    keep = Keep(tmp_path)
+    keep = estimates_cache(tmp_path)
     first, again = (keep(leakage, x, x[:, 0], settings=SMALL, factor="tone") for _ in range(2))
     assert isinstance(again, Leakage) and str(first) == str(again) and np.isnan(again.nats)
     assert (again.score, again.null, again.settings) == (first.score, first.null, first.settings)
