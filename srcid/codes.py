@@ -60,6 +60,7 @@ class _Manifest(BaseModel):
     steps: _Count
     splits: list[_Name]
     labels: dict[_Name, dict[str, Any]]
+    labelled: list[_Name] = []
     media: list[_Name]
     params: dict[str, Any]
     store: dict[str, str]
@@ -209,7 +210,7 @@ class CodeTable:
     @cached_property
     def labelled(self) -> dict[str, np.ndarray]:
         """Where a label is known, bool ``[N]`` or ``[N, T]``, of the labels whose store keeps such a mask."""
-        return {name: np.load(self.path / f"labelled_{name}.npy") for name in self.manifest.get("labelled", ())}
+        return {name: self._load(f"labelled_{name}.npy") for name in self.manifest.get("labelled", ())}
 
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
@@ -544,8 +545,7 @@ class _Writer:
             np.save(folder / f"split_{name}.npy", rows)
         for name, values in store.labels.items():
             np.save(folder / f"label_{name}.npy", values)
-        labelled = getattr(store, "labelled", None) or {}
-        for name, mask in labelled.items():
+        for name, mask in store.labelled.items():
             np.save(folder / f"labelled_{name}.npy", mask)
         for m in store.modalities:
             np.save(folder / f"mask_{m}.npy", store.masks[m])
@@ -562,7 +562,7 @@ class _Writer:
             "steps": store.steps,
             "splits": list(store.splits),
             "labels": {name: vars(info) for name, info in store.label_info.items()},
-            "labelled": list(labelled),
+            "labelled": list(store.labelled),
             "media": list(store.media),
             "store": {"path": os.fspath(store.path.resolve()), "checksum": store.checksum},
         }

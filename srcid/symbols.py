@@ -151,7 +151,7 @@ class StepLabel:
             every += [" + ".join(names[index] for index in np.flatnonzero(row)) for row in found]
         if labelled is not None:
             known = np.asarray(labelled)
-            symbols[~(known[:, None] if known.ndim == 1 else known) & np.ones_like(many)] = -1
+            symbols[~np.broadcast_to(known[:, None] if known.ndim == 1 else known, many.shape)] = -1
         return cls(name, (*names, BACKGROUND), symbols, tuple(every), tuple(parts))
 
     @classmethod
@@ -305,9 +305,19 @@ def label_of(table: Any, name: str | StepLabel | None = None, clips: Any = None,
     if info.kind == "continuous":
         wide = array.ndim == (3 if info.level == "step" else 2)
         array = array[..., int(dimension[:-1]) if dimension else 0] if wide else array
-    mask = (getattr(table, "labelled", None) or {}).get(base)
-    known = None if mask is None else np.asarray(mask)[rows]
+    known = known_of(table, base, rows) if info.kind == "multilabel" else None
     return StepLabel.of(array, name, info.classes or None, bins=bins, steps=table.steps, labelled=known)
+
+
+def known_of(table: Any, name: str, rows: np.ndarray) -> np.ndarray:
+    """Where a label of the table is known, bool ``[n, T]``, or ``[n, 1]`` if it has one value a clip."""
+    info, values = table.label_info[name], np.asarray(table.labels[name])[rows]
+    if info.kind == "multilabel":
+        mask = table.labelled.get(name)
+        known = np.ones(values.shape[:-1], bool) if mask is None else np.asarray(mask)[rows]
+    else:
+        known = values >= 0 if info.kind == "category" else np.isfinite(values).all(-1)
+    return known if known.ndim == 2 else known[:, None]
 
 
 def foreground_of(table: Any, clips: Any = None) -> tuple[np.ndarray, np.ndarray] | None:

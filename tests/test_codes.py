@@ -12,6 +12,7 @@ from srcid.codes import CodeTable, CodeTableError, encode
 from srcid.features import FeatureStore
 from srcid.model.network import SRCID
 from srcid.params import LIBRARY_QUANTIZERS
+from srcid.symbols import label_of
 from tests.helpers import tiny_params, tiny_store
 
 
@@ -137,6 +138,20 @@ def test_labels_ids_splits_travel(store, tmp_path):
     assert list(table.ids) == list(store.ids)
     assert {k: list(v) for k, v in table.splits.items()} == {k: list(v) for k, v in store.splits.items()}
     assert table.checksum == store.checksum and table.params["codebook_size"] == 12
+
+
+def test_what_is_unlabelled_in_a_store_is_unlabelled_in_its_codes(store, tmp_path):
+    event = np.ma.array(store.labels["event"], mask=False)
+    event[::3] = np.ma.masked
+    some = FeatureStore.create(
+        tmp_path / "some", store.features, labels={"event": event}, classes={"event": ["bark", "horn", "rain"]},
+        splits=store.splits,
+    )  # fmt: skip
+    table = encode(network(store), some, tmp_path / "codes")
+    np.testing.assert_array_equal(table.labelled["event"], ~event.mask.any(-1))
+    for kept in (table, CodeTable.open(tmp_path / "codes")):
+        assert (label_of(kept, "event").symbols >= 0).any(1).tolist() == [n % 3 > 0 for n in range(40)]
+    assert encode(network(store), store, tmp_path / "all").labelled == {}
 
 
 def test_a_store_with_fewer_modalities_can_be_encoded(store, tmp_path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from srcid.evaluation.metrics import EvaluationError, with_background
-from srcid.evaluation.representation import Codes
+from srcid.evaluation.representation import Codes, labelled_part, true_events
 from srcid.evaluation.results import ProbeResults, ProbeScore
 from srcid.statistics import Interval, bootstrap_weights
 
@@ -255,7 +255,7 @@ def threshold_calibration(
     Raises:
         EvaluationError: no such scores, or a task without probabilities.
     """
-    scores = _kept(results, task, representation, where)
+    scores, table = _kept(results, task, representation, where), labelled_part(table)
     if not scores or scores[0].prediction.ndim != 3:
         raise EvaluationError(f"found no probabilities of {task}, {representation}, {where} modalities")
     rows = np.unique(np.concatenate([s.rows for s in scores]))
@@ -297,18 +297,12 @@ def _names(table: Codes, task: str) -> tuple[str, ...]:
     return (*classes, BACKGROUND) if task in ("localisation", "cross-dataset") else classes
 
 
-def true_events(table: Codes) -> np.ndarray:
-    """Events at steps that some modality has, as probes see them."""
-    there = np.logical_or.reduce([np.asarray(mask, bool) for mask in table.masks.values()])
-    return np.asarray(table.labels["event"], bool) & there[..., None]
-
-
 def predicted_cells(score: ProbeScore, table: Codes) -> tuple[np.ndarray, np.ndarray]:
     """Return (predicted, true) ``[n, steps, classes]``; one step, the clip, for classification."""
     events = true_events(table)[score.rows]
     if score.prediction.ndim == 1:
         return score.prediction[:, None, None] == np.arange(events.shape[-1]), events.any(1, keepdims=True)
-    present = np.asarray(table.masks[score.test], bool)[score.rows][..., None]
+    present = np.asarray(labelled_part(table).masks[score.test], bool)[score.rows][..., None]
     return (score.prediction > 0.5) & present, with_background(events) & present
 
 

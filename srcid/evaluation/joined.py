@@ -17,6 +17,7 @@ import numpy as np
 
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.representation import Codes
+from srcid.symbols import known_of
 
 SPLITS = ("train", "val", "test")
 
@@ -71,7 +72,7 @@ class JoinedCodes:
             known = "; ".join(f"{n}: {', '.join(_classes(t))}" for n, t in zip(names, self.tables, strict=True))
             raise EvaluationError(f"found no event class that all tables have; need one or more ({known})")
         self.notes: tuple[str, ...] = ()
-        self._rows, self._held, events = [], held, []
+        self._rows, self._held, events, known = [], held, [], []
         for part, name, own, splits in zip(parts, names, columns, gives, strict=True):
             rows = np.arange(part.table.clips) if part.rows is None else np.unique(np.asarray(part.rows, np.int64))
             rows = rows[np.isin(rows, np.concatenate([part.table.splits.get(s, rows[:0]) for s in splits]))]
@@ -82,11 +83,13 @@ class JoinedCodes:
                 self.notes += (f"{said} than the {len(classes)} in common, and were left out.",)
             self._rows.append(rows[~foreign])
             events.append(self._pad(marked[~foreign][..., own], False))
+            known.append(self._pad(known_of(part.table, "event", rows[~foreign]), False))
         ends = np.cumsum([0, *map(len, self._rows)])
         self._ranges = list(pairwise(ends))
         self.clips = int(ends[-1])
         self.labels = {"event": np.concatenate(events)}
-        self.label_info = {"event": SimpleNamespace(classes=classes)}
+        self.labelled = {"event": np.concatenate(known)}
+        self.label_info = {"event": SimpleNamespace(kind="multilabel", classes=classes)}
         self.masks = {m: self._stacked(m, lambda table, m=m: np.asarray(table.masks[m], bool), False)
                       for m in self.modalities}  # fmt: skip
         self.splits = {

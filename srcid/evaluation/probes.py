@@ -20,7 +20,7 @@ import torch
 from srcid.evaluation.inputs import Inputs, read_inputs
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.open_set import OpenSet
-from srcid.evaluation.representation import Codes, Representation
+from srcid.evaluation.representation import Codes, Representation, labelled_part, true_events
 from srcid.evaluation.results import ProbeResults, ProbeScore
 from srcid.evaluation.tasks import Classification, CrossDataset, Localisation, Task, Unpaired, Weights
 from srcid.params import EvaluationParams, suggest
@@ -73,8 +73,15 @@ def fit_probes(
     train = tuple(table.modalities) if train is None else tuple(train)
     asked = {name: TASKS[name].splits(params.protocol) for name in tasks if name in TASKS}
     needed = tuple(dict.fromkeys(split for splits in asked.values() for split in splits)) or ("train", "val", "test")
+    everything, table = table, labelled_part(table)
     missing = _missing(table, needed)
     chosen, notes = _different(_checked(table, tasks, representations, train, missing))
+    notes += [
+        f"the event is unknown in {len(rows) - len(table.splits[split]):,} of {len(rows):,} {split} clips, which are "
+        "left out."
+        for split, rows in everything.splits.items()
+        if split in needed and len(rows) > len(table.splits[split])
+    ]
     settings = {name: getattr(params, name) for name in EvaluationParams.model_fields}
     info = table.label_info.get("event")
     names = tuple(info.classes) if info is not None else ()
@@ -82,8 +89,7 @@ def fit_probes(
         said = tuple(f"no probe was fitted: {problem}." for problem in missing)
         return ProbeResults((), {}, names, tuple(table.modalities), {}, settings, said)
     present = {m: np.asarray(table.masks[m], bool) for m in table.modalities}
-    # what is marked at a step that no modality has is padding
-    events = np.asarray(table.labels["event"], bool) & np.logical_or.reduce(list(present.values()))[..., None]
+    events = true_events(table)
     names = names or tuple(map(str, range(events.shape[-1])))
     scores, chance, clips = [], {}, {}
     ready = []
@@ -290,6 +296,7 @@ class _Best:
 def _missing(table: Codes, splits: Sequence[str]) -> list[str]:
     """List missing prerequisites: what every probe needs and these data do not give."""
     problems = []
+    unlabelled = " of clips whose event is known" if "event" in table.labelled else ""
     labels = table.labels.get("event")
     if labels is None:
         there = ", ".join(table.labels) or "none"
@@ -299,7 +306,7 @@ def _missing(table: Codes, splits: Sequence[str]) -> list[str]:
         problems.append(f"found label 'event' {labels.dtype} {labels.shape}; need {need}")
     for split in dict.fromkeys(splits):
         if not len(table.splits.get(split, ())):
-            state = "is empty" if split in table.splits else "is missing"
+            state = "is missing" if split not in table.splits else f"is empty{unlabelled}"
             problems.append(f"split '{split}' {state}; the table has {', '.join(table.splits) or 'none'}")
     return problems
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from srcid.evaluation import toc
 from srcid.evaluation.metrics import EvaluationError
+from srcid.symbols import known_of
 
 
 class Codes(Protocol):
@@ -22,6 +23,7 @@ class Codes(Protocol):
     splits: Mapping[str, np.ndarray]
     labels: Mapping[str, np.ndarray]
     label_info: Mapping[str, Any]
+    labelled: Mapping[str, np.ndarray]
     masks: Mapping[str, np.ndarray]
 
     def codes(self, layer: int, modality: str) -> np.ndarray: ...
@@ -29,6 +31,31 @@ class Codes(Protocol):
     def codebook(self, layer: int) -> np.ndarray | None: ...
     def quantized(self, layer: int, modality: str, rows: np.ndarray | None = None) -> np.ndarray: ...
     def general(self, layer: int, modality: str) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class _Labelled:
+    """Another table's codes with masks and splits of its own."""
+
+    def __init__(self, table: Codes, known: np.ndarray) -> None:
+        self._table = table
+        self.masks = {m: np.asarray(mask, bool) & known for m, mask in table.masks.items()}
+        self.splits = {split: rows[known[rows].any(1)] for split, rows in table.splits.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+
+def labelled_part(table: Codes) -> Codes:
+    """Return a table as probes see it: steps whose event is unknown are absent, and clips of no others in no split."""
+    if "event" not in table.labelled:
+        return table
+    return _Labelled(table, known_of(table, "event", np.arange(table.clips)))
+
+
+def true_events(table: Codes) -> np.ndarray:
+    """Events at steps that some modality has, as probes see them: what is marked elsewhere is padding."""
+    there = np.logical_or.reduce([np.asarray(mask, bool) for mask in table.masks.values()])
+    return np.asarray(table.labels["event"], bool) & there[..., None]
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srcid.evaluation.details import predicted_cells, true_events
+from srcid.evaluation.details import predicted_cells
 from srcid.evaluation.metrics import EvaluationError
-from srcid.evaluation.representation import Codes
+from srcid.evaluation.representation import Codes, labelled_part, true_events
 from srcid.evaluation.results import ProbeResults, ProbeScore
 
 
@@ -116,6 +116,6 @@ def _timeline(
     return Timeline(
         int(clip), str(ids[clip]) if len(ids) else "", tuple(str(names[c]) for c in shown), truth[:, shown],
         {pair: steps[:, shown] for pair, steps in said.items()},
-        {m: np.asarray(table.masks[m], bool)[clip] for m in table.modalities},
+        {m: np.asarray(labelled_part(table).masks[m], bool)[clip] for m in table.modalities},
         codes, f1, quantile, tuple(table.modalities), representation,
     )  # fmt: skip

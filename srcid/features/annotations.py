@@ -1,7 +1,7 @@
 """Everything in a store that is not a feature: labels, splits, ids, masks, media references, provenance; checked.
 
-What is given is normalised as people have it: labels as text become categories, masked arrays and missing values
-become "none", and rows of every form become numbers. Problems are returned as sentences, all at once.
+What is given is normalised as people have it: labels as text become categories, what is missing of a label is told
+from background, and rows of every form become numbers. Problems are returned as sentences, all at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from srcid.features.checks import FILE_NAME, LabelInfo, as_arrays, as_dict, bad_name, matches
+from srcid.features.intake import joined_clips
 from srcid.features.media import reference_problem
 
 MAX_CLASSES = 10**6
@@ -23,10 +24,11 @@ _LONGEST = 500  # letters of an id or a class name
 
 @dataclass
 class Annotations:
-    """Annotations of a store, normalised; see :meth:`FeatureStore.create`."""
+    """Annotations of a store, normalised; see :func:`annotate`."""
 
     labels: dict[str, np.ndarray] = field(default_factory=dict)
     info: dict[str, LabelInfo] = field(default_factory=dict)
+    labelled: dict[str, np.ndarray] = field(default_factory=dict)
     splits: dict[str, np.ndarray] = field(default_factory=dict)
     ids: np.ndarray = field(default_factory=lambda: np.empty(0, str))
     masks: dict[str, np.ndarray] = field(default_factory=dict)
@@ -48,8 +50,27 @@ def annotate(
     visible_in: Mapping[str, Sequence[str]] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> tuple[Annotations, list[str]]:
-    """Return the normalised annotations of ``clips`` x ``steps``, and all that is wrong with them."""
+    """Return the normalised annotations of ``clips`` x ``steps``, and all that is wrong with them.
+
+    Args:
+        modalities, clips, steps: names, N and T of the features.
+        labels: bool ``[N,T,C]`` or ``[N,C]`` (several classes may hold; all False = background), integer or text
+            ``[N]`` or ``[N,T]``, floating ``[N,d]`` or ``[N,T,d]`` (continuous truth). A list of one array a clip is
+            joined, and clips of fewer steps count as unlabelled from there on. The label named ``event`` is what
+            probes learn; it must be ``[N,T,C]``, bool or numbers 0 and 1.
+            What is missing, and so neither a class nor background: None, NaN, masked (``numpy.ma``), empty text, -1;
+            None in place of a clip's array. Of a bool label a step is missing if any of its classes is.
+        classes: class names per label; required for bool labels, numbered for integer ones where there are none.
+        splits: row numbers per split, disjoint; clips outside every split are allowed.
+        ids: one unique name per clip.
+        masks: bool ``[N, T]``, False where a step is missing or padded.
+        media: text ``[N, T]`` of media references; empty text for none.
+        visible_in: modalities that carry a label's factor; default all.
+        provenance: JSON-like facts about the origin: source, licence, citation, parameters.
+    """
     result, problems = Annotations(), []
+    if isinstance(labels, Mapping):
+        labels = {name: joined_clips(values, steps) for name, values in labels.items()}
     given: dict[str, dict[str, Any]] = {}
     for what, convert, values in (
         ("labels", as_arrays, labels),
@@ -71,10 +92,12 @@ def annotate(
         strangers = sorted(set(seen) - set(modalities))
         if strangers:
             problems.append(f"label {name}: visible_in names {strangers}, need some of {list(modalities)}")
-        array, info, wrong = _label(name, values, given["classes"].get(name), seen, clips, steps)
+        array, known, info, wrong = _label(name, values, given["classes"].get(name), seen, clips, steps)
         problems += wrong
         if not wrong:
             result.labels[name], result.info[name] = array, info
+            if not known.all():
+                result.labelled[name] = known
     result.splits, wrong = check_splits(given["splits"], clips)
     problems += wrong
     result.ids, wrong = _ids(ids, clips)
@@ -134,19 +157,23 @@ def _not_plain(names: Sequence[str]) -> str:
 
 def _label(
     name: str, array: np.ndarray, classes: Sequence[str] | None, seen: tuple[str, ...], clips: int, steps: int
-) -> tuple[np.ndarray, LabelInfo, list[str]]:
-    """Return a label in the type it is kept in, what it means, and what is wrong with it."""
+) -> tuple[np.ndarray, np.ndarray, LabelInfo, list[str]]:
+    """Return a label in the type it is kept in, where it is known if it is bool, what it means, and what is wrong."""
     names = tuple(classes) if classes is not None else ()
     problems = [] if matches(FILE_NAME, name) else [bad_name("label", name)]
     if len(set(names)) < len(names):
         problems.append(f"label {name}: class names repeat: {sorted({c for c in names if names.count(c) > 1})}")
+    array = _numbers(array)
     if array.dtype.kind in "OU":
         array, names, wrong = _from_text(name, array, names)
         problems += wrong
+    if array.ndim == 3 and (array.dtype.kind in "iu" or (name == "event" and array.dtype.kind == "f")):
+        array, wrong = _switches(name, array)
+        problems += wrong
+    known = ~np.ma.getmaskarray(array).any(axis=-1) if array.dtype == bool and array.ndim else np.True_
     if isinstance(array, np.ma.MaskedArray):
-        if array.dtype.kind not in "iu" and np.ma.is_masked(array):
-            problems.append(f"label {name}: found masked {array.dtype} values; only categories may be missing (-1)")
-        array = array.astype(np.int64).filled(-1) if array.dtype.kind in "iu" else np.ma.getdata(array)
+        array = array.astype(np.int64) if array.dtype.kind in "iu" else array
+        array = array.filled({"b": False, "i": -1, "f": np.nan}[array.dtype.kind])
     kind = {"b": "multilabel", "i": "category", "u": "category", "f": "continuous"}.get(array.dtype.kind, "")
     width = 0 if kind == "category" else 1
     level = "step" if array.ndim == 2 + width else "clip"
@@ -163,17 +190,58 @@ def _label(
         need = f"[{clips}{',C' * width}] or [{clips},{steps}{',C' * width}]"
         problems.append(f"label {name}: found {array.dtype} {array.shape}, need {need}")
     if problems:
-        return array, LabelInfo(name, kind, level, names, seen), problems
+        return array, known, LabelInfo(name, kind, level, names, seen), problems
     if kind == "category":
         array, names, problems = _category(name, array, names if classes is not None or names else None)
     elif (kind == "multilabel" or names) and array.shape[-1] != len(names):
         problems.append(f"label {name}: found {array.shape[-1]} columns and {len(names)} class names; give one each")
+    if not (known.any() if kind == "multilabel" else kind == "category" or np.isfinite(array).any()):
+        problems.append(f"label {name}: nothing is known of it; leave it out")
     if kind == "continuous":
-        bad = np.argwhere(~np.isfinite(array))
+        bad = np.argwhere(np.isinf(array))
         if len(bad):
-            problems.append(f"label {name}: found {len(bad)} values that are not finite, first at clip {bad[0][0]}")
+            problems.append(f"label {name}: found {len(bad)} values that are infinite, first at clip {bad[0][0]}")
         array = array.astype(np.float64 if array.dtype.itemsize > 4 else array.dtype.newbyteorder("<"))
-    return array, LabelInfo(name, kind, level, names, seen), problems
+    elif kind == "multilabel":
+        array = array & known[..., None]
+    return array, known, LabelInfo(name, kind, level, names, seen), problems
+
+
+def _missing(value: Any) -> bool:
+    """Whether a cell is None, NaN, or what pandas puts for it."""
+    differs = value != value
+    if isinstance(differs, bool | np.bool_):
+        return value is None or bool(differs)
+    return not isinstance(differs, np.ndarray)
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """Return objects that are numbers where they are not missing, and whole ones a clip, as masked numbers."""
+    if array.dtype == object:
+        cells = np.ma.getdata(array)
+        missing = np.ma.getmaskarray(array) | np.array([_missing(v) for v in cells.flat], bool).reshape(array.shape)
+        values = cells[~missing].tolist()
+        if not values or not all(isinstance(v, bool | int | float | np.bool_ | np.number) for v in values):
+            return array
+        found = np.array(values)
+        filled = np.zeros(array.shape, found.dtype)
+        filled[~missing] = found
+        array = np.ma.array(filled, mask=missing)
+    if array.dtype.kind == "f" and array.ndim == 1:  # as pandas keeps numbers of classes beside missing ones
+        array = np.ma.masked_invalid(array)
+        whole = array.compressed()
+        if len(whole) and (whole == np.rint(whole)).all():
+            return np.ma.array(array.filled(0).astype(np.int64), mask=array.mask)
+    return array
+
+
+def _switches(name: str, array: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return numbers that say which classes hold, 0 and 1, as masked bools; -1 and NaN are missing."""
+    values, missing = np.ma.getdata(array), np.ma.getmaskarray(array)
+    missing = missing | (values == -1) | (values != values)
+    if len(odd := np.unique(values[~missing & (values != 0) & (values != 1)])):
+        return array, [f"label {name}: found values like {odd[0]}, need 0 and 1, and -1 or NaN where it is unknown"]
+    return np.ma.array(values == 1, mask=missing), []
 
 
 def _category(
@@ -201,7 +269,7 @@ def _category(
 
 def _from_text(name: str, array: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
     """Turn labels as text into numbers of classes; None, NaN and empty text are -1."""
-    flat = ["" if v is None or v != v else v for v in array.ravel().tolist()]
+    flat = ["" if _missing(v) else v for v in np.ma.filled(array, None).ravel().tolist()]
     strangers = sorted({type(v).__name__ for v in flat if not isinstance(v, str)})
     if strangers:
         return array, names, [f"label {name}: found values of type {', '.join(strangers)}, need text or numbers"]

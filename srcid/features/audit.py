@@ -18,7 +18,8 @@ class StoreAudit:
     Attributes:
         clips: clips per split, and under ``(none)`` those in no split.
         balance: label -> split -> class -> share: of clips for labels per clip, of the present steps for
-            those per step. ``(none)`` is the share without any class, the background of ``event``.
+            those per step; what is unlabelled takes no part. ``(none)`` is the share without any class, the
+            background of ``event``.
         balance_counts: the same as clips: how many clips show the class at all.
         constant: modality -> number of features (entries of a step) that never change over the present steps.
         non_finite: modality -> values that are NaN or infinite.
@@ -138,9 +139,12 @@ def _balance(store: FeatureStore) -> tuple[dict, dict]:
             if info.kind == "category":
                 values = values[..., None] == np.arange(len(info.classes))
             values = np.concatenate([values, ~values.any(axis=-1, keepdims=True)], axis=-1)
-            weight = present[rows] if info.level == "step" else np.ones(len(rows), bool)
+            known = store.labelled.get(name, np.ones(values.shape[:-1], bool))
+            known = known[rows] if name in store.labelled else known
+            weight = known & (present[rows] if info.level == "step" else True)
             share = values[weight].mean(axis=0) if weight.any() else np.zeros(values.shape[-1])
-            clips = ((values & weight[..., None]).any(axis=1) if info.level == "step" else values).sum(axis=0)
+            shown = values & weight[..., None]
+            clips = (shown.any(axis=1) if info.level == "step" else shown).sum(axis=0)
             classes = [*info.classes, "(none)"]
             shares.setdefault(name, {})[split] = dict(zip(classes, share.tolist(), strict=True))
             counts.setdefault(name, {})[split] = dict(zip(classes, clips.tolist(), strict=True))
@@ -173,6 +177,10 @@ def _problems(found: StoreAudit, store: FeatureStore, imbalance: float) -> list[
                 f"{m}: {sum(map(len, groups)) - len(groups)} clips duplicate another one "
                 f"(first: rows {first}); {across} of {len(groups)} groups reach over several splits"
             )
+    for name, known in store.labelled.items():
+        clips = int((~known.reshape(store.clips, -1).any(axis=1)).sum())
+        more = f", and {int((~known).sum()):,} of {known.size:,} steps" if known.ndim == 2 else ""
+        problems.append(f"{name}: {clips:,} of {store.clips:,} clips are unlabelled{more}")
     for split, counts in found.balance_counts.get("event", {}).items():
         present = {name: count for name, count in counts.items() if name != "(none)"}
         absent = [name for name, count in present.items() if not count]

@@ -242,18 +242,22 @@ def label_bars(store: Any, clip: int) -> tuple[list[Bar], list[str]]:
         if info.level == "clip":
             values = np.broadcast_to(values, (store.steps, *values.shape))
         if info.kind == "multilabel":
+            known = np.broadcast_to(store.labelled.get(name, np.ones(store.clips, bool))[clip], store.steps)
             active = [(str(info.classes[c]), values[:, c]) for c in range(values.shape[1]) if values[:, c].any()]
             for cls, steps in active:
                 rows.append(cls if cls.startswith(name) else f"{name}: {cls}")
                 bars += [Bar(rows[-1], start, n, cls, color) for start, n, on in _runs(steps) if on]
-            if not active:
+            if not known.all():
+                rows.append(f"{name}: unlabelled")
+                bars += [Bar(rows[-1], start, n, "unlabelled", FAINT) for start, n, on in _runs(~known) if on]
+            elif not active:
                 rows.append(f"{name}: none")
             continue
         columns = values.reshape(store.steps, -1)
         for d in range(columns.shape[1]):
             rows.append(name if columns.shape[1] == 1 else f"{name}[{d}]")
             for start, n, value in _runs(columns[:, d]):
-                if info.kind == "category" and value < 0:
+                if value < 0 if info.kind == "category" else np.isnan(value):
                     continue
                 text = str(info.classes[int(value)]) if info.kind == "category" and info.classes else f"{value:.3g}"
                 bars.append(Bar(rows[-1], start, n, text, color))

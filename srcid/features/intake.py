@@ -88,3 +88,37 @@ def gather(
         splits={part: np.flatnonzero(splits == part) for part in dict.fromkeys(splits.tolist())},
         ids=columns[name] if name else None,
     )
+
+
+def joined_clips(values: Any, steps: int) -> Any:
+    """Join a label given as one array a clip, None where a clip has none; anything else is returned as it is.
+
+    Args:
+        values: a sequence of arrays ``[t, ...]``, or ``[C]``, with t at most ``steps``.
+        steps: T.
+
+    Returns:
+        A masked array ``[N, T, ...]`` or ``[N, C]``, masked where a clip has no label or fewer steps.
+    """
+    if isinstance(values, str) or (isinstance(values, np.ndarray) and values.dtype != object):
+        return values
+    try:
+        clips = [None if value is None or value is np.ma.masked else np.ma.asanyarray(value) for value in values]
+    except (TypeError, ValueError):
+        return values
+    given = [clip for clip in clips if clip is not None and clip.ndim]
+    shapes = {clip.shape for clip in given}
+    if not given or (len(given) == len(clips) and len(shapes) == 1):
+        return values
+    # a clip without a label is None, or the NaN that pandas puts in its place
+    stray = [clip for clip in clips if clip is not None and clip.ndim == 0 and not (clip != clip).all()]
+    if stray or len({shape[1:] for shape in shapes}) > 1 or any(clip.dtype.kind not in "biuf" for clip in given):
+        return values
+    length = steps if len(shapes) > 1 or given[0].ndim > 1 else len(given[0])
+    if max(map(len, given)) > length:
+        return values
+    joined = np.ma.masked_all((len(clips), length, *given[0].shape[1:]), np.result_type(*(c.dtype for c in given)))
+    for row, clip in enumerate(clips):
+        if clip is not None and clip.ndim:
+            joined[row, : len(clip)] = clip
+    return joined

@@ -62,6 +62,7 @@ class Manifest(_Part):
     steps: int = Field(ge=1, le=MAX_STEPS)
     evaluation_only: bool
     labels: dict[Name, LabelEntry]
+    labelled: list[Name] = []  # multi-labels that are not known everywhere
     splits: list[Name] = Field(min_length=1)
     masks: list[Modality]
     media: list[Modality]
@@ -79,6 +80,8 @@ class Manifest(_Part):
         seen = [m for label in self.labels.values() for m in label.visible_in]
         if strangers := sorted({*self.masks, *self.media, *seen} - known):
             raise ValueError(f"{strangers} are none of the modalities")
+        if strangers := sorted(n for n in self.labelled if getattr(self.labels.get(n), "kind", "") != "multilabel"):
+            raise ValueError(f"labelled names {strangers}, which are no multi-labels")
         expected = {name: (dtype, shapes) for name, dtype, *shapes in self._expected()}
         if odd := sorted(set(self.files) ^ set(expected)):
             raise ValueError(f"files {odd[:5]} are there or lacking against the rest of the manifest")
@@ -108,6 +111,8 @@ class Manifest(_Part):
                 "continuous": ("<f[248]", [*axes, width]),
             }
             yield f"labels/{name}.npy", *kinds[label.kind]
+            if name in self.labelled:
+                yield f"labelled/{name}.npy", r"\|b1", axes
         for name in self.splits:
             yield f"splits/{name}.npy", "<i8", [None]
         for m in self.masks:

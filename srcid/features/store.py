@@ -5,6 +5,7 @@ Layout of the folder (format ``srcid-features``, version 1)::
     manifest.json            format, version, shapes, types, SHA-256 of each file, label meanings, provenance
     features/<modality>.npy  [N,T,F] or [N,T,H,W,F], float32 or float16
     labels/<name>.npy        bool [N,C] or [N,T,C], integer [N] or [N,T], floating [N,d] or [N,T,d]
+    labelled/<name>.npy      bool [N] or [N,T], only where a bool label is not known everywhere
     masks/<modality>.npy     bool [N,T], only where steps are padded
     media/<modality>.npy     text [N,T], references such as "wav:a.wav#0.0,0.5"
     splits/<name>.npy        row numbers;  ids.npy  text [N]
@@ -49,7 +50,9 @@ class FeatureStore:
         shapes: per modality ``(F,)`` or ``(H, W, F)``.
         clips, steps: N and T.
         features: per modality a read-only memory map ``[N, T, ...]``.
-        labels, label_info: per label its array and its :class:`LabelInfo`.
+        labels, label_info: per label its array and its :class:`LabelInfo`. What is unknown is -1 in integer labels,
+            NaN in floating ones, and False in bool ones, where ``labelled`` tells it from background.
+        labelled: per bool label that is not known everywhere, where it is: bool ``[N]`` or ``[N, T]``.
         splits: per split its row numbers (int64).
         ids: text ``[N]``.
         masks: per modality bool ``[N, T]``, False where a step is missing or padded.
@@ -83,16 +86,11 @@ class FeatureStore:
         cls,
         path: str | Path,
         features: Mapping[str, np.ndarray],
-        labels: Mapping[str, np.ndarray] | None = None,
-        classes: Mapping[str, Sequence[str]] | None = None,
-        splits: Mapping[str, np.ndarray] | None = None,
-        ids: Sequence[str] | None = None,
+        *,
         masks: Mapping[str, np.ndarray] | None = None,
-        media: Mapping[str, np.ndarray] | None = None,
-        visible_in: Mapping[str, Sequence[str]] | None = None,
-        provenance: Mapping[str, Any] | None = None,
         media_root: str | Path | None = None,
         evaluation_only: bool = False,
+        **annotations: Any,
     ) -> FeatureStore:
         """Write a store from arrays and return it opened. Memory maps are read in pieces.
 
@@ -102,20 +100,12 @@ class FeatureStore:
                 float32. Steps with a masked value (``numpy.ma``) count as missing. A list or a DataFrame's column
                 of one array ``[t, ...]`` a clip is padded to the longest, and masked; a DataFrame counts as its
                 columns.
-            labels: bool ``[N,T,C]`` or ``[N,C]`` (several classes may hold; all False = background), integer or
-                text ``[N]`` or ``[N,T]`` (-1, empty or None = none), floating ``[N,d]`` or ``[N,T,d]``
-                (continuous truth).
-                The label named ``event`` is what probes learn; it must be bool ``[N,T,C]``.
-            classes: class names per label; required for bool labels, numbered for integer ones where missing.
-            splits: row numbers per split, disjoint; clips outside every split are allowed.
-            ids: one unique name per clip.
             masks: bool ``[N, T]``, False where a step is missing or padded.
-            media: text ``[N, T]`` of media references; empty text for none.
-            visible_in: modalities that carry a label's factor; default all.
-            provenance: JSON-like facts about the origin: source, licence, citation, parameters.
             media_root: folder that relative media references start from; default the store. Not in the
                 checksum.
             evaluation_only: allow a single modality.
+            annotations: labels, classes, splits, ids, media, visible_in and provenance, as
+                :func:`srcid.features.annotations.annotate` describes them.
 
         Raises:
             StoreError: with every problem of the data; nothing has been written then.
@@ -125,14 +115,11 @@ class FeatureStore:
         arrays, problems = as_arrays("features", features)
         arrays, masks = _unmasked(arrays, masks)
         problems = ragged or problems
-        problems += check_target(Path(path)) + check_names(names, evaluation_only) + check_features(arrays)
         shape = next((a.shape for a in arrays.values() if a.ndim >= 2), None)
+        wrong: list[str] = []
         if shape:  # without any, nothing can be said of the rest
-            annotations, wrong = annotate(
-                names, shape[0], shape[1], labels=labels, classes=classes, splits=splits, ids=ids,
-                masks=masks, media=media, visible_in=visible_in, provenance=provenance,
-            )  # fmt: skip
-            problems += wrong
+            checked, wrong = annotate(names, shape[0], shape[1], masks=masks, **annotations)
+        problems += check_target(Path(path)) + check_names(names, evaluation_only) + check_features(arrays) + wrong
         if problems:
             raise StoreError(f"cannot make a feature store at {path}:", problems)
         with cls.writer(
@@ -146,7 +133,7 @@ class FeatureStore:
             for name, array in arrays.items():
                 for part in chunks(array):
                     writer.write(name, array[part])
-            return writer.publish(annotations)
+            return writer.publish(checked)
 
     @classmethod
     def from_rows(
@@ -239,9 +226,13 @@ class FeatureStore:
                     f"label {name}: found values {array.min()} to {array.max()}, need -1 (none) to "
                     f"{len(info.classes) - 1}"
                 )
-            if info.kind == "continuous" and not np.isfinite(array).all():
-                self._damaged(f"label {name} has values that are not finite")
+            if info.kind == "continuous" and np.isinf(array).any():
+                self._damaged(f"label {name} has values that are infinite")
         return found
+
+    @cached_property
+    def labelled(self) -> dict[str, np.ndarray]:
+        return {name: self._load(f"labelled/{name}.npy") for name in self.manifest.labelled}
 
     @cached_property
     def splits(self) -> dict[str, np.ndarray]:

@@ -134,8 +134,8 @@ class StoreWriter(Generic[Store]):
             self.write(name, array)
 
     def finish(self, **annotations: Any) -> Store:
-        """Check and write labels, classes, splits, ids, masks, media, visible_in and provenance (the
-        arguments of :meth:`FeatureStore.create`), and put the store in its place.
+        """Check and write all that is no feature (:func:`srcid.features.annotations.annotate`), and put the store in
+        its place.
 
         Raises:
             StoreError: with every problem; the target stays absent.
@@ -210,6 +210,8 @@ class StoreWriter(Generic[Store]):
             "provenance": annotations.provenance,
             "files": files,
         }
+        if annotations.labelled:  # or the checksum of stores without would change
+            manifest["labelled"] = list(annotations.labelled)
         manifest["checksum"] = checksum(manifest)
         manifest["media_root"] = str(Path(self._media_root).resolve()) if self._media_root else None
         return manifest
@@ -231,7 +233,7 @@ def _release(lock: FileLock) -> None:
 
 
 def _named_arrays(annotations: Annotations) -> Iterator[tuple[str, np.ndarray]]:
-    for folder in ("labels", "splits", "masks", "media"):
+    for folder in ("labels", "labelled", "splits", "masks", "media"):
         for name, array in getattr(annotations, folder).items():
             yield f"{folder}/{name}.npy", array
     yield "ids.npy", annotations.ids

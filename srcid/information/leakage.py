@@ -24,6 +24,7 @@ from srcid.information.estimates import (
 )
 from srcid.information.questions import Sample, Variable, mask_of, places, values_of
 from srcid.statistics import Interval, bootstrap_weights, percentile_interval
+from srcid.symbols import known_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,6 +216,8 @@ def leaks(
     for name, info in table.label_info.items():
         labels = table.labels[name][chosen.rows]
         labels = labels[:, chosen.steps] if info.level == "step" else labels
+        known = known_of(table, name, chosen.rows)
+        known = known[:, chosen.steps] if info.level == "step" else known
         for k, m in places(table):
             private = info.visible_in == (m,)
             if not private and set(info.visible_in) < set(table.modalities):
@@ -224,7 +227,7 @@ def leaks(
                 if misplaced and belongs:
                     continue
                 try:
-                    features, mask = values_of(table, Variable(side, k, m), chosen), mask_of(table, [m], chosen)
+                    features, mask = values_of(table, Variable(side, k, m), chosen), mask_of(table, [m], chosen) & known
                     probe = keep(leakage, features, labels, mask, settings=settings, factor=name)
                     found.append(Leak(k, m, side, belongs, probe))
                 except (CodeTableError, InformationError) as error:

@@ -17,6 +17,7 @@ class FakeTable:
     masks: dict
     kept: dict = field(default_factory=dict)  # (layer, modality) -> (rows, values)
     classes: tuple = ()
+    labelled: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.modalities = tuple(self.masks)
@@ -24,7 +25,7 @@ class FakeTable:
         self.clips, self.steps, count = self.events.shape
         self.labels = {"event": self.events}
         names = self.classes or tuple(f"class {c}" for c in range(count))
-        self.label_info = {"event": SimpleNamespace(classes=names)}
+        self.label_info = {"event": SimpleNamespace(kind="multilabel", classes=names)}
 
     def codes(self, layer, modality):
         codes = self.symbols[layer, modality]

@@ -228,3 +228,11 @@ def test_other_data_fill_the_tasks_they_are_given_for():
     }  # fmt: skip
     with pytest.raises(EvaluationError, match=r"'localization' is unknown .*\n.*found 1 tables for cross-dataset"):
         task_tables(first, others={"localization": [second], "cross-dataset": [second]})
+
+
+def test_what_is_unlabelled_in_a_part_is_unlabelled_in_the_whole():
+    first, second = make_table(clips=40), make_table(clips=40)
+    known = np.arange(40) % 2 == 0
+    second.labelled = {"event": np.repeat(known[:, None], second.steps, axis=1)}
+    joined = JoinedCodes([first, second], [("train", "val", "test")] * 2)
+    np.testing.assert_array_equal(joined.labelled["event"][:, 0], np.concatenate([np.ones(40, bool), known]))

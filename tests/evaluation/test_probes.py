@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from srcid.evaluation.details import class_scores, threshold_calibration
 from srcid.evaluation.inputs import GatheredInputs, LookupInputs, read_inputs
 from srcid.evaluation.metrics import EvaluationError, micro_scores, with_background
 from srcid.evaluation.probes import fit_probes
@@ -383,3 +384,58 @@ def test_other_quantisers_are_read_as_their_vectors_say(kind):
     )
     for a, b in zip(expected.scores, found.scores, strict=True):
         assert a.values == pytest.approx(b.values)
+
+
+def without(table, clips):
+    """The table without these clips."""
+    rest = np.setdiff1d(np.arange(table.clips), clips)
+    place = np.full(table.clips, -1)
+    place[rest] = np.arange(len(rest))
+    return replace(
+        table, events=table.events[rest], symbols={key: codes[rest] for key, codes in table.symbols.items()},
+        masks={m: mask[rest] for m, mask in table.masks.items()},
+        splits={split: place[rows][place[rows] >= 0] for split, rows in table.splits.items()},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("lookup", [True, False])
+def test_unlabelled_clips_change_no_score(lookup):
+    table = make_table(clips=160, two_events=0.3, noise=0.2)
+    unknown = np.random.default_rng(1).permutation(table.clips)[: table.clips // 2]
+    half = without(table, unknown)
+    known = np.ones((table.clips, table.steps), bool)
+    known[unknown] = False
+    table.events[unknown] = np.random.default_rng(2).random(table.events[unknown].shape) < 0.5  # read by nobody
+    table.labelled = {"event": known}
+    for symbols in table.symbols.values():  # nor are the sizes of these clips' features
+        symbols[unknown] = 0
+    found, wanted = (fit_probes(t, QUICK, representations=("only1", "all"), lookup=lookup) for t in (table, half))
+    assert len(found.scores) == len(wanted.scores) == 2 * 2 * 2 * 2 * 2  # tasks, representations, train, test, seeds
+    for a, b in zip(found.scores, wanted.scores, strict=True):
+        assert a.values == pytest.approx(b.values, rel=1e-6) and a.epoch == b.epoch
+    assert found.chance == wanted.chance and found.clips == wanted.clips
+    assert sum("the event is unknown in" in note for note in found.notes) == 3
+    for a, b in zip(*(class_scores(r, t, "localisation", "only1") .frame().to_dict("records")
+                      for r, t in ((found, table), (wanted, half))), strict=True):  # fmt: skip
+        assert a == b
+
+
+def test_unlabelled_steps_are_as_absent_ones():
+    table = make_table(noise=0.2)
+    known = np.random.default_rng(0).random((table.clips, table.steps)) < 0.6
+    events = np.where(known[..., None], table.events, np.random.default_rng(1).random(table.events.shape) < 0.5)
+    unlabelled = replace(table, events=events, labelled={"event": known})
+    absent = replace(table, masks={m: mask & known for m, mask in table.masks.items()})
+    found, wanted = (fit_probes(t, QUICK, representations=("only1",), lookup=False) for t in (unlabelled, absent))
+    assert [s.values for s in found.scores] == [s.values for s in wanted.scores] and found.scores
+    curves = [threshold_calibration(r, t, representation="only1") for r, t in ((found, unlabelled), (wanted, absent))]
+    np.testing.assert_array_equal(curves[0].cells, curves[1].cells)
+    assert curves[0].f1 == curves[1].f1
+
+
+def test_splits_without_any_labelled_clip_are_named():
+    table = make_table()
+    known = np.ones((table.clips, table.steps), bool)
+    known[table.splits["val"]] = False
+    table.labelled = {"event": known}
+    assert "split 'val' is empty of clips whose event is known" in fit_probes(table, QUICK).notes[0]

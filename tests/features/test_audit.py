@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from srcid.features import FeatureStore, SyntheticParams, audit, checks, make_synthetic
+from srcid.features.figures import label_bars
 
 
 @pytest.fixture
@@ -92,3 +93,19 @@ def test_damage_after_writing_is_found_without_hashes(tmp_path):
     found = audit(FeatureStore.open(store.path, verify=False))
     assert found.non_finite == {"audio": 2, "video": 0, "text": 0}
     assert "audio: 2 values are not finite" in found.problems
+
+
+def test_unlabelled_steps_take_no_part_in_the_balance(tmp_path):
+    event = np.ma.array(np.zeros((4, 2, 2), bool), mask=False)
+    event[:2, 0, 0] = True
+    event[3], event[0, 1] = np.ma.masked, np.ma.masked
+    features = {m: np.random.default_rng(0).random((4, 2, 3)) for m in "ab"}
+    store = FeatureStore.create(
+        tmp_path / "store", features, labels={"event": event}, classes={"event": ["x", "y"]}, splits={"all": range(4)}
+    )
+    found = audit(store)
+    assert found.balance["event"]["all"] == {"x": 2 / 5, "y": 0.0, "(none)": 3 / 5}
+    assert found.balance_counts["event"]["all"] == {"x": 2, "y": 0, "(none)": 2}
+    assert "event: 1 of 4 clips are unlabelled, and 3 of 8 steps" in found.problems
+    rows = label_bars(store, 3)[1], label_bars(store, 2)[1], label_bars(store, 0)[1]
+    assert rows == (["event: unlabelled"], ["event: none"], ["event: x", "event: unlabelled"])

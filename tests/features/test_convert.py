@@ -277,21 +277,23 @@ def test_avvp_training_clips_hold_their_weak_labels_throughout(tmp_path):
     for name, rows in {
         "train": [("a_0_10", "Dog,Cat")],
         "val_pd": [("b_0_10", "Dog")],
-        "test_pd": [("c_0_10", "Car")],
+        "test_pd": [("c_0_10", "Car"), ("d_0_10", "Cat")],  # when the cat is, nobody says
     }.items():
         files.listing(tmp_path / f"in/AVVP_{name}.csv", columns, rows, "\t")
     files.listing(tmp_path / "in/AVVP_eval_audio.csv", timed, [("b_0_10", "Dog", 2, 4)], "\t")
     files.listing(tmp_path / "in/AVVP_eval_visual.csv", timed, [("c_0_10", "Car", 0, 1)], "\t")
     for name in files.SHAPES:
-        for number, clip in enumerate("abc"):
+        for number, clip in enumerate("abcd"):
             files.archive(tmp_path / f"in/{name}/{clip}_0_10.zip", files.features(name, number))
     store = made("avvp", tmp_path / "in", tmp_path / "store").store
+    for name in ("event", "event_audio", "event_video"):
+        assert store.labelled[name].all(1).tolist() == store.labelled[name].any(1).tolist() == [True] * 3 + [False]
     held = store.labels["event"].sum(1)
     names = store.label_info["event"].classes
     assert {(str(store.ids[i]), names[c]): int(held[i, c]) for i, c in np.argwhere(held)} == {
         ("a_0_10", "Dog"): 10, ("a_0_10", "Cat"): 10, ("b_0_10", "Dog"): 2, ("c_0_10", "Car"): 1,
     }  # fmt: skip
-    assert store.labels["supervision"].tolist() == [0, 1, 1]
+    assert store.labels["supervision"].tolist() == [0, 1, 1, 1]
 
 
 def test_ucf_and_vggsound_share_sixteen_classes_by_the_order_of_two_files(tmp_path):

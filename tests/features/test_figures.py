@@ -88,7 +88,9 @@ def test_private_labels_take_the_colour_of_their_modality(store):
         **store.label_info,
         "speaker": LabelInfo("speaker", "category", "clip", ("a", "b", "c"), ("third",)),
     }
-    fake = SimpleNamespace(modalities=MODALITIES, steps=6, ids=store.ids, labels=labels, label_info=info, clips=40)
+    fake = SimpleNamespace(
+        modalities=MODALITIES, steps=6, ids=store.ids, labels=labels, label_info=info, clips=40, labelled={}
+    )
     fig = label_timelines(fake, 4)
     colors = {row: trace.marker.line.color for trace in fig.data for row in trace.y}
     assert colors["speaker"] == modality_colors(MODALITIES)["third"]

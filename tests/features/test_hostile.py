@@ -112,7 +112,7 @@ def replace(path, name, array) -> None:
         ("splits/train.npy", np.array([0, CLIPS]), "split train: found rows 0 to 12"),
         ("splits/train.npy", np.array([6, 1]), "overlap"),
         ("labels/mood.npy", np.full(CLIPS, 7), "label mood: found values 7 to 7"),
-        ("labels/pose.npy", np.full((CLIPS, STEPS, 2), np.nan), "label pose has values that are not finite"),
+        ("labels/pose.npy", np.full((CLIPS, STEPS, 2), np.inf), "label pose has values that are infinite"),
         ("masks/sound.npy", np.full((CLIPS, STEPS), 3, np.uint8).view(bool), "no bool"),
         ("ids.npy", np.full(CLIPS, 0x7FFFFFFF, np.uint32).view("<U1"), "no <U1"),
     ],

@@ -164,7 +164,7 @@ REFUSED = {
     ),
     "ragged label": (
         dict(labels={**content()["labels"], "event": [[[True]], [[True], [False]]]}),
-        r":\n  - labels event: found list, need one array \(.*inhomogeneous.*\)$",
+        r":\n  - label event: found bool \(2, 4, 1\), need bool \[12,4,C\]",
     ),
     "ragged split": (dict(splits={"train": [[0], [1, 2]]}), "splits train: found list, need one array"),
     "ragged mask": (dict(masks={"sound": [[True], []]}), "masks sound: found list, need one array"),
@@ -184,8 +184,8 @@ REFUSED = {
         r":\n  - label event: found bool \(12, 2\), need bool \[12,4,C\]: the classes of each step.*$",
     ),
     "event as numbers": (
-        dict(labels={"event": np.ones((CLIPS, STEPS, 2))}, visible_in={}, classes={}),
-        r"label event: found float64 \(12, 4, 2\), need bool",
+        dict(labels={"event": np.full((CLIPS, STEPS, 2), 0.5)}, visible_in={}, classes={"event": ["a", "b"]}),
+        r"label event: found values like 0.5, need 0 and 1, and -1 or NaN where it is unknown",
     ),
     "event as category": (
         dict(labels={"event": np.ones((CLIPS, STEPS), int)}, visible_in={}, classes={}),
@@ -225,7 +225,11 @@ REFUSED = {
     ),
     "label nan": (
         dict(labels={"pose": np.full((CLIPS, 1), np.nan)}, classes={}, visible_in={}),
-        "label pose: found 12 values that are not finite, first at clip 0",
+        "label pose: nothing is known of it; leave it out",
+    ),
+    "label infinite": (
+        dict(labels={"pose": np.full((CLIPS, 1), np.inf)}, classes={}, visible_in={}),
+        "label pose: found 12 values that are infinite, first at clip 0",
     ),
     "stray classes": (dict(classes={**content()["classes"], "evnt": ["x"]}), "classes names 'evnt'"),
     "stray mask": (dict(masks={"smell": np.ones((CLIPS, STEPS), bool)}), "masks names 'smell'"),

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from srcid.features.clip_media import ClipMedia, clip_media
 from srcid.style import INK, blanks, code_color, empty_figure, fade, finish, heat_scale, modality_colors
+from srcid.symbols import known_of
 
 _ROW, _GAP = 74, 34  # pixels of a row, and between rows for the titles
 _POINTS = 240  # of a drawn sound
@@ -83,6 +84,8 @@ def _events(table: Any, clip: int) -> str:
     label = table.labels.get("event")
     if label is None:
         return f"clip {clip}"
+    if not known_of(table, "event", np.array([clip])).any():
+        return "unlabelled"
     steps = np.asarray(label[clip], bool)
     order = sorted(np.flatnonzero(steps.any(0)), key=lambda c: int(steps[:, c].argmax()))
     text = ", ".join(str(table.label_info["event"].classes[c]) for c in order) or "no event"

@@ -186,7 +186,10 @@ def avvp_plan(found: Found, options: Options, shared: bool = False) -> Plan:
         ids = [c for c in ids if any(set(e.names) & set(classes) for e in (weak[c], *events[c].values()))]
     labels = {f"event_{m}": np.stack([event_seconds(events[clip][m], classes, STEPS) for clip in ids]) for m in timed}
     if silent := [c for c in ids if splits[c] != "train" and not any(events[c][m].names for m in timed)]:
-        notes.append(f"{len(silent)} evaluation clips have no event by the second: {shorten(silent)}")
+        notes.append(
+            f"{len(silent)} evaluation clips have no event by the second and count as unlabelled: {shorten(silent)}"
+        )
+    unknown = np.isin(ids, silent)
     keys = [(clip, clip[:11]) for clip in ids]  # archives have the name of the video
     streams, extra = {}, {}
     for m in timed:
@@ -197,8 +200,10 @@ def avvp_plan(found: Found, options: Options, shared: bool = False) -> Plan:
         [next((name for name in weak[clip].names if name in classes), "") for clip in ids],
         streams,
         labels={
-            "event": labels["event_audio"] | labels["event_video"],
-            **labels,
+            **{
+                name: np.ma.array(values, mask=np.broadcast_to(unknown[:, None, None], values.shape))
+                for name, values in {"event": labels["event_audio"] | labels["event_video"], **labels}.items()
+            },
             "supervision": np.array([int(splits[clip] != "train") for clip in ids]),
         },
         classes={
