@@ -208,10 +208,9 @@ def main() -> None:
     parser.add_argument("--out", default="", help="markdown file for the table")
     arguments = parser.parse_args()
 
-    from srcid.features import open_data
-    from srcid.runs.folders import stores
+    from srcid import runs
 
-    store = open_data(arguments.data, stores(), {"fsdd": arguments.fsdd} if arguments.fsdd else {})
+    store = runs.open_store(arguments.data, fsdd=arguments.fsdd)
     folder = Path(arguments.runs)
     folder.mkdir(parents=True, exist_ok=True)
     keywords = lambda text: eval(f"dict({text})", {})  # noqa: E731

@@ -35,16 +35,14 @@ import pandas as pd
 from IPython.display import Audio, display
 
 from srcid import runs
-from srcid.features import audit, open_data
+from srcid.features import audit
 from srcid.features.browser import ClipBrowser
 from srcid.features.clip_media import clip_media
 from srcid.features.figures import clip_view, label_timelines, store_overview
 from srcid.widget import has_front_end
 
-chosen = {**generator, "fsdd": fsdd} if fsdd else generator
-store = open_data(data, runs.stores(), chosen)
-values = dict(data=data, row=row, generator=generator)
-run = runs.current("01_data", params=values, store=store, data=data)
+store = runs.open_store(data, generator, fsdd)
+run = runs.current("01_data", globals(), store)
 
 # %% [markdown] tags=[]
 # ## What is in the store

@@ -45,15 +45,14 @@ from srcid.codebook.usage import code_usage
 from srcid.codes import encode
 from srcid.evaluation.figures.scores import score_figure
 from srcid.evaluation.probes import fit_probes
-from srcid.features import open_data
 from srcid.params import resolve
 from srcid.symbols import for_each
 from srcid.training.live import LiveTraining
 from srcid.training.loop import cost, load, train
 
 params = resolve(preset, seed=seed, **options)
-store = open_data(data, runs.stores(), {**generator, "fsdd": fsdd} if fsdd else generator)
-run = runs.current("02_train", params=params, store=store, preset=preset, data=data)
+store = runs.open_store(data, generator, fsdd)
+run = runs.current("02_train", globals(), store)
 
 # %% [markdown] tags=[]
 # ## What is trained on what

@@ -70,8 +70,7 @@ small = dict(epochs=2, probe_epochs=3, probe_seeds=2, checkpoint_every=1000) if 
 clips = dict(train=240, val=60, test=120) if toy and data in DATA_SETS else {}
 wanted = dict(data=data, fsdd=fsdd, generator=clips, preset=presets, quantizer=quantizers, seed=seeds)
 wanted |= {name: [value] for name, value in (small | options).items()}
-asked = [folder, quantizers, presets, seeds, data, toy, options, reference, localisation, margin, questions, dissect]
-here = runs.current("03_quantizers", params={"asked": asked}, data=folder or data)
+here = runs.current("03_quantizers", globals())
 
 # %% [markdown] tags=[]
 # ## The runs

@@ -54,8 +54,7 @@ from srcid.symbols import for_each, label_names, layers_and_stages, place_name
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
-own = dict(split=split, stage=stage, label=label, layer=layer, code=code, row=row, other=other)
-here = runs.current("04_codebook", params=dict(run=source.name, **own), data=source.name)
+here = runs.current("04_codebook", globals(), source)
 
 # %% tags=["nbval-check-output"]
 counted = split if split in table.splits else None  # a store may have no such split

@@ -48,8 +48,7 @@ from srcid.widget import show
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
-values = dict(run=source.name, points=points, perplexity=perplexity, neighbours=neighbours, color=color, seed=seed)
-here = runs.current("05_projection", params=values, data=source.name)
+here = runs.current("05_projection", globals(), source)
 atlas = Atlas(table, limit=points, seed=seed, cache=here.folder / "maps")
 settings = {"tsne": dict(perplexity=perplexity or None), "umap": dict(neighbours=neighbours or None), "pca": {}}
 layers = range(1, table.layers + 1)

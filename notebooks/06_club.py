@@ -56,8 +56,7 @@ from srcid.information.leakage import leaks
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
-own = dict(run=source.name, split=split, clips=clips, steps=steps, seeds=seeds, nulls=nulls, fit=fit)
-here = runs.current("06_club", params=own, data=source.name)
+here = runs.current("06_club", globals(), source)
 settings = Settings(seeds=seeds, nulls=nulls, steps=fit, bootstrap=60)
 keep = estimates_cache(source.folder / "information")
 chosen = ask.sample(table, clips, steps, split)

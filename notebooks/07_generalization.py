@@ -60,11 +60,11 @@ from srcid.runs.report import markdown_page
 from srcid.style import figure_or_reason
 from srcid.training.loop import load
 
-found = runs.collect(folder) if folder else runs.collect([runs.pick(run)])
+source = None if folder else runs.pick(run)
+here = runs.current("07_generalization", globals(), source)
+found = runs.collect(folder or [source])
 found = found.only(label.strip() for label in methods.split(";") if label.strip())
 about, shown = found.params, found.closest(run)
-asked = dict(runs=list(about.index), shown=shown, stores=stores, toc=toc, pair=pair, clips=clips, asks=asks)
-here = runs.current("07_generalization", params=asked, data=folder or shown)
 print(found.summary)
 print(*(f"left out {name}: {reason}" for name, reason in found.skipped.items()), sep="\n")
 

@@ -43,9 +43,7 @@ from srcid.information.estimates import Settings
 from srcid.information.figures.ablation import relation_figure, settings_figure
 
 collected = runs.collect(folder, data=data)
-here = runs.current(
-    "08_ablation", params=dict(folder=folder, data=data, split=split, clips=clips, steps=steps, fit=fit)
-)
+here = runs.current("08_ablation", globals())
 settings = Settings(seeds=1, nulls=0, steps=fit, bootstrap=60)
 
 # %% [markdown] tags=[]

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from srcid import runs
 
@@ -38,9 +39,11 @@ def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; ``name=value`` may also stand behind an option, which argparse by itself refuses."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and (not hasattr(options, "values") or any(word.startswith("-") for word in rest)):
+    if options.command is _start:
+        options.rest = rest
+    elif rest and (not hasattr(options, "values") or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
+    elif rest:
         options.values = [*options.values, *rest]
     return options
 
@@ -52,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     job = commands.add_parser("lab", help="the main job: data, training, codes, scores, and one HTML report")
     job.add_argument("values", nargs="*", metavar="name=value", help="parameters of the notebooks")
     job.set_defaults(command=_lab)
+
+    start = commands.add_parser("start", help="JupyterLab on working copies of the notebooks, in notebooks/work/")
+    start.add_argument("--anew", action="store_true", help="replace the copies that are there, edits and all")
+    start.set_defaults(command=_start)
 
     run = commands.add_parser("run", help="execute one notebook into a run folder")
     run.add_argument("notebook", metavar="NOTEBOOK", help="e.g. 02_train, or the path of a notebook")
@@ -116,6 +123,20 @@ def _lab(options: argparse.Namespace) -> int:
         print(f"{label:10s} {_short(run.folder)}  (executed notebook: {run.notebook.name})")
     print(f"{'report':10s} {_short(target)}  (one file, opens offline)")
     return 0
+
+
+def _start(options: argparse.Namespace) -> NoReturn:
+    """Become JupyterLab; options that are unknown here are its own."""
+    folder = runs.home() / "notebooks" / "work"
+    for note in runs.working_copies(options.anew):
+        print(note, flush=True)
+    command = [sys.executable, "-m", "jupyter", "lab", "--LabApp.default_url=/lab/tree/index.ipynb"]
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    os.chdir(folder)
+    os.execv(sys.executable, [*command, *options.rest])
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -201,15 +222,10 @@ def _executed(source: str) -> Path:
 
 
 def _freeze(options: argparse.Namespace) -> int:
-    from jupytext.cli import jupytext
-
     from srcid.runs.report import freeze
 
     paths = [runs.find_notebook(notebook) for notebook in options.notebooks]
     for path in paths:
-        twin = path.with_suffix(".py")
-        if twin.exists() and twin.stat().st_mtime > path.stat().st_mtime:  # edits made there must not be lost
-            jupytext(["--quiet", "--update", "--to", "ipynb", "--output", str(path), str(twin)])
         run = runs.execute(path)
         size = freeze(run.notebook, path)
         print(f"{_short(path)}: {size / 1e3:.0f} kB")

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from srcid import runs
@@ -33,8 +34,8 @@ def test_the_main_job_runs_its_notebooks_and_writes_one_report(project, capsys):
     )
     make_notebook(
         project / "notebooks" / f"{second}.ipynb",
-        "from srcid import runs\nfrom srcid.params import resolve",
-        "run = runs.current('02_train', params=resolve(preset, seed=seed, **options))",
+        "from srcid import runs",
+        "run = runs.current('02_train', globals())",
         "run.write('scores.json', {'accuracy': 0.5})\nprint('trained on', data)",
         title="The training",
     )
@@ -126,15 +127,14 @@ def test_freezing_runs_the_notebook_and_keeps_the_pair_in_line(project, capsys):
     assert main(["freeze", "tiny"]) == 0
     assert "count is 3" in notebook.read_text() and "papermill" not in notebook.read_text()
     assert "print('count is', count)" in notebook.with_suffix(".py").read_text()
-    first = notebook.read_bytes()
+    first, twin = nbformat.read(notebook, as_version=4).cells, notebook.with_suffix(".py")
     assert main(["freeze", "notebooks/tiny.ipynb"]) == 0
-    assert notebook.read_bytes() == first
+    assert nbformat.read(notebook, as_version=4).cells == first
 
-    twin = notebook.with_suffix(".py")
-    twin.write_text(twin.read_text().replace("count is", "the count is"))
-    os.utime(twin, (notebook.stat().st_mtime + 5,) * 2)
+    said = twin.read_text()
+    twin.write_text(said.replace("count is", "the count is"))
     assert main(["freeze", "tiny"]) == 0
-    assert "the count is 3" in notebook.read_text() and "the count is" in twin.read_text()
+    assert "the count is 3" in notebook.read_text() and twin.read_text() == said.replace("count is", "the count is")
 
 
 def test_python_dash_m_says_what_there_is():
@@ -366,7 +366,8 @@ def test_ci_installs_every_extra_and_lets_no_test_skip(tmp_path):
     command = [shutil.which("bash"), str(tmp_path / ".ci" / "run"), "-x"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if "CI=" in line]
-    assert lines == ["lab install test browser quantizers cluster CI=1", "lab test -x CI=1", "pytest -m browser CI=1"]
+    assert lines[:2] == ["lab install test browser quantizers cluster CI=1", "lab test -x CI=1"]
+    assert len(lines) == 3 and lines[2].startswith("pytest -m browser ")
 
 
 def test_a_kept_figure_is_drawn(project, capsys):

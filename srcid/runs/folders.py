@@ -7,8 +7,8 @@ A run folder holds everything the run is and says::
     store.json      which data it read               codes/          the CodeTable
     notebook.ipynb  the executed notebook            figures/        plotly figures as JSON
 
-A run's identity is its full parameters, the checksum of its data and the code version: the same request
-lands in the same folder again, and continues there; anything else gets a folder of its own.
+A run's identity (:func:`identity`) is its notebook, its full parameters, its data and the code version: the same
+request lands in the same folder again, and continues there; anything else gets a folder of its own.
 """
 
 from __future__ import annotations
@@ -72,27 +72,27 @@ def elsewhere(name: str) -> Iterator[Path]:
         os.environ.pop("SRCID_RUNS") if before is None else os.environ.update(SRCID_RUNS=before)
 
 
-def stores() -> Path:
-    """Where feature stores that a run makes are kept for the next one: ``data/stores/``, created here."""
-    path = home() / "data" / "stores"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def headless() -> bool:
     """Whether nobody is there to click: under :func:`execute` and in the test suite."""
     return bool(os.environ.get("SRCID_RUN") or os.environ.get("SRCID_HEADLESS"))
 
 
-def identity(params: Mapping[str, Any], checksum: str = "", code: str | None = None) -> str:
-    """SHA-256 in hex over parameters (in any order), data checksum and code version (default: this one)."""
-    content = json.dumps([plain(params), checksum, code or code_version()], sort_keys=True)
+def identity(notebook: str, values: Any, data: str = "", code: str | None = None) -> str:
+    """SHA-256 in hex over what makes a run the same run.
+
+    Args:
+        notebook: its name.
+        values: parameters by name, in any order; a :class:`Params` or a dict.
+        data: what tells the data, or the run that is read, from others.
+        code: code version (default: this one).
+    """
+    content = json.dumps([notebook, plain(values), data, code or code_version()], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. Make it by :meth:`create_or_open`, :meth:`open` or :func:`current`."""
+    """One run folder. Make it by :meth:`create_or_open`, :meth:`open` or :func:`srcid.runs.current`."""
 
     folder: Path
 
@@ -123,8 +123,7 @@ class Run:
         notebook: str,
         params: Any,
         values: Mapping[str, Any] | None = None,
-        checksum: str = "",
-        identifier: str | None = None,
+        identifier: str = "",
     ) -> Run:
         """Return the run called ``name`` below :func:`root`, made if it does not exist.
 
@@ -132,9 +131,8 @@ class Run:
             name: name of the folder.
             notebook: name of the notebook that the run executes.
             params: resolved parameters (a :class:`Params` or a dict), kept in ``params.json``.
-            values: what the notebook was given, kept in ``status.json``.
-            checksum: of the data, where already known.
-            identifier: identity of the run; default: that of ``params`` and ``checksum``.
+            values: all the notebook's parameters, kept in ``status.json``.
+            identifier: identity of the run; default: that of ``notebook`` and ``params`` alone.
 
         Raises:
             RunError: bad name, a foreign folder of that name, or a run with another identity.
@@ -144,14 +142,14 @@ class Run:
             raise RunError(
                 f"'{shown}' cannot name a run; use letters, digits and . _ + = - (no folders, 200 bytes at most)"
             )
-        target, identifier = root() / name, identifier or identity(plain(params), checksum)
+        target, identifier = root() / name, identifier or identity(notebook, params)
         if not target.exists():
             draft = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
             for part in ("checkpoint", "codes", "figures"):
                 (draft / part).mkdir(parents=True)
             run = cls(draft)
             run.write("params.json", params)
-            about = dict(notebook=notebook, identity=identifier, code=code_version(), checksum=checksum)
+            about = dict(notebook=notebook, identity=identifier, code=code_version(), checksum="")
             about |= dict(values=values or {}, status="created", created=_now())
             run.write("status.json", {"format": FORMAT, "version": VERSION, **about})
             try:
@@ -265,43 +263,6 @@ class Run:
         return go.Figure(self.read(f"figures/{name}.json")["figure"])
 
 
-def current(notebook: str, params: Any, store: Any = None, preset: str = "", data: str = "") -> Run:
-    """Return the run a notebook works in: the one its launcher made, or else one found by identity.
-
-    Started by hand (JupyterLab, plain papermill, nbval) the notebook makes, or opens again, the folder named
-    after its parameters, data and code, so that running it twice continues rather than repeats.
-
-    Args:
-        notebook: name of the calling notebook.
-        params: its resolved parameters.
-        store: what it reads; anything with ``path`` and ``checksum``.
-        preset, data: words for the folder's name.
-
-    Raises:
-        RunError: the launcher's folder is damaged or was made for other data.
-    """
-    checksum = str(getattr(store, "checksum", "") or "")
-    values = plain(params)
-    if os.environ.get("SRCID_RUN"):
-        run = Run.open(os.environ["SRCID_RUN"])
-        found = run.status.get("checksum")
-        if found and checksum and found != checksum:
-            raise RunError(
-                f"{run.folder} was begun on other data (found checksum {found[:8]}, need {checksum[:8]}); "
-                "delete the folder or give the run another name"
-            )
-        run.write("params.json", values)
-        run.write("status.json", run.status | {"checksum": checksum or found or ""})
-    else:
-        identifier = identity(values, checksum)
-        name = folder_name(notebook, {"preset": preset, "data": data, **values}, identifier)
-        run = Run.create_or_open(name, notebook, values, checksum=checksum)
-        run.mark("running")
-    if store is not None:
-        run.write("store.json", {"path": str(store.path), "checksum": checksum})
-    return run
-
-
 def plain(content: Any) -> Any:
     """Return ``content`` as JSON has it: models as objects, tuples as lists, paths as strings."""
     if hasattr(content, "model_dump"):
@@ -314,6 +275,7 @@ def _now() -> str:
 
 
 def folder_name(notebook: str, about: Mapping[str, Any], identifier: str) -> str:
+    """``<notebook>-<preset>-<data>-s<seed>-<identity>``, of which a notebook may lack the middle ones."""
     words = [notebook, about.get("preset"), Path(str(about.get("data") or "")).name]
     words += [f"s{about['seed']}"] if "seed" in about else []
     words = [re.sub(r"[^\w.+=]+", "_", str(word)) for word in words if word]

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from srcid.runs.folders import Run, home, root
 from srcid.runs.kernel import forget, kernel_manager
-from srcid.runs.notebooks import import_papermill
+from srcid.runs.notebooks import import_papermill, read_notebook
 from srcid.runs.requests import Request, claimed, request
 
 
@@ -67,9 +67,9 @@ def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
     pm = import_papermill()
     from traitlets.config import Config
 
-    path = asked.notebook
+    path, book = asked.notebook, read_notebook(asked.notebook)
     run.mark("running")
-    progress = Progress(path, stream)
+    progress = Progress(path.stem, book, stream)
     sockets = Path(tempfile.mkdtemp(prefix="srcid-"))  # short: the path of a socket may not exceed 107 letters
     environment = {
         "SRCID_RUN": str(run.folder),
@@ -85,8 +85,8 @@ def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="(papermill|nbclient|jupyter_client|zmq|traitlets).*")
             pm.execute_notebook(
-                str(path),
-                str(run.notebook),
+                book,
+                str(run.notebook).replace("{", "{{").replace("}", "}}"),  # papermill formats it
                 parameters=asked.given,
                 cwd=str(path.parent),
                 progress_bar=False,
@@ -127,13 +127,11 @@ class Progress:
 
     patience = 20.0
 
-    def __init__(self, notebook: Path, stream: IO[str]):
-        import nbformat
-
-        self.notebook, self.stream, self.live = notebook.stem, stream, stream.isatty()
+    def __init__(self, notebook: str, book: Any, stream: IO[str]):
+        self.notebook, self.stream, self.live = notebook, stream, stream.isatty()
         self.labels: dict[str, str] = {}
         heading = "set-up"
-        for cell in nbformat.read(notebook, as_version=4).cells:
+        for cell in book.cells:
             if cell.cell_type == "markdown":
                 found = re.findall(r"^#+\s+(.+?)\s*$", cell.source, flags=re.MULTILINE)
                 heading = found[-1] if found else heading

@@ -1,7 +1,8 @@
-"""Parameters of notebooks: found, checked and converted before anything runs.
+"""Notebooks and their parameters: found, checked and converted before anything runs.
 
-papermill only warns about a name that a notebook does not have, and injects any type; here a misspelt name,
-a wrong type and a value out of range are refused, all at once, in words.
+A notebook is what its ``.py`` twin says: JupyterLab saves edits and outputs into an ``.ipynb`` without being asked, and
+none of that may change what a command runs. papermill only warns about a name that a notebook does not have, and
+injects any type; here a misspelt name, a wrong type and a value out of range are refused, all at once, in words.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,27 +20,114 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from srcid.features.source import DATA_SETS, check_data, fingerprint
+from srcid.features import FeatureStore
+from srcid.features.source import DATA_SETS, check_data, fingerprint, open_data
+from srcid.files import whole_file
 from srcid.params import ParameterError, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home, plain
 
+Declared = Mapping[str, tuple[type | None, Any]]  # type and default of each parameter
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "tuple": tuple, "dict": dict}
 
 
 def find_notebook(notebook: str | Path) -> Path:
     """Return the path of a notebook named ``02_train``, ``notebooks/02_train.ipynb`` or by any path.
 
+    A bare name is one of the project's ``notebooks/`` first, and only then of the folder one happens to be in.
+
     Raises:
         RunError: there is no such notebook; the message suggests one.
     """
-    path = Path(notebook)
+    path, shelf = Path(notebook), home() / "notebooks"
     name = path if path.suffix == ".ipynb" else path.with_name(path.name.removesuffix(".py") + ".ipynb")
-    for candidate in (name, home() / name, home() / "notebooks" / name):
+    places = [name, home() / name, shelf / name]
+    for candidate in places[::-1] if str(notebook) == name.stem else places:
         if candidate.is_file():
             return candidate.resolve()
-    known = sorted(p.stem for p in (home() / "notebooks").glob("*.ipynb"))
+    known = sorted(p.stem for p in shelf.glob("*.ipynb"))
     there = f"; there are {', '.join(known)}" if known else ""
     raise RunError(f"there is no notebook '{notebook}'{suggest(path.stem, known)}{there}")
+
+
+def read_notebook(path: Path) -> Any:
+    """Return a notebook as nbformat has it: the cells of its jupytext twin, where it has one, without outputs.
+
+    Raises:
+        RunError: the file is no notebook.
+    """
+    import jupytext
+    import nbformat
+
+    twin = path.with_suffix(".py")
+    try:
+        text = twin.read_text(encoding="utf-8") if twin.is_file() else ""
+        if not text.startswith("# ---\n# jupyter:"):  # none, or a module that happens to have the same name
+            return nbformat.read(path, as_version=4)
+        book = jupytext.reads(text, fmt="py:percent")
+    except Exception as error:  # whatever the reader stumbles upon: no JSON, no UTF-8, JSON of something else
+        raise RunError(f"{path} is no notebook, or a damaged one ({_first_line(error)})") from None
+    book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
+    book.metadata["jupytext"].pop("text_representation", None)  # of the twin
+    for number, cell in enumerate(book.cells):
+        cell.id = f"cell-{number}"  # jupytext draws them by chance
+    return book
+
+
+def working_copies(anew: bool = False) -> list[str]:
+    """Copy the project's notebooks to ``notebooks/work/``, where people edit and run them, and return what to tell.
+
+    git ignores the copies. Those that are there are kept.
+
+    Args:
+        anew: replace them, edits and all.
+
+    Raises:
+        RunError: there are no notebooks.
+    """
+    shelf = home() / "notebooks"
+    originals = sorted(shelf.glob("*.ipynb"))
+    if not originals:
+        raise RunError(f"there are no notebooks in {shelf}; need the project's folder, here or as SRCID_HOME")
+    (shelf / "work").mkdir(exist_ok=True)
+    older = []
+    for original in originals:
+        copy = shelf / "work" / original.name
+        if anew or not copy.exists():
+            with whole_file(copy) as draft:
+                shutil.copyfile(original, draft)
+        elif copy.stat().st_mtime < original.stat().st_mtime:
+            older.append(original.stem)
+    return [f"newer than your copy: {', '.join(older)}; --anew takes them all, and drops your edits"] if older else []
+
+
+def open_store(data: str, generator: Mapping[str, Any] | None = None, fsdd: str = "") -> FeatureStore:
+    """Return the store that a notebook's parameters of these names say.
+
+    A path may be relative to the project, too: a working copy of a notebook lies deeper than its original.
+
+    Args:
+        data: ``digits``, ``synthetic``, or the folder of a store.
+        generator: options of the data set.
+        fsdd: folder of recordings, one of these options.
+
+    Raises:
+        StoreError, ParameterError: as :func:`srcid.features.open_data`.
+    """
+    return open_data(*_data_source(data, generator, fsdd))
+
+
+def _data_source(data: str, generator: Mapping[str, Any] | None, fsdd: str) -> tuple[str, Path, dict[str, Any]]:
+    """Arguments of :func:`open_data`."""
+    options = {**(generator or {}), "fsdd": _located(fsdd)} if fsdd else dict(generator or {})
+    return data if data in DATA_SETS else _located(data), home() / "data" / "stores", options
+
+
+def _located(path: str) -> str:
+    """An absolute path for one that exists, seen from here or from the project."""
+    for place in (Path(path).expanduser(), home() / path):
+        if path and place.exists():
+            return str(place.resolve())
+    return path
 
 
 def check_parameters(notebook: str | Path, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +156,7 @@ class Checked(NamedTuple):
         given: what the notebook is given.
         defaults: its own value of each of its parameters.
         params: the resolved :class:`Params`, where it has ``options``.
-        data: what tells the data or the run that it reads from others; empty if it says of neither.
+        data: what tells the data that it reads from others; empty if it has no parameters of data.
     """
 
     given: dict[str, Any]
@@ -76,9 +165,13 @@ class Checked(NamedTuple):
     data: str
 
 
-def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]:
-    """Do as :func:`check_job`, and return all that is known of each notebook's parameters then."""
-    everything = [declared(path) for path in notebooks]
+def check(notebooks: Sequence[Path], values: Mapping[str, Any], names: Declared | None = None) -> list[Checked]:
+    """Do as :func:`check_job`, and return all that is known of each notebook's parameters then.
+
+    Args:
+        names: parameters of the notebooks, where they are known without reading them.
+    """
+    everything = [names or declared(path) for path in notebooks]
     fields = set(Params.model_fields)
     known = {name for names in everything for name in names}
     known |= fields if any("options" in names for names in everything) else set()
@@ -97,9 +190,7 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
         if {"data", "generator"} <= names.keys() and not unread:
             wrong, source = _data(own, names, path.parent)
             problems += wrong
-        if own.get("run"):
-            wrong, source = _run(own["run"])
-            problems += wrong
+        problems += _run(own["run"]) if own.get("run") else []
         params = None
         if "options" in names:
             options = dict(own.get("options", names["options"][1]) or {})
@@ -120,44 +211,38 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any]) -> list[Checked]
     return checked
 
 
-def _data(own: dict[str, Any], names: Mapping[str, tuple[type | None, Any]], folder: Path) -> tuple[list[str], str]:
+def _data(own: dict[str, Any], names: Declared, folder: Path) -> tuple[list[str], str]:
     """What keeps a notebook in ``folder`` from opening its data, or else their fingerprint.
 
     Paths in ``own`` that exist become absolute.
     """
     for name, reserved in (("data", DATA_SETS), ("fsdd", ())):
-        path = Path(own.get(name) or "").expanduser()
-        if own.get(name) and own[name] not in reserved and path.exists():
-            own[name] = str(path.resolve())
-    data, fsdd, options = (own.get(n, names.get(n, (None, None))[1]) for n in ("data", "fsdd", "generator"))
-    options = {**(options or {}), "fsdd": fsdd} if fsdd else options
-    made = home() / "data" / "stores"
+        if own.get(name) and own[name] not in reserved:
+            own[name] = _located(own[name])
+    data, fsdd, generator = (own.get(n, names.get(n, (None, None))[1]) for n in ("data", "fsdd", "generator"))
+    data, made, options = _data_source(data, generator, fsdd)
     with contextlib.chdir(folder):  # where the kernel will start
         problems = check_data(data, made, options)
         return problems, "" if problems else fingerprint(data, options)
 
 
-def _run(run: str) -> tuple[list[str], str]:
-    """What keeps a notebook from reading the run that its parameter ``run`` names, or else that run's identity."""
+def _run(run: str) -> list[str]:
+    """What keeps a notebook from reading the run that its parameter ``run`` names."""
     try:
-        return [], Run.open(run).status["identity"]
+        Run.open(run)
     except RunError as error:
-        return [f"run={run!r}: {error}"], ""
+        return [f"run={run!r}: {error}"]
+    return []
 
 
-def declared(notebook: Path) -> dict[str, tuple[type | None, Any]]:
+def declared(notebook: Path) -> Declared:
     """Type and default of each parameter of a notebook, as papermill reads them.
 
     Raises:
         RunError: the file is no notebook.
     """
-    pm = import_papermill()
-    try:
-        inspected = pm.inspect_notebook(str(notebook))
-    except Exception as error:  # whatever the reader stumbles upon: no JSON, no UTF-8, JSON of something else
-        raise RunError(f"{notebook} is no notebook, or a damaged one ({_first_line(error)})") from None
     names = {}
-    for name, found in inspected.items():
+    for name, found in import_papermill().inspect_notebook(read_notebook(notebook)).items():
         try:
             default = ast.literal_eval(found["default"])
         except (ValueError, SyntaxError):

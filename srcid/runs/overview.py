@@ -10,13 +10,13 @@ import platform
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from srcid.params import ParameterError, suggest
 from srcid.runs.folders import Run, RunError, plain, root
 from srcid.runs.grid import expand
-from srcid.runs.launch import execute
+
+TRAINING = "02_train"  # the notebook whose runs the others look into
 
 
 class RunWarning(UserWarning):
@@ -38,30 +38,6 @@ def latest(notebook: str) -> Run:
     if not done:
         raise RunError(f"no finished run of {notebook} in {root()}; make one: python -m srcid run {notebook}")
     return max(done, key=lambda entry: entry[0])[1]
-
-
-def ready(run: str | Path = "", notebook: str = "02_train") -> Run:
-    """Return a finished run of ``notebook`` to look into: the one named, else the newest, else one made now.
-
-    Args:
-        run: run folder, or its name below :func:`root`; empty for the newest finished one. Where there is none,
-            the notebook is executed first, with its default parameters.
-
-    Raises:
-        RunError: ``run`` is no run of ``notebook``, or is not finished.
-        RunFailed: the run made now failed.
-    """
-    if run:
-        found = Run.open(run)
-        state, made_by = found.status["status"], found.status["notebook"]
-        if made_by != notebook or state != "finished":
-            raise RunError(f"{found.folder} is a run of {made_by}, {state}; need a finished run of {notebook}")
-        return found
-    try:
-        return latest(notebook)
-    except RunError:
-        print(f"no finished run of {notebook} in {root()}: making one with its default parameters", flush=True)
-        return execute(notebook)
 
 
 def table(notebook: str | None = None, where: Mapping[str, Any] | None = None) -> Any:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from srcid.files import whole_file
-from srcid.runs.folders import Run, root
-from srcid.runs.overview import RunWarning, ready, table
+from srcid.runs.folders import Run, RunError, root
+from srcid.runs.launch import execute
+from srcid.runs.overview import RunWarning, latest, table
 from srcid.widget import has_front_end
 
 _CHOSEN = ".chosen.json"  # below the root of runs; only what somebody clicked, so nothing headless reads it
@@ -38,6 +39,30 @@ def pick(run: str | Path = "", notebook: str = "02_train") -> Run:
     found = ready(run or chosen(notebook), notebook)
     display(RunPicker(found, fixed=bool(run)).view)
     return found
+
+
+def ready(run: str | Path = "", notebook: str = "02_train") -> Run:
+    """Return a finished run of ``notebook`` to look into: the one named, else the newest, else one made now.
+
+    Args:
+        run: run folder, or its name below :func:`root`; empty for the newest finished one. Where there is none,
+            the notebook is executed first, with its default parameters.
+
+    Raises:
+        RunError: ``run`` is no run of ``notebook``, or is not finished.
+        RunFailed: the run made now failed.
+    """
+    if run:
+        found = Run.open(run)
+        state, made_by = found.status["status"], found.status["notebook"]
+        if made_by != notebook or state != "finished":
+            raise RunError(f"{found.folder} is a run of {made_by}, {state}; need a finished run of {notebook}")
+        return found
+    try:
+        return latest(notebook)
+    except RunError:
+        print(f"no finished run of {notebook} in {root()}: making one with its default parameters", flush=True)
+        return execute(notebook)
 
 
 def choose(name: str) -> None:

@@ -1,8 +1,12 @@
-"""One run as asked for: checked, identified and named before anything starts; and who may carry it out."""
+"""One run as asked for: checked, identified and named before anything starts; and who may execute it.
+
+By hand, by command line and in a sweep :func:`request` says which run it is.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +14,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from srcid.features import FeatureStore
 from srcid.runs.folders import Run, RunError, folder_name, identity, plain, root
 from srcid.runs.kernel import end_leftover
-from srcid.runs.notebooks import check, find_notebook
+from srcid.runs.notebooks import Declared, check, declared, find_notebook
+from srcid.runs.overview import TRAINING, latest
 
 
 class Busy(RunError):
@@ -59,23 +65,110 @@ class Request:
         return run if run and run.status["status"] == "finished" else None
 
 
-def request(notebook: str | Path, values: Mapping[str, Any] | None = None, run_name: str | None = None) -> Request:
+def request(
+    notebook: str | Path,
+    values: Mapping[str, Any] | None = None,
+    run_name: str | None = None,
+    names: Declared | None = None,
+) -> Request:
     """Check the parameters of a run and return it, named ``<notebook>-<preset>-<data>-s<seed>-<identity>``.
 
-    The data count by their fingerprint (:func:`srcid.features.source.fingerprint`), which is the same before and
-    after they are made. What the notebook's cells say does not count: a run whose notebook was mended goes on.
+    A run is told from others by what its parameters come to, however they were given: by the resolved
+    :class:`srcid.params.Params` in place of preset and options; by the fingerprint of the data
+    (:func:`srcid.features.source.fingerprint`), the same before and after they are made; by the identity of the run
+    that it looks into; and by the code version. What the notebook's cells say does not count: a run whose notebook was
+    mended goes on. Where such a run has a folder of another name already, it is called by that.
+
+    Args:
+        notebook: name or path; with ``names`` it need not exist.
+        values: of its parameters.
+        run_name: name of the run folder.
+        names: its parameters, where they are known without reading it.
 
     Raises:
         ParameterError: parameters that cannot be used, all at once.
         RunError: no such notebook.
     """
-    path = find_notebook(notebook)
-    [checked] = check([path], values or {})
+    path = Path(notebook) if names else find_notebook(notebook)
+    [checked] = check([path], values or {}, names)
     everything = checked.defaults | checked.given
-    resolved = plain(checked.params) if checked.params else everything
-    identifier = identity({**everything, "params": resolved, "notebook": path.stem}, checked.data)
-    name = run_name or folder_name(path.stem, {**everything, **resolved}, identifier)
-    return Request(path, checked.given, everything, resolved, identifier, name)
+    counted, words, source = dict(everything), dict(everything), checked.data
+    if checked.params:
+        counted = {n: v for n, v in counted.items() if n not in ("preset", "options")} | plain(checked.params)
+        words["seed"] = checked.params.seed
+    if checked.data:
+        counted = {n: v for n, v in counted.items() if n not in ("data", "fsdd", "generator")}
+    if "run" in counted and not counted.get("folder"):
+        words["data"], source = _looked_into(counted.pop("run"))
+    found = identity(path.stem, counted, source)
+    name = run_name or _folder_of(found, folder_name(path.stem, words, found))
+    params = plain(checked.params) if checked.params else everything
+    return Request(path, checked.given, everything, params, found, name)
+
+
+def _looked_into(run: str) -> tuple[str, str]:
+    """Name and identity of the run that a notebook looks into: as :func:`srcid.runs.ready`, before it is made."""
+    try:
+        found = Run.open(run) if run else latest(TRAINING)
+    except RunError:
+        with contextlib.suppress(RunError):  # there is no notebook that could make one either
+            asked = request(TRAINING)
+            return asked.name, asked.identity
+        return "", ""
+    return found.name, found.status["identity"]
+
+
+def _folder_of(identifier: str, name: str) -> str:
+    """Name of the folder that a run has already, or else ``name``."""
+    if not (root() / name).exists():
+        for path in root().glob(f"*-{identifier[:8]}"):
+            with contextlib.suppress(RunError):
+                if Run.open(path).status["identity"] == identifier:
+                    return path.name
+    return name
+
+
+def current(notebook: str, values: Mapping[str, Any], reads: Any = None) -> Run:
+    """Return the run a notebook works in: the one its launcher made, or else the one that its parameters ask for.
+
+    Started by hand (JupyterLab, plain papermill, nbval) the notebook makes, or opens again, the folder that
+    :func:`srcid.runs.execute` would make for the same parameters, so that running it twice continues rather than
+    repeats.
+
+    Args:
+        notebook: name of the calling notebook.
+        values: its parameters, among any other names: ``globals()``.
+        reads: the store or the :class:`Run` that it reads.
+
+    Raises:
+        ParameterError: parameters that cannot be used, all at once.
+        RunError: no such notebook, or a folder that is damaged or was made of other data.
+    """
+    if os.environ.get("SRCID_RUN"):
+        run = Run.open(os.environ["SRCID_RUN"])
+    else:
+        own = {name: values[name] for name in declared(find_notebook(notebook)) if name in values}
+        run = request(notebook, own | ({"run": str(reads.folder)} if isinstance(reads, Run) else {})).open()
+        run.mark("running")
+    if reads is not None and not isinstance(reads, Run):
+        note_store(run, reads)
+    return run
+
+
+def note_store(run: Run, store: FeatureStore) -> None:
+    """Keep in a run which store it reads.
+
+    Raises:
+        RunError: it has read another one.
+    """
+    found = run.status.get("checksum")
+    if found and found != store.checksum:
+        raise RunError(
+            f"{run.folder} was begun on other data (found checksum {found[:8]}, need {store.checksum[:8]}); "
+            "delete the folder or give the run another name"
+        )
+    run.write("status.json", run.status | {"checksum": store.checksum})
+    run.write("store.json", {"path": str(store.path), "checksum": store.checksum})
 
 
 @contextlib.contextmanager

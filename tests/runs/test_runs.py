@@ -37,7 +37,6 @@ def test_home_is_the_nearest_folder_of_this_project(tmp_path, monkeypatch):
     assert runs.root() == tmp_path / "project" / "runs"
     monkeypatch.setenv("SRCID_RUNS", str(tmp_path / "elsewhere"))
     assert runs.root() == tmp_path / "elsewhere"
-    assert runs.stores() == tmp_path / "project" / "data" / "stores" and runs.stores().is_dir()
 
 
 def test_home_without_a_project_is_here(tmp_path, monkeypatch):
@@ -46,17 +45,19 @@ def test_home_without_a_project_is_here(tmp_path, monkeypatch):
     assert runs.home() == tmp_path
 
 
-def test_identity_depends_on_parameters_data_and_code_and_on_nothing_else():
+def test_identity_depends_on_notebook_parameters_data_and_code_and_on_nothing_else():
     params = {"lr": 0.1, "layers": 2}
-    same = runs.identity(params, "abc", "1")
-    assert same == runs.identity(dict(reversed(params.items())), "abc", "1")
+    same = runs.identity("train", params, "abc", "1")
+    assert same == runs.identity("train", dict(reversed(params.items())), "abc", "1")
     others = [
-        runs.identity(params | {"lr": 0.2}, "abc", "1"),
-        runs.identity(params, "abd", "1"),
-        runs.identity(params, "abc", "2"),
+        runs.identity("look", params, "abc", "1"),
+        runs.identity("train", params | {"lr": 0.2}, "abc", "1"),
+        runs.identity("train", params, "abd", "1"),
+        runs.identity("train", params, "abc", "2"),
     ]
-    assert len({same, *others}) == 4
-    assert runs.identity(params, "abc") == runs.identity(params, "abc", runs.code_version())
+    assert len({same, *others}) == 5
+    assert runs.identity("train", params, "abc") == runs.identity("train", params, "abc", runs.code_version())
+    assert runs.identity("train", resolve()) == runs.identity("train", resolve().model_dump())
 
 
 def test_code_version_follows_the_sources(tmp_path):
@@ -95,7 +96,7 @@ def test_a_folder_of_another_run_is_refused():
     with pytest.raises(runs.RunError, match="belongs to another run"):
         runs.Run.create_or_open("a-run", "02_train", resolve(seed=4))
     with pytest.raises(runs.RunError, match="belongs to another run"):
-        runs.Run.create_or_open("a-run", "02_train", resolve(seed=3), checksum="other data")
+        runs.Run.create_or_open("a-run", "02_train", resolve(seed=3), identifier="of other data")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "with space"])
@@ -191,25 +192,31 @@ def test_figures_come_back_as_they_were():
 # --- the run a notebook works in ---
 
 
-def test_by_hand_a_notebook_finds_its_folder_again():
+def test_by_hand_a_notebook_finds_its_folder_again(tiny):
     store = SimpleNamespace(path=Path("data/stores/x"), checksum="c" * 64)
-    run = runs.current("02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic")
-    assert run.name.startswith("02_train-demo-synthetic-s2-") and run.status["status"] == "running"
+    names = dict(seed=2, data="synthetic", options={"layers": 1}, store=store, os=os)
+    run = runs.current("tiny", names, store)
+    assert run.name.startswith("tiny-demo-synthetic-s2-") and run.status["status"] == "running"
     assert run.read("store.json") == {"path": "data/stores/x", "checksum": "c" * 64}
-    assert run == runs.current("02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic")
+    assert Params(**run.params) == resolve(seed=2, layers=1) and run.status["values"]["count"] == 3
+    assert run == runs.current("tiny", names, store) == runs.current("tiny", names | {"preset": "demo+dcid"}, store)
+    assert run != runs.current("tiny", names | {"count": 4}, store)
+    with pytest.raises(ParameterError, match="seed=-1"):
+        runs.current("tiny", {"seed": -1})
     store.checksum = "d" * 64
-    assert run != runs.current("02_train", params=resolve(seed=2), store=store, preset="demo", data="synthetic")
+    with pytest.raises(runs.RunError, match="begun on other data"):
+        runs.current("tiny", names, store)
 
 
 def test_under_a_launcher_a_notebook_takes_the_launchers_folder(monkeypatch):
     made = runs.Run.create_or_open("made", "02_train", {"seed": 1})
     monkeypatch.setenv("SRCID_RUN", str(made.folder))
     store = SimpleNamespace(path=Path("s"), checksum="c" * 64)
-    assert runs.current("02_train", params=resolve(seed=1), store=store) == made and runs.headless()
-    assert made.status["checksum"] == "c" * 64 and Params(**made.params) == resolve(seed=1)
+    assert runs.current("02_train", {"seed": 1}, store) == made and runs.headless()
+    assert made.status["checksum"] == "c" * 64 and made.params == {"seed": 1}
     store.checksum = "d" * 64
     with pytest.raises(runs.RunError, match="begun on other data"):
-        runs.current("02_train", params=resolve(seed=1), store=store)
+        runs.current("02_train", {"seed": 1}, store)
 
 
 def test_latest_is_the_run_that_finished_last():
@@ -408,7 +415,7 @@ def test_execute_keeps_everything_in_the_run_folder(project):
     make_notebook(
         project / "notebooks" / "whole.ipynb",
         "from srcid import runs\nfrom srcid.params import resolve\nimport os",
-        "params = resolve(preset, seed=seed, **options)\nrun = runs.current('whole', params=params)",
+        "params = resolve(preset, seed=seed, **options)\nrun = runs.current('whole', globals())",
         "## Measuring",
         "run.write('scores.json', {'beta': params.beta, 'count': count})",
         "print(os.environ['PLOTLY_RENDERER'], os.path.basename(os.getcwd()), runs.headless(), sizes)",
@@ -468,8 +475,8 @@ def test_a_bug_inside_srcid_keeps_its_traceback(project):
 def test_a_run_that_its_notebook_calls_stopped_stays_so(project):
     make_notebook(
         project / "notebooks" / "half.ipynb",
-        "from srcid import runs\nfrom srcid.params import resolve",
-        "runs.current('half', params=resolve(preset)).finish('stopped')",
+        "from srcid import runs",
+        "runs.current('half', globals()).finish('stopped')",
     )
     run = runs.execute("half", stream=io.StringIO())
     assert run.status["status"] == "interrupted"
@@ -524,8 +531,8 @@ def test_a_stopped_run_lets_the_kernel_save(project, how):
 def test_plain_papermill_works_as_well(project):
     notebook = make_notebook(
         project / "notebooks" / "hand.ipynb",
-        "from srcid import runs\nfrom srcid.params import resolve",
-        "run = runs.current('hand', params=resolve(preset, seed=seed, **options), preset=preset, data=data)",
+        "from srcid import runs",
+        "run = runs.current('hand', globals())",
         "run.finish()",
     )
     environment = {**os.environ, "SRCID_HOME": str(project)}
@@ -546,8 +553,8 @@ def test_plain_papermill_works_as_well(project):
 
 def test_progress_tells_what_a_long_cell_says(tiny):
     stream = io.StringIO()
-    progress = runs.Progress(tiny, stream)
-    cell = nbformat.read(tiny, as_version=4).cells[-1]
+    book = nbformat.read(tiny, as_version=4)
+    progress, cell = runs.Progress("tiny", book, stream), book.cells[-1]
     progress.cell_started(cell, 2)
     progress.write("step 1\n")
     assert stream.getvalue() == ""
