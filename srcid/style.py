@@ -22,6 +22,8 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from srcid.page import DRAW, figure_data, place, policy
+
 # Okabe and Ito's colour-blind-safe palette, https://jfly.uni-koeln.de/color. The first four keep a contrast
 # of about 3:1 or more on white and on JupyterLab's dark grey alike; yellow and black do not.
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -248,10 +250,15 @@ def picture(fig: go.Figure) -> go.Figure:
 
 def write_page(fig: go.Figure, path: str | Path) -> None:
     """Write a figure as an HTML file that opens offline."""
-    plot = outside(fig).to_html(full_html=False, include_plotlyjs=True, config=CONFIG)
+    from plotly.offline import get_plotlyjs
+
     name = html.escape(words(fig)[0] or "Figure")
-    head = f"<!doctype html><html><head><meta charset='utf-8'><title>{name}</title></head><body>"
-    Path(path).write_text(f"{head}{heading(fig)}{plot}{small_print(fig)}</body></html>", encoding="utf-8")
+    scripts = [get_plotlyjs(), DRAW]
+    data = figure_data({"figure": outside(fig).to_plotly_json()}, CONFIG)
+    head = f"<!doctype html><html><head>{policy(scripts)}<meta charset='utf-8'><title>{name}</title></head><body>"
+    drawn = "".join(f"<script>{script}</script>" for script in scripts)
+    page = f"{head}{heading(fig)}{place('figure')}{small_print(fig)}{data}{drawn}</body></html>"
+    Path(path).write_text(page, encoding="utf-8")
 
 
 def _show(fig: go.Figure) -> None:

@@ -8,52 +8,82 @@ import io
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srcid.files import whole_file
+from srcid.files import disk_errors, whole_file
+from srcid.page import DRAW, clean, figure_data, place, policy
 from srcid.problems import ProblemsError
+from srcid.runs.front import front
 
 PLOTLY = "application/vnd.plotly.v1+json"
 LARGEST = 1_000_000  # bytes of a committed notebook
 _VIEWS = "application/vnd.jupyter.widget-view+json"
 _VOLATILE = ("papermill", "execution", "widgets", "ExecuteTime", "collapsed")
-_BUNDLE = '<script type="text/javascript" id="plotly-js">%s</script>'
-_CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True}
+_KEPT = ("text/html", "text/markdown", "text/latex", "text/plain", "image/svg+xml", "image/png", "image/jpeg")
 
 _TEMPLATE = """
 {%- extends 'lab/index.html.j2' -%}
+{%- block html_head -%}
+{{ resources.policy }}
+{{ super() }}
+{%- endblock -%}
 {%- block html_head_js -%}{%- endblock -%}
 {%- block jupyter_widgets -%}{%- endblock -%}
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
+{%- block notebook_css -%}
+{{ super() }}
+{% set dark = '<style media="(prefers-color-scheme: dark)"' %}
+{{ resources.include_css("static/theme-dark.css") | replace('<style', dark, 1) }}
+{%- endblock -%}
 {%- block html_head_css -%}
 <style>
+  :root { color-scheme: light dark; }
   body.jp-Notebook { max-width: 1120px; margin: 0 auto; padding: 1.5rem 2rem 4rem; overflow: auto;
-    font: 15px/1.55 var(--jp-content-font-family, sans-serif); }
+    font: 15px/1.55 var(--jp-content-font-family, sans-serif);
+    background: var(--jp-layout-color0); color: var(--jp-content-font-color1); }
+  html { background: var(--jp-layout-color0); }
   body .jp-InputPrompt, body .jp-OutputPrompt { display: none; }
   body .jp-Cell { padding: 2px 0; }
   body .jp-RenderedHTMLCommon { max-width: 100%; font-size: 15px; }
   body .jp-RenderedMarkdown p, body .jp-RenderedMarkdown li { max-width: 78ch; }
   body .jp-OutputArea-child { display: block; }
+  /* what a notebook shows stays in its place, whatever it says of its own */
   body .jp-OutputArea-child .jp-OutputArea-output { display: block; box-sizing: border-box;
-    width: 100%; max-width: 100%; }
+    width: 100%; max-width: 100%; contain: layout paint; }
+  body .jp-RenderedMarkdown { contain: layout paint; }
   body .jp-RenderedText pre { white-space: pre-wrap; font-size: 13px; }
+  body .jp-RenderedImage img, body .jp-RenderedSVG img { background: white; max-width: 100%; }
   body .jp-CodeCell .jp-Cell-inputWrapper { display: none; }
   body.with-code .jp-CodeCell .jp-Cell-inputWrapper { display: flex; }
   #report-head { display: flex; align-items: baseline; justify-content: space-between; gap: 1rem; }
+  #report-head h1 { margin-bottom: 0; }
   #report-head button { font: inherit; padding: .25rem .8rem; cursor: pointer; }
+  #report-date { margin: .2rem 0 1rem; color: var(--jp-content-font-color2); }
+  #report-verdict { font-size: 17px; line-height: 1.5; max-width: 78ch; margin: 0 0 1.2rem;
+    padding: .1rem 0 .1rem 1rem; border-left: 4px solid var(--jp-content-link-color, #1565c0); }
+  #report-verdict p { margin: .5rem 0; }
+  #report-runs { border-collapse: collapse; font-size: 13px; margin: 0 0 1.2rem; }
+  #report-runs th, #report-runs td { text-align: left; padding: .15rem 1.4rem .15rem 0; vertical-align: top; }
   #report-contents { border: 1px solid var(--jp-border-color2); border-radius: 4px;
     padding: .6rem 1.2rem; margin: 0 0 1.5rem; }
   #report-contents ol { margin: .2rem 0 .4rem; padding-left: 1.2rem; list-style: none; }
   #report-contents a { color: var(--jp-content-link-color, #1565c0); text-decoration: none; }
 </style>
+{{ resources.figure_style }}
 {%- endblock -%}
 {%- block body_header -%}
 {{ super() }}
-{{ resources.report_head }}
+{{ resources.front }}
 {%- endblock -%}
+{%- block footer_js -%}
+{{ resources.scripts }}
+{%- endblock -%}
+"""
+_FOLD = """
+document.getElementById('report-code').addEventListener('click', () => document.body.classList.toggle('with-code'));
 """
 
 
@@ -68,11 +98,14 @@ class FreezeError(ValueError):
 def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = "SRCID") -> Path:
     """Write executed notebooks, one after the other, as one HTML file that asks nothing of the network.
 
-    plotly figures stay interactive (plotly.js is embedded once, if needed), audio players stay players,
-    code is folded away behind a button, and headings make the table of contents.
+    At the top stand the title, the date, the runs, and what they found in three sentences. plotly figures stay
+    interactive (plotly.js is embedded once, if needed), audio players stay players, code is folded away behind a
+    button, and headings make the table of contents. The page follows the reader's choice of a light or a dark theme.
+
+    Nothing that a notebook holds is run: what would is dropped, and the page allows this package's scripts only.
 
     Args:
-        notebooks: executed notebooks.
+        notebooks: executed notebooks; what the run folders say in which they lie is told at the top.
         path: the file to write; its folder is made.
         title: of the page.
 
@@ -81,33 +114,42 @@ def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = 
 
     Raises:
         ReportError: notebooks that are missing or damaged, all of them; nothing has been written then.
+        DiskError: ``path`` cannot be written.
     """
-    import nbformat
+    import plotly.offline
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
+    from nbformat.v4 import new_notebook
+
+    from srcid.style import CONFIG, PAGE_STYLE
 
     contents: list[tuple[int, str, str]] = []
-    whole = nbformat.v4.new_notebook()
-    figures = 0
-    for book in _read(notebooks):
-        for cell in book.cells:
-            if cell.cell_type == "markdown":
-                cell.source = _anchored(cell.source, contents)
-            for output in cell.get("outputs", []):
-                figures += _drawn(output, f"figure-{figures + 1}")
-            cell.id = f"cell-{len(whole.cells)}"
-            whole.cells.append(cell)
+    figures: dict[str, Any] = {}
+    books = _read(notebooks)
+    cells = [_cell(cell, contents, figures) for book in books for cell in book.cells]
+    for number, cell in enumerate(cells):
+        cell.id = f"cell-{number}"
     quiet = logging.getLogger("srcid.runs.report")  # nbconvert warns of each picture without a description
     quiet.setLevel(logging.ERROR)
     exporter = HTMLExporter(
         log=quiet,
         extra_loaders=[DictLoader({"report.html.j2": _TEMPLATE})],
         template_file="report.html.j2",
+        sanitize_html=True,
     )
-    resources = {"metadata": {"name": title}, "report_head": _head(title, contents, figures > 0)}
-    body, _ = exporter.from_notebook_node(whole, resources=resources)
+    exporter.register_filter("clean_html", clean)
+    scripts = [plotly.offline.get_plotlyjs(), DRAW, _FOLD] if figures else [_FOLD]
+    resources = {
+        "metadata": {"name": title},
+        "policy": policy(scripts),
+        "figure_style": PAGE_STYLE,
+        "front": front(title, [Path(notebook) for notebook in notebooks]) + _contents(contents),
+        "scripts": figure_data(figures, CONFIG) + "".join(f"<script>{script}</script>" for script in scripts),
+    }
+    body, _ = exporter.from_notebook_node(new_notebook(cells=cells), resources=resources)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as draft:
         draft.write_text(body, encoding="utf-8")
     return path
@@ -145,44 +187,49 @@ def _anchored(markdown: str, contents: list[tuple[int, str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _drawn(output: Any, identifier: str) -> bool:
-    """Turn a plotly output into a div and the call that draws it; drop what a page cannot show of widgets."""
-    data = output.get("data", {})
-    data.pop("application/javascript", None)
-    if data.pop(_VIEWS, None) is not None and set(data) <= {"text/plain"}:
-        data["text/plain"] = "(interactive view: open the notebook in JupyterLab)"
-    figure = data.pop(PLOTLY, None)
-    if figure is None:
-        return False
-    config = {**figure.get("config", {}), **_CONFIG}
-    config.pop("plotlyServerURL", None)
-    call = {"data": figure["data"], "layout": figure.get("layout", {}), "config": config}
-    call |= {"frames": figure["frames"]} if figure.get("frames") else {}
-    text = json.dumps(call).replace("</", "<\\/").replace("<!--", "<\\!--")
-    height = figure.get("layout", {}).get("height", 450)
-    data.clear()
-    data["text/html"] = (
-        f'<div id="{identifier}" class="plotly-figure" style="height:{height}px"></div>'
-        f'<script type="text/javascript">Plotly.newPlot("{identifier}", {text});</script>'
-    )
-    return True
+def _cell(cell: Any, contents: list[tuple[int, str, str]], figures: dict[str, Any]) -> Any:
+    """A cell with what a page shows of it and nothing else; headings and figures are noted."""
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
+
+    source = str(cell.get("source", ""))
+    if cell.cell_type == "markdown":
+        attached = cell.get("attachments", {})
+        return new_markdown_cell(_anchored(source, contents), attachments=attached if attached else {})
+    if cell.cell_type != "code":
+        return new_raw_cell()
+    outputs = [shown for output in cell.get("outputs", []) for shown in _shown(output, figures)]
+    return new_code_cell(source, outputs=outputs)
 
 
-def _head(title: str, contents: list[tuple[int, str, str]], with_plotly: bool) -> str:
-    import plotly.offline
+def _shown(output: Any, figures: dict[str, Any]) -> Iterator[Any]:
+    """What a page shows of an output; a plotly figure is noted, and its place remains."""
+    from nbformat.v4 import new_output
 
+    kind = output.get("output_type")
+    if kind == "stream":
+        yield new_output("stream", name="stdout", text=str(output.get("text", "")))
+    elif kind == "error":
+        lines = [line for line in output.get("traceback", []) if isinstance(line, str)]
+        yield new_output("error", ename="", evalue="", traceback=lines)
+    elif isinstance(data := output.get("data", {}), Mapping):
+        kept = {name: data[name] for name in _KEPT if isinstance(data.get(name), str)}
+        if PLOTLY in data:
+            name = f"figure-{len(figures) + 1}"
+            figures[name] = data[PLOTLY]
+            kept = {"text/html": place(name)}
+        elif _VIEWS in data and set(kept) <= {"text/plain"}:
+            kept = {"text/plain": "(interactive view: open the notebook in JupyterLab)"}
+        if kept:
+            yield new_output("display_data", data=kept)
+
+
+def _contents(contents: Sequence[tuple[int, str, str]]) -> str:
     entries = "".join(
         f'<li style="margin-left:{level - 1}.2em"><a href="#{anchor}">{html.escape(text)}</a></li>'
         for level, text, anchor in contents
         if level <= 2
     )
-    toggle = "document.body.classList.toggle('with-code')"
-    return (
-        (_BUNDLE % plotly.offline.get_plotlyjs() if with_plotly else "")
-        + f'<div id="report-head"><h1>{html.escape(title)}</h1>'
-        + f'<button type="button" onclick="{toggle}">show or hide code</button></div>'
-        + f'<nav id="report-contents"><ol>{entries}</ol></nav>'
-    )
+    return f'<nav id="report-contents"><ol>{entries}</ol></nav>'
 
 
 def freeze(executed: str | Path, target: str | Path) -> int:

@@ -1,0 +1,153 @@
+"""HTML pages that open offline and run no script but this package's own, whatever is shown in them.
+
+Two walls, each of which would do: what others wrote is cleaned (:func:`clean`), and the page itself forbids every
+script but those whose hash it names, and every address outside (:func:`policy`). Figures come as data
+(:func:`figure_data`), which one script draws.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import html
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Draws the figure that a place names; the data are in the page's only JSON script, as all foreign scripts are gone.
+DRAW = """
+const known = JSON.parse(document.querySelector('script[type="application/json"]').textContent);
+for (const place of document.querySelectorAll('[data-figure]')) {
+  const figure = known[place.dataset.figure];
+  if (!figure || place.textContent) continue;
+  place.style.height = figure.height + 'px';
+  Promise.resolve().then(() => Plotly.newPlot(place, figure)).catch(() => {
+    place.textContent = 'This figure is damaged.';
+    place.style.height = 'auto';
+  });
+}
+"""
+_LOWEST, _HIGHEST, _HEIGHT = 20, 20_000, 450  # pixels of a figure
+_MOST = 10_000  # elements of a piece of markup
+_SCHEMES = ("http", "https", "mailto")
+
+_TAGS = [
+    "a", "abbr", "audio", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del", "details",
+    "div", "dl", "dt", "em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "ins",
+    "kbd", "li", "mark", "ol", "p", "path", "polyline", "pre", "q", "s", "samp", "section", "small", "source",
+    "span", "strong", "sub", "summary", "sup", "svg", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "tt",
+    "u", "ul", "var", "video",
+]  # fmt: skip
+_PLAIN = {
+    "*": {"class", "id", "style", "title", "lang", "dir", "role", "aria-label", "data-figure", "tabindex"},
+    "a": {"href", "name"},
+    "audio": {"controls", "src", "preload"},
+    "details": {"open"},
+    "img": {"src", "alt", "width", "height"},
+    "ol": {"start", "type"},
+    "source": {"src", "type"},
+    "svg": {"viewBox", "viewbox", "width", "height", "preserveAspectRatio", "preserveaspectratio"},
+    "path": {"d", "fill", "stroke", "stroke-width", "vector-effect"},
+    "polyline": {"points", "fill", "stroke", "stroke-width"},
+    "video": {"controls", "src", "width", "height"},
+    **{tag: {"align", "colspan", "rowspan", "scope", "span", "valign"} for tag in ("td", "th", "col", "colgroup")},
+}
+_STYLES = [
+    "align-content", "align-items", "align-self", "aspect-ratio", "background", "border-collapse", "border-radius",
+    "border-spacing", "bottom", "box-sizing", "column-gap", "flex", "flex-basis", "flex-direction", "flex-flow",
+    "flex-grow", "flex-shrink", "flex-wrap", "gap", "grid-area", "grid-auto-flow", "grid-column", "grid-row",
+    "grid-template-areas", "grid-template-columns", "grid-template-rows", "inset", "justify-content",
+    "justify-items", "left", "list-style", "list-style-type", "margin-inline", "max-height", "max-width",
+    "min-height", "min-width", "object-fit", "opacity", "order", "outline", "overflow-wrap", "overflow-x",
+    "overflow-y", "padding-inline", "position", "right", "row-gap", "tab-size", "text-overflow", "top",
+    "word-break", "z-index",
+]  # fmt: skip
+
+
+def policy(scripts: Sequence[str]) -> str:
+    """Return the ``meta`` element that allows a page these scripts, by their hashes, and nothing from outside.
+
+    It belongs before anything that loads or runs.
+    """
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    ours = [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+    rules = [
+        "default-src 'none'",
+        " ".join(["script-src", *(ours or ["'none'"])]),
+        "style-src 'unsafe-inline'",
+        *(f"{what}-src data: blob:" for what in ("img", "media", "font")),
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    return f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(rules)}">'
+
+
+def figure_data(figures: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """Return plotly figures, by name, as the JSON script from which :data:`DRAW` draws them.
+
+    Args:
+        figures: each as plotly's JSON has it, and possibly damaged: it comes from a file.
+        config: plotly's settings for all of them; their own may lead elsewhere.
+    """
+    from plotly.io.json import to_json_plotly
+
+    known = {}
+    for name, figure in figures.items():
+        if isinstance(figure, Mapping) and isinstance(figure.get("data"), list):
+            layout = figure.get("layout") if isinstance(figure.get("layout"), Mapping) else {}
+            height = layout.get("height")
+            fits = type(height) in (int, float) and _LOWEST <= height <= _HIGHEST
+            own = {part: figure[part] for part in ("data", "frames") if isinstance(figure.get(part), list)}
+            known[name] = {**own, "layout": layout, "config": config, "height": height if fits else _HEIGHT}
+    # plotly writes <, > and / as escapes and NaN as null, so that the text ends no script and any reader takes it
+    return f'<script type="application/json">{to_json_plotly(known, engine="json")}</script>'
+
+
+def place(name: str) -> str:
+    """Return the element in which :data:`DRAW` draws the figure ``name``."""
+    return f'<div class="plotly-figure" data-figure="{html.escape(name)}"></div>'
+
+
+def clean(markup: Any) -> str:
+    """Return markup without what could run, load, or send anything; what cannot be kept is dropped.
+
+    Text, tables, pictures and players that lie in the markup itself stay, and so do links.
+    """
+    text = str(markup)
+    if text.count("<") > _MOST:  # the parser takes long over what nests deep
+        return f"<p>(left out: markup of more than {_MOST:,} elements)</p>"
+    # what stands in script and style elements is no text for readers
+    first, *parts = re.split(r"(?i)<(?:script|style)\b", text)
+    rests = (re.split(r"(?i)</(?:script|style)[^>]*>", part, maxsplit=1) for part in parts)
+    return _cleaner().clean(first + "".join(rest[1] if len(rest) == 2 else "" for rest in rests))
+
+
+@functools.cache
+def _cleaner() -> Any:
+    from bleach.css_sanitizer import ALLOWED_CSS_PROPERTIES, CSSSanitizer
+    from bleach.sanitizer import Cleaner
+
+    class StyleSanitizer(CSSSanitizer):
+        def sanitize_css(self, style: str) -> str:
+            loads = re.search(r"url|image|\\|expression", style, re.IGNORECASE)  # a backslash could spell any of them
+            return "" if loads else super().sanitize_css(style)
+
+    return Cleaner(
+        tags=frozenset(_TAGS),
+        attributes=_allowed,
+        protocols=frozenset({*_SCHEMES, "data"}),
+        strip=True,
+        css_sanitizer=StyleSanitizer(allowed_css_properties=[*ALLOWED_CSS_PROPERTIES, *_STYLES]),
+    )
+
+
+def _allowed(tag: str, name: str, value: str) -> bool:
+    """Whether an element keeps an attribute; pictures and sounds lie in the page, links may lead out of it."""
+    address = re.sub(r"[\x00-\x20\x7f-\xa0]+", "", html.unescape(value)).lower()
+    if name == "src":
+        return bool(re.match("data:(image|audio|video)/", address))
+    if name == "href":
+        scheme = re.match(r"([^/?#]*?):", address)
+        return scheme is None or scheme[1] in _SCHEMES
+    return name in _PLAIN["*"] or name in _PLAIN.get(tag, ())
