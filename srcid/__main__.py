@@ -14,6 +14,7 @@ from typing import NoReturn
 from srcid import runs
 
 MAIN_JOB = ("01_data", "02_train")
+EXTRACTED = ("audio", "video", "text")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,6 +89,19 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--dtype", default="float32", metavar="TYPE", help="float32 (default) or float16")
     convert.add_argument("--allow-missing", action="store_true", help="go on without clips that have no features")
     convert.set_defaults(command=_convert)
+
+    extract = commands.add_parser("extract", help="make a feature store of media: videos, sounds, pictures, sentences")
+    extract.add_argument("source", type=Path, metavar="SOURCE", help="folder: media and a .csv, or folders as labels")
+    extract.add_argument("store", type=Path, metavar="STORE", help="folder to make")
+    extract.add_argument("--list", type=Path, metavar="FILE", help="list of clips (default: the folder's only .csv)")
+    extract.add_argument("--steps", type=int, default=10, metavar="N", help="steps of a clip (default: 10)")
+    extract.add_argument("--seconds", type=float, default=1.0, metavar="S", help="seconds of a step (default: 1)")
+    for modality in EXTRACTED:
+        said = f"front end of {modality}: MODULE:FUNCTION, or none to leave it out (default: one without weights)"
+        extract.add_argument(f"--{modality}", default="", metavar="FRONT_END", help=said)
+    extract.add_argument("--no-media", action="store_true", help="keep no sounds and pictures in the store")
+    extract.add_argument("--strict", action="store_true", help="end at the first file that cannot be read")
+    extract.set_defaults(command=_extract)
 
     report = commands.add_parser("report", help="one HTML file, readable offline, of runs or executed notebooks")
     report.add_argument("sources", nargs="+", metavar="RUN", help="run folders, their names, or executed notebooks")
@@ -189,6 +203,29 @@ def _convert(options: argparse.Namespace) -> int:
     if done.store is None:
         print("srcid: no store was made; complete the files, or go on without by --allow-missing", file=sys.stderr)
         return 1
+    print(f"store: {_short(options.store)}  ({done.store.clips:,} clips; ./lab run data={_short(options.store)})")
+    return 0
+
+
+def _extract(options: argparse.Namespace) -> int:
+    from srcid.features.extraction import extract
+
+    sys.path.insert(0, os.getcwd())  # where the user's own front ends lie
+    done = extract(
+        options.source,
+        options.store,
+        clip_list=options.list,
+        steps=options.steps,
+        seconds=options.seconds,
+        front_ends={m: getattr(options, m) for m in EXTRACTED if getattr(options, m)},
+        keep_media=not options.no_media,
+        strict=options.strict,
+    )
+    for note in done.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if done.left_out:
+        print(f"left out {len(done.left_out):,} clips that cannot be read:", file=sys.stderr)
+        print("\n".join(f"  {name}: {why}" for name, why in done.left_out.items()), file=sys.stderr)
     print(f"store: {_short(options.store)}  ({done.store.clips:,} clips; ./lab run data={_short(options.store)})")
     return 0
 

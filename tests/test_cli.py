@@ -366,7 +366,7 @@ def test_ci_installs_every_extra_and_lets_no_test_skip(tmp_path):
     command = [shutil.which("bash"), str(tmp_path / ".ci" / "run"), "-x"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if "CI=" in line]
-    assert lines[:2] == ["lab install test browser quantizers cluster CI=1", "lab test -x CI=1"]
+    assert lines[:2] == ["lab install test browser quantizers cluster media CI=1", "lab test -x CI=1"]
     assert len(lines) == 3 and lines[2].startswith("pytest -m browser ")
 
 

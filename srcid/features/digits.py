@@ -23,7 +23,6 @@ synthetic voice; the Free Spoken Digit Dataset has its six speakers in all.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +30,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from srcid.features.front_ends import word_vector
 from srcid.features.recordings import HOP, Recording, Speech, mel_filters, read_speech, spectrum
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import consecutive_splits, distinct, event_fits, event_slots, multi_hot
@@ -249,21 +249,12 @@ def _patches(frames: np.ndarray, params: DigitsParams) -> np.ndarray:
     return features.reshape(*frames.shape[:2], _CELLS, _CELLS, params.image_dim)
 
 
-def word_vector(word: str, dim: int) -> np.ndarray:
-    """Fixed vector ``[dim]`` of a word: the scaled sum of those of its 3-grams, 4-grams and itself."""
-    framed = f"<{word}>"
-    grams = [framed[i : i + n] for n in (3, 4) for i in range(len(framed) - n + 1)]
-    parts = [np.random.default_rng(zlib.crc32(g.encode())).standard_normal(dim) for g in [*grams, framed]]
-    return (np.sum(parts, axis=0) / np.sqrt(len(parts))).astype(np.float32)
-
-
 def _text(plan: _Plan, params: DigitsParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([params.seed, 4])
     styles = list(WORDINGS.values())
     wording = rng.integers(len(styles), size=len(plan.split))
     features = np.empty((*plan.digit.shape, params.word_dim), np.float32)
     references = np.empty(plan.digit.shape, "<U48")
-    known: dict[str, np.ndarray] = {}
     for clip, step in np.ndindex(*plan.digit.shape):
         names, fillers = styles[wording[clip]]
         digit = plan.digit[clip, step]
@@ -271,9 +262,7 @@ def _text(plan: _Plan, params: DigitsParams) -> tuple[np.ndarray, np.ndarray, np
         if digit >= 0 and rng.random() < params.size_words:
             word = f"{SIZES[plan.size[clip, step]]}-{word}"
         word = _mistype(rng, word, params.typos)
-        if word not in known:
-            known[word] = word_vector(word, params.word_dim)
-        features[clip, step] = known[word]
+        features[clip, step] = word_vector(word, params.word_dim)
         references[clip, step] = f"word:{word}"
     return features, wording, references
 

@@ -168,17 +168,17 @@ def _unit_spectrum(samples: np.ndarray) -> np.ndarray:
     return spectrum(samples / np.sqrt(np.mean(np.square(samples, dtype=float))))
 
 
-def spectrum(samples: np.ndarray) -> np.ndarray:
+def spectrum(samples: np.ndarray, window: int = WINDOW, hop: int = HOP) -> np.ndarray:
     """Short-time Fourier transform, complex64 ``[frames, frequencies]``, of Hann windows."""
-    padded = np.pad(samples, WINDOW // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
-    return np.fft.rfft(frames * np.hanning(WINDOW)).astype(np.complex64)
+    padded = np.pad(samples, window // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
+    return np.fft.rfft(frames * np.hanning(window)).astype(np.complex64)
 
 
-def mel_filters(bands: int) -> np.ndarray:
+def mel_filters(bands: int, rate: int = RATE, window: int = WINDOW) -> np.ndarray:
     """Triangular filters ``[frequencies, bands]``, evenly spaced on the mel scale 2595 log10(1 + f/700)."""
-    edges = np.linspace(*(2595 * np.log10(1 + np.array([50, RATE / 2]) / 700)), bands + 2)
+    edges = np.linspace(*(2595 * np.log10(1 + np.array([50, rate / 2]) / 700)), bands + 2)
     low, middle, high = (700 * (10 ** (edges[i : i + bands] / 2595) - 1) for i in range(3))
-    frequency = np.fft.rfftfreq(WINDOW, 1 / RATE)[:, None]
+    frequency = np.fft.rfftfreq(window, 1 / rate)[:, None]
     filters = np.minimum((frequency - low) / (middle - low), (high - frequency) / (high - middle))
     return np.maximum(filters, 0).astype(np.float32)

@@ -103,6 +103,11 @@ class StoreWriter(Generic[Store]):
         """Clips written so far."""
         return next(iter(self._counts.values()))
 
+    @property
+    def folder(self) -> Path:
+        """The store to be: what is put here lies in the store, beside its arrays and under no checksum."""
+        return self._partial
+
     def discard(self) -> None:
         """Leave nothing behind, and say so by this call rather than by an error."""
         shutil.rmtree(self._partial, ignore_errors=True)
