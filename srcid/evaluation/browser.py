@@ -1,4 +1,4 @@
-"""Retrieval to leaf through: choose who asks and who answers, see the nearest clips, hear those that have a sound."""
+"""Retrieval to leaf through, and codes to turn: choose who asks and who answers, or what becomes what."""
 
 from __future__ import annotations
 
@@ -71,6 +71,127 @@ class RetrievalGallery:
         problems = [problem for clip in media.values() for problem in clip.problems]
         if problems:
             raise RuntimeError("; ".join(problems[:3]))
+
+
+class CodeTurner:
+    """Turn a code of a clip into another, or leave a layer out, and see what probes and retrieval then answer.
+
+    Args:
+        table: the code table.
+        probes: of :func:`srcid.evaluation.probes.fit_probes` on this table.
+        layer, code, into: what to begin with; -1 for the two most used codes of the layer.
+        split: whose clips are turned.
+
+    Raises:
+        EvaluationError: as :func:`srcid.evaluation.turning.turn_code`.
+    """
+
+    def __init__(
+        self, table: Any, probes: Any, layer: int = 1, code: int = -1, into: int = -1, split: str = "test"
+    ) -> None:
+        import ipywidgets as w
+        import plotly.graph_objects as go
+
+        from srcid.evaluation.turning import LAYER_OUT
+
+        self.table, self.probes, self.split = table, probes, split
+        self._found: dict[Any, Any] = {}
+        self._moving = False
+        used = self._used(layer)
+        pair = [int(c) for c in used if c not in (code, into)] + [LAYER_OUT] * 2
+        code = code if code >= 0 else pair.pop(0)
+        into = into if into >= 0 else pair.pop(0)
+        small = dict(layout=dict(width="150px"))
+        self.layer = w.Dropdown(options=list(range(1, table.layers + 1)), value=layer, description="layer", **small)
+        self.code = w.Dropdown(options=self._options(used, "leave it out"), value=code, description="turn")
+        self.into = w.Dropdown(options=self._options(used), value=into, description="into")
+        self.clip = w.Dropdown(description="clip", layout=dict(width="320px"))
+        self.guard, self.view, self.answers = Guard(), go.FigureWidget(), w.HTML()
+        line = w.HBox([self.layer, self.code, self.into], layout=dict(flex_flow="row wrap"))
+        self.widget = w.VBox([line, self.guard.message, framed(self.view), self.clip, self.answers])
+        self._show()
+        self.layer.observe(lambda _: self.guard(self._turn_layer), "value")
+        for control in (self.code, self.into):
+            control.observe(lambda _: self._moving or self.guard(self._show), "value")
+        self.clip.observe(lambda _: self._moving or self.guard(self._tell), "value")
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
+
+    @property
+    def turned(self) -> Any:
+        """What the turn does over clips, a :class:`srcid.evaluation.turning.Turned`; computed once."""
+        from srcid.evaluation.turning import turn_code
+
+        if (turn := self._turn()) not in self._found:
+            self._found[turn] = turn_code(self.table, self.probes, turn, self.split)
+        return self._found[turn]
+
+    def figure(self) -> Any:
+        """Return what is shown over clips as a plain figure."""
+        from srcid.evaluation.figures.turning import turning_figure
+
+        return turning_figure(self.turned, self.table.modalities)
+
+    def frame(self) -> Any:
+        """Return what is answered in the chosen clip before and after, as a DataFrame."""
+        from srcid.evaluation.turning import turn_clip
+
+        return turn_clip(self.table, self.probes, self._turn(), int(self.clip.value), self.split)
+
+    def _turn(self) -> Any:
+        from srcid.evaluation.turning import LAYER_OUT, Turn
+
+        out = self.code.value == LAYER_OUT
+        return Turn(self.layer.value, self.code.value, LAYER_OUT if out else self.into.value)
+
+    def _used(self, layer: int) -> Any:
+        """Codes of a layer in the split, the most used first; none where the quantiser has no codes."""
+        import numpy as np
+
+        if not np.shape(self.table.codes(layer, self.table.modalities[0]))[-1]:
+            return np.zeros(0, int)
+        rows = self.table.splits[self.split]
+        codes = np.concatenate([np.asarray(self.table.code(layer, m))[rows].ravel() for m in self.table.modalities])
+        counts = np.bincount(codes[codes >= 0])
+        return np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+
+    def _options(self, used: Any, first: str = "") -> list[tuple[str, int]]:
+        from srcid.evaluation.turning import LAYER_OUT
+
+        return [(first or "–", LAYER_OUT), *((f"code {code}", int(code)) for code in used)]
+
+    def _turn_layer(self) -> None:
+        used = self._used(self.layer.value)
+        self._moving = True
+        self.code.options, self.into.options = self._options(used, "leave it out"), self._options(used)
+        self.code.value, self.into.value = [*(int(c) for c in used[:2]), -1, -1][:2]
+        self._moving = False
+        self._show()
+
+    def _show(self) -> None:
+        import numpy as np
+
+        turn = self._turn()
+        self.into.disabled = turn.code == turn.into
+        redraw(self.view, self.figure())
+        rows = np.sort(np.asarray(self.table.splits[self.split]))
+        if turn.code >= 0:
+            codes = np.stack([np.asarray(self.table.code(turn.layer, m))[rows] for m in self.table.modalities])
+            rows = rows[(codes == turn.code).any((0, 2))]
+        before, names = self.clip.value, getattr(self.table, "ids", np.arange(self.table.clips).astype(str))
+        self._moving = True  # the answers are told once, below
+        self.clip.options = [(f"{row}: {names[row]}", int(row)) for row in rows[:500]]
+        self.clip.value = before if before in rows[:500] else int(rows[0])
+        self._moving = False
+        self._tell()
+
+    def _tell(self) -> None:
+        table = self.frame()
+        table.insert(1, "probe", table.pop("train") + " → " + table.pop("test"))
+        changed = (table["before"] != table["after"]).map({True: "≠", False: "="})
+        table.insert(4, "", changed)
+        self.answers.value = table.to_html(index=False, border=0, col_space=60)
 
 
 def sound_rows(gallery: Any, media: dict[int, Any]) -> list[str]:

@@ -30,6 +30,7 @@ class LookupInputs:
         places: for each book the features ``(start, stop)`` that its vectors are summed into.
         codes: ``[modalities, N, T, J]``, the symbol of each book.
         present: ``[modalities, N, T]``.
+        scales: what the features of each layer were multiplied by.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class LookupInputs:
         places: list[tuple[int, int]],
         codes: torch.Tensor,
         present: torch.Tensor,
+        scales: tuple[float, ...] = (),
     ) -> None:
+        self.scales = scales
         self.books, self.places, self.codes, self.present = books, places, codes, present
         self.width = max(stop for _, stop in places)
         steps = present.shape[-1]
@@ -80,7 +83,10 @@ class LookupInputs:
 class GatheredInputs:
     """Clips as vectors ``[modalities, n, T, D]``; ``place`` ``[N]`` says where a table row lies in them."""
 
-    def __init__(self, values: torch.Tensor, place: torch.Tensor, present: torch.Tensor) -> None:
+    def __init__(
+        self, values: torch.Tensor, place: torch.Tensor, present: torch.Tensor, scales: tuple[float, ...] = ()
+    ) -> None:
+        self.scales = scales
         self.values, self.place, self.present = values, place, present
         self.width = values.shape[-1]
 
@@ -131,7 +137,7 @@ def read_inputs(
     """
     representation.require(table, rows)
     present = np.stack([representation.present(table, m) for m in table.modalities])
-    scales = [_scale(table, representation, layer, scale_rows) for layer in representation.layers]
+    scales = tuple(_scale(table, representation, layer, scale_rows) for layer in representation.layers)
     mask = torch.from_numpy(present).to(device)
     coded = representation.kind == "quantized" and all(table.codebook(k) is not None for k in representation.layers)
     if coded and lookup is not False:
@@ -142,7 +148,7 @@ def read_inputs(
             tensors = [
                 torch.from_numpy(book * layer_scale[a]).to(device) for book, (a, _) in zip(books, places, strict=True)
             ]
-            return LookupInputs(tensors, places, torch.from_numpy(codes).to(device), mask)
+            return LookupInputs(tensors, places, torch.from_numpy(codes).to(device), mask, scales)
     values = [
         np.concatenate(
             [
@@ -155,7 +161,8 @@ def read_inputs(
     ]
     place = np.zeros(table.clips, np.int64)
     place[rows] = np.arange(len(rows))
-    return GatheredInputs(torch.from_numpy(np.stack(values)).to(device), torch.from_numpy(place).to(device), mask)
+    stacked = torch.from_numpy(np.stack(values)).to(device)
+    return GatheredInputs(stacked, torch.from_numpy(place).to(device), mask, scales)
 
 
 def _scale(table: Codes, representation: Representation, layer: int, rows: np.ndarray) -> np.float32:

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ import torch
 from srcid.evaluation.inputs import Inputs, read_inputs
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.open_set import OpenSet
+from srcid.evaluation.readout import Readout
 from srcid.evaluation.representation import Codes, Representation, labelled_part, true_events
 from srcid.evaluation.results import ProbeResults, ProbeScore
 from srcid.evaluation.tasks import Classification, CrossDataset, Localisation, Task, Unpaired, Weights
@@ -91,7 +93,7 @@ def fit_probes(
     present = {m: np.asarray(table.masks[m], bool) for m in table.modalities}
     events = true_events(table)
     names = names or tuple(map(str, range(events.shape[-1])))
-    scores, chance, clips = [], {}, {}
+    scores, chance, clips, readouts = [], {}, {}, []
     ready = []
     for name in tasks:
         task, splits = TASKS[name](events), asked[name]
@@ -125,18 +127,30 @@ def fit_probes(
                       for candidate, inputs in read]  # fmt: skip
             if len(stacks) > 1:  # one seed suffices to choose how many coordinates are read
                 single = params.model_copy(update={"probe_seeds": 1})
-                reached = [replace(stack, params=single).fit_all(train)[2] for stack in stacks]
+                reached = [replace(stack, params=single).fit_all(train).reached for stack in stacks]
                 stacks = [stacks[int(np.argmax(reached))]]
                 where = {"val": "validation"}.get(asked[task.name][1], asked[task.name][1])
                 said = f"{stacks[0].representation.keep:.0%} of the coordinates are read, chosen on {where} clips"
                 notes.append(f"{task.name}, {representation.name}: {said}.")
-            found, remarks, _ = stacks[0].fit_all(train)
-            scores += found
-            notes += remarks
+            found = stacks[0].fit_all(train)
+            scores += found.scores
+            notes += found.remarks
+            readouts += found.readouts
     order = {name: i for i, name in enumerate((*tasks, *(r.name for r in chosen)))}
     place = {m: i for i, m in enumerate(table.modalities)}
     scores.sort(key=lambda s: (order[s.task], order[s.representation], place[s.train], place[s.test], s.seed))
-    return ProbeResults(tuple(scores), chance, names, tuple(table.modalities), clips, settings, tuple(notes))
+    return ProbeResults(
+        tuple(scores), chance, names, tuple(table.modalities), clips, settings, tuple(notes), tuple(readouts)
+    )
+
+
+class _Fitted(NamedTuple):
+    """Scores and remarks of a stack, its probes of the first seed, and the mean score that epochs were chosen by."""
+
+    scores: list[ProbeScore]
+    remarks: list[str]
+    readouts: list[Readout]
+    reached: float
 
 
 @dataclass
@@ -153,15 +167,17 @@ class _Stack:
     device: str
     data: str
 
-    def fit_all(self, train: Sequence[str]) -> tuple[list[ProbeScore], list[str], float]:
-        """Fit all seeds of all training modalities: scores, remarks, and the mean score that epochs were chosen by."""
+    def fit_all(self, train: Sequence[str]) -> _Fitted:
+        """Fit all seeds of all training modalities."""
         # one stack takes one number of steps, so its modalities must have equally many clips
         counts = dict.fromkeys(len(self.rows[0][m]) for m in train)
         parts = [self.fit([m for m in train if len(self.rows[0][m]) == count]) for count in counts]
-        scores, remarks, reached = zip(*parts, strict=True)
-        return list(chain(*scores)), list(chain(*remarks)), float(np.mean(np.concatenate(reached)))
+        scores, remarks, readouts, reached = zip(*parts, strict=True)
+        return _Fitted(
+            list(chain(*scores)), list(chain(*remarks)), list(chain(*readouts)), float(np.mean(np.concatenate(reached)))
+        )
 
-    def fit(self, train: list[str]) -> tuple[list[ProbeScore], list[str], np.ndarray]:
+    def fit(self, train: list[str]) -> tuple[list[ProbeScore], list[str], list[Readout], np.ndarray]:
         """Fit all seeds of the training modalities ``train`` and score them on every modality."""
         p, task = self.params, self.task
         fitted, held, _ = self.rows
@@ -201,7 +217,11 @@ class _Stack:
             f"{task.name}, {self.representation.name}: {rising} of {total} probes were still rising at the "
             f"last of {p.probe_epochs} epochs; raise probe_epochs or probe_lr."
         )
-        return scores, [remark] if 2 * rising > total else [], np.concatenate([record.reached for record in best])
+        first = np.arange(len(train)) * p.probe_seeds
+        own = {name: w[first].cpu() for name, w in best[0].weights.items()}
+        readouts = [] if published else [Readout(task, self.representation, tuple(train), own, self.inputs.scales)]
+        reached = np.concatenate([record.reached for record in best])
+        return scores, [remark] if 2 * rising > total else [], readouts, reached
 
     def _generator(self, modality: str, seed: int) -> torch.Generator:
         """A probe's own source of randomness."""

@@ -75,6 +75,9 @@ class ProbeResults:
         clips: per task the number of clips used, by split.
         params: the parameters they were fitted with.
         notes: what was left out and why, as sentences.
+        readouts: the fitted probes of the first seed, :class:`srcid.evaluation.probes.Readout`: one per task and
+            representation. They can be asked about features that no clip has. None of protocol ``published``, where a
+            probe has an epoch for each modality that it is scored on.
     """
 
     scores: tuple[ProbeScore, ...]
@@ -84,6 +87,7 @@ class ProbeResults:
     clips: dict[str, dict[str, int]]
     params: dict[str, Any]
     notes: tuple[str, ...] = field(default=())
+    readouts: tuple[Any, ...] = field(default=())
 
     def select(self, **which: Any) -> list[ProbeScore]:
         """Return the scores whose fields equal all of ``which``: ``select(train="audio", seed=0)``."""

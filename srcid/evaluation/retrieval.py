@@ -251,16 +251,12 @@ def _pair(
 
 
 def _pooled(table: Codes, representation: Representation, modality: str, rows: np.ndarray) -> np.ndarray:
-    """Return the mean over present steps of the representation ``[n, D]``; NaN for clips without any."""
-    present = representation.present(table, modality)[rows]
-    total = [
-        (representation.vectors(table, layer, modality, rows) * present[..., None]).sum(1, dtype=float)
-        for layer in representation.layers
-    ]
+    features = [representation.vectors(table, layer, modality, rows) for layer in representation.layers]
+    return pooled(features, representation.present(table, modality)[rows])
+
+
+def pooled(features: Sequence[np.ndarray], present: np.ndarray) -> np.ndarray:
+    """Return the mean over present steps of the layers' features ``[n, T, D]``: ``[n, sum D]``; NaN without any."""
+    total = np.concatenate([(values * present[..., None]).sum(1, dtype=float) for values in features], axis=-1)
     steps = present.sum(1)[:, None]
-    return np.divide(
-        np.concatenate(total, axis=-1),
-        steps,
-        out=np.full((len(rows), sum(t.shape[1] for t in total)), np.nan),
-        where=steps > 0,
-    )
+    return np.divide(total, steps, out=np.full(total.shape, np.nan), where=steps > 0)

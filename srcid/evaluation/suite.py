@@ -263,4 +263,5 @@ def fit_tasks(
         chance={task: values for part in parts for task, values in part.chance.items()},
         clips={task: counts for part in parts for task, counts in part.clips.items()},
         notes=tuple(dict.fromkeys([*tables.notes, *(note for part in parts for note in part.notes)])),
+        readouts=tuple(readout for part in parts for readout in part.readouts),
     )
