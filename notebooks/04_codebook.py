@@ -45,8 +45,10 @@ from srcid.codebook.browser.explorer import CodeExplorer
 from srcid.codebook.browser.pages import write_code_pages
 from srcid.codebook.browser.usage import UsageBrowser
 from srcid.codebook.figures.agreement import agreement_figure, confusion_map
+from srcid.codebook.figures.matching import matching_figure
 from srcid.codebook.figures.meaning import added_information_figure, association_map
 from srcid.codebook.figures.usage import rank_frequency, sharing_map, usage_growth, usage_summary
+from srcid.codebook.matching import match_codes
 from srcid.codebook.meaning import association
 from srcid.codebook.usage import code_usage, growth, sharing
 from srcid.codes import CodeTable
@@ -252,12 +254,12 @@ display(*explorer.players())
 print("\n".join(explorer.notes) or "nothing was left out")
 
 # %% [markdown] tags=[]
-# ## Clips in codes, two runs side by side
+# ## Clips in codes, two runs one above the other
 #
 # One clip as its codes: a row for each modality and layer, a column for each step, the events on top. Equal
-# colour is equal code within a run; outlined cells agree with another modality. With a second run (the
-# parameter `other`) the same clip stands in the codes of both. Their numbers and colours have nothing to do
-# with each other; compare where codes change, and where modalities agree.
+# colour is equal code; outlined cells agree with another modality. With a second run (the parameter `other`) the same
+# clip stands below in the codes of that one. Their numbers have nothing to do with each other; their colours have, as
+# each code of the second run takes the colour of the code of the first that it is matched with.
 
 # %% tags=[]
 tables = {source.name: table} | ({other: CodeTable.open(runs.ready(other).codes)} if other else {})
@@ -268,6 +270,21 @@ clips
 strips = clips.figure()
 here.save_figure(strips, "code_strips")
 strips
+
+# %% [markdown] tags=[]
+# Is it the same codebook? Codes of both runs are matched one to one, so that as many steps as possible have matched
+# codes. Look at the share beside chance, at codes without a partner, and at those whose majority class is surely
+# another.
+
+# %% tags=[]
+common = range(1, min(each.layers for each in tables.values()) + 1)
+matched = for_each(match_codes, tables, [dict(layer=k, clips=counted, label=label or None) for k in common if other])
+matching = matching_figure(matched.results, matched.notes or ["set `other` to compare with a second run"])
+here.save_figure(matching, "matching")
+matching
+
+# %% tags=[]
+pd.concat([found.frame().assign(layer=found.layer) for found in matched.results] or [pd.DataFrame()]).round(3)
 
 # %% tags=["nbval-check-output"]
 print(f"{len(tables)} run(s) on {table.clips:,} clips of {table.steps} steps in {len(table.modalities)} modalities")

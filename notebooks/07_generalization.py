@@ -32,6 +32,7 @@ stores: dict = {}  # folders of other data by task, or by the word retrieval; FO
 toc: bool = True  # also score codes of whose vectors only the best coordinates are read
 pair: str = "video,audio"  # modalities that stand for the paper's video and audio
 clips: list = []  # rows of the clips in the timelines; empty: a good, a middling and a bad one
+turn: list = []  # layer, code, and the code that it is turned into; empty: the two most used ones of layer 1
 asks: list = []  # galleries to keep, each [query, target] modalities; empty: those of the pair
 export: str = ""  # folder for a page with these tables and figures; empty: none
 
@@ -40,7 +41,7 @@ from IPython.display import HTML, display
 
 from srcid import runs
 from srcid.codes import CodeTable
-from srcid.evaluation.browser import RetrievalGallery, sound_rows
+from srcid.evaluation.browser import CodeTurner, RetrievalGallery, sound_rows
 from srcid.evaluation.comparison import score_matrix
 from srcid.evaluation.details import class_confusion, class_scores, threshold_calibration
 from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure, threshold_figure
@@ -49,6 +50,7 @@ from srcid.evaluation.figures.gallery import gallery_media, retrieval_gallery
 from srcid.evaluation.figures.scores import score_figure
 from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.open_set import open_set_scores
+from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.retrieval import gallery
 from srcid.evaluation.suite import fit_tasks, run_tasks, score_runs
 from srcid.evaluation.tables import comparison_table, table_three, table_two
@@ -59,6 +61,7 @@ from srcid.params import EvaluationParams
 from srcid.runs.report import markdown_page
 from srcid.style import figure_or_reason
 from srcid.training.loop import load
+from srcid.widget import show
 
 source = None if folder else runs.pick(run)
 here = runs.current("07_generalization", globals(), source)
@@ -213,6 +216,24 @@ ways.groupby(["method", "where"], sort=False)[[name for name in names if name in
 lines = figure_or_reason(lambda: timeline_figure(timelines(close, table, clips)))
 here.save_figure(lines, "timelines")
 lines
+
+# %% [markdown] tags=[]
+# ## Turn a code
+#
+# What goes with a code need not follow from it. Here the vector of one code is exchanged for another's, in up to 200
+# test clips that have it, and the same probes and retrieval answer again: which answers move? Any exchange moves
+# something, so the same is done to random codes that are used about as often. "Leave it out" gives all steps the mean
+# vector of a layer. In JupyterLab choose layer, codes and clip; below the figure, the answers of one clip before and
+# after.
+
+# %% tags=[]
+probes = fit_probes(own[shown], single, representations=("all",)) if stores else close
+turner = CodeTurner(own[shown], probes, *turn)
+here.save_figure(turner.figure(), "turned")
+show(turner)
+
+# %% tags=[]
+turner.turned.frame().round(1)
 
 # %% [markdown] tags=[]
 # ## Table III: zero-shot retrieval

@@ -23,8 +23,7 @@ from scipy.special import expit, softmax
 
 from srcid.evaluation.metrics import EvaluationError, with_background
 from srcid.evaluation.ranking import retrieve
-from srcid.evaluation.readout import Readout
-from srcid.evaluation.representation import Codes
+from srcid.evaluation.representation import Codes, labelled_part
 from srcid.evaluation.results import ProbeResults
 from srcid.evaluation.retrieval import pooled
 from srcid.statistics import Interval, t_interval, wilson
@@ -56,8 +55,8 @@ class Effect:
     """What a turn does to one direction of one task, over clips.
 
     Attributes:
-        task, train, test: which probe, and the modality that was turned; of retrieval, who asks is ``test`` and who
-            answers is ``train``; of reconstruction both are the modality.
+        task, train, test: which probe, and the modality that was turned and asked; of retrieval ``test`` asks and
+            ``train`` answers; of reconstruction both are the modality.
         before, after: percent of right answers (classification: clips; localisation: steps; retrieval: clips with
             their partner among the first 10), or of reconstruction the error, percent of the features' power.
         moved: percent of other answers than before (retrieval: of other clips among the first 10).
@@ -116,14 +115,16 @@ class Turned:
         asked = [e for e in self.effects if e.task in ("classification", "localisation")]
         if not asked:
             return f"{said}: no probe was asked"
-        top = max(asked, key=lambda e: e.moved.value)
-        most = f"most: {top.task}, {top.train} → {top.test}, {top.moved.text('.0f')} %"
         beside = [e for e in asked if e.control_moved.known]
         if not beside:
+            top = max(asked, key=lambda e: e.moved.value)
             return f"{said}: other answers in up to {top.moved.text('.0f')} % ({top.task}, {top.train} → {top.test})"
+        top = max(beside, key=lambda e: e.moved.value - e.control_moved.value)
         sure = sum(e.moved.low > e.control_moved.high for e in beside)
-        most += f", random codes {top.control_moved.text('.0f')} %" if top.control_moved.known else ""
-        return f"{said}: {sure} of {len(beside)} directions of the probes move more than for random codes; {most}"
+        return (
+            f"{said}: {sure} of {len(beside)} directions of the probes move more than for random codes; most: "
+            f"{top.task}, {top.train} → {top.test}, {top.moved.text('.0f')} %, random codes {top.control_moved.text('.0f')} %"
+        )
 
 
 def turn_code(
@@ -266,6 +267,7 @@ class _Turner:
     """Turns codes of a table in its clips, and asks what is then answered."""
 
     def __init__(self, table: Codes, probes: ProbeResults, turn: Turn, split: str) -> None:
+        table = labelled_part(table)  # as probes see it: steps whose event is unknown are absent
         self.table, self.turn = table, turn
         problems = []
         if not 1 <= turn.layer <= table.layers:

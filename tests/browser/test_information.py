@@ -9,7 +9,7 @@ from tests.browser.steps import CELLS, assert_well, in_both_themes, painted, run
 pytestmark = pytest.mark.browser
 
 # cheap: the small run has few clips, and its numbers are not what is looked at
-QUICK = dict(clips=96, split="all", seeds=1, nulls=1, fit=20)
+QUICK = dict(clips=64, split="all", seeds=1, nulls=1, fit=5)
 # the two figures of the browser of estimates: all estimators of a pair, and one of them in full
 VIEWS = "[...document.querySelectorAll('.widget-vbox .js-plotly-plot')].slice(-2)"
 

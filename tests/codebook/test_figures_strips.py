@@ -1,4 +1,4 @@
-"""Clips of several runs side by side: the same clip, each run's own codes."""
+"""Clips of several runs one above the other: the same clip, each run's own codes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from srcid.codebook.figures.strips import InspectionError, code_strip, code_strips
+from srcid.codebook.matching import match_codes
+from srcid.style import code_color
 from tests.helpers import tiny_store, tiny_table
 
 
@@ -28,12 +30,12 @@ def cells(fig):
     return [trace for trace in fig.data if trace.type == "heatmap"]
 
 
-def test_every_run_has_its_column_of_codes_and_the_same_events(tables):
+def test_every_run_has_its_rows_of_codes_below_the_events(tables):
     two = {name: tables[name] for name in ("two layers", "one layer")}
     fig = code_strips(two, 33)
     assert "Clip 33 (clip-000033) in 2 runs" in fig.layout.title.text
     heads = [note.text for note in fig.layout.annotations if note.name != "caption"]
-    assert [head.partition("<br>")[0] for head in heads] == list(two)
+    assert [head.partition(":")[0] for head in heads] == list(two)
     assert [tuple(trace.meta) for trace in cells(fig)] == [("two layers", 1), ("two layers", 2), ("one layer", 1)]
     for trace in cells(fig):
         name, layer = trace.meta
@@ -41,8 +43,21 @@ def test_every_run_has_its_column_of_codes_and_the_same_events(tables):
         _, expected = np.unique(codes, return_inverse=True)
         np.testing.assert_array_equal(np.array(trace.z, float).ravel(), expected.ravel())
         assert f"code {codes[1, 2]}" in trace.customdata[1][2] and "distance" in trace.customdata[1][2]
-    bars = [tuple(trace.base) for trace in fig.data if trace.type == "bar"]
-    assert len(bars) == 2 and bars[0] == bars[1]  # the events stand above each
+    assert sum(trace.type == "bar" for trace in fig.data) == 1  # the events stand above, once
+    above, first, second = (axis.domain for axis in fig.select_yaxes())
+    assert above[0] > first[1] > first[0] > second[1]
+    assert {axis.matches or axis.anchor for axis in fig.select_xaxes()} <= {"x", "x3", "y3"}  # one axis of time
+
+
+def test_matched_codes_of_the_other_run_have_the_colour_of_their_partner(tables):
+    two = {name: tables[name] for name in ("two layers", "one layer")}
+    matching = match_codes(two, bootstrap=0)
+    fig = code_strips(two, 33, [matching])
+    other = next(trace for trace in cells(fig) if trace.meta[0] == "one layer")
+    codes = np.unique([two["one layer"].code(1, m)[33] for m in two["one layer"].modalities])
+    painted = [color for _, color in other.colorscale[::2]]
+    assert painted == [code_color(matching.partners.get(int(code), -1), 1) for code in codes]
+    assert "is grey where it has none" in fig.layout.annotations[-1].text
 
 
 def test_one_run_is_a_code_strip(tables):
@@ -51,7 +66,7 @@ def test_one_run_is_a_code_strip(tables):
     assert "two modalities have the same code at" in alone.layout.title.text
 
 
-def test_a_run_without_codes_says_so_in_its_column(tables):
+def test_a_run_without_codes_says_so_in_its_place(tables):
     fig = code_strips(tables, 0)
     heads = [note.text for note in fig.layout.annotations if note.name != "caption"]
     assert len(heads) == 3 and heads[2] == "identity: no codes (identity quantiser)"
@@ -60,12 +75,12 @@ def test_a_run_without_codes_says_so_in_its_column(tables):
     assert "identity" in nothing.layout.title.text and not nothing.data
 
 
-def test_numbers_that_do_not_fit_are_left_out(tables):
-    def numbers(count):
-        fig = code_strips({str(i): tables["two layers"] for i in range(count)}, 0)
-        return sum(trace.mode == "text" for trace in fig.data if trace.type == "scatter")
+def test_numbers_that_do_not_fit_are_left_out(tables, folder):
+    def numbers(table):
+        return sum(trace.mode == "text" for trace in code_strip(table, 0).data if trace.type == "scatter")
 
-    assert numbers(2) == 4 and numbers(11) == 0
+    long = tiny_table(tiny_store(folder / "long", clips=10, steps=200), folder / "long codes")
+    assert numbers(tables["two layers"]) == 2 and numbers(long) == 0
 
 
 def test_runs_on_different_stores_are_refused(tables, folder):

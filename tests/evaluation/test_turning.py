@@ -52,7 +52,7 @@ def test_a_code_that_means_a_class_takes_the_answer_with_it_and_random_codes_do_
     assert {(e.train, e.test) for e in asked} == {(a, b) for a in table.modalities for b in table.modalities}
     for e in asked:
         assert (e.before, e.after, e.moved.value, e.change.value) == (100, 0, 100, -100)
-        assert e.moved.low > 50 and -100 <= e.change.low and e.change.high < -50
+        assert e.moved.low > 50 and e.change.low >= -100 and e.change.high < -50
         assert e.moved.n == turned.counts[e.test][0]
     for e in of(turned, "localisation"):
         assert e.moved.value == e.control_moved.value == 100  # background that becomes a class is found to be one

@@ -1,4 +1,4 @@
-"""Clips in codes, one after the other, in one run or in two side by side."""
+"""Clips in codes, one after the other, in one run or in two one above the other."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ ALONE = "(nothing)"
 
 
 class ClipCodes:
-    """Leaf through the clips of a split, each as the codes of a run, or of two runs side by side.
+    """Leaf through the clips of a split, each as the codes of a run, or of two runs one above the other.
+
+    Codes of the run below have the colours of the codes above that they are matched with.
 
     Args:
         tables: a CodeTable, or CodeTables by the name of their run, all of the same store; the first two are
@@ -30,12 +32,13 @@ class ClipCodes:
         import ipywidgets as w
         import plotly.graph_objects as go
 
-        from srcid.codebook.figures.strips import check_same_clips
+        from srcid.codebook.matching import check_same_clips
         from srcid.symbols import InspectionError
 
         self.tables = dict(tables) if isinstance(tables, Mapping) else {"": tables}
         check_same_clips(self.tables)
         self.table, self.on_code = next(iter(self.tables.values())), on_code
+        self._matched: dict[tuple[str, ...], tuple[Any, ...]] = {}
         if not -1 <= clip < self.table.clips:
             raise InspectionError(
                 f"found clip {clip}, need a row from 0 to {self.table.clips - 1}, or -1 for the first"
@@ -79,7 +82,20 @@ class ClipCodes:
         """Return the static twin of the view."""
         from srcid.codebook.figures.strips import code_strips
 
-        return code_strips(self.shown, self.clip)
+        return code_strips(self.shown, self.clip, self._matchings())
+
+    def _matchings(self) -> tuple[Any, ...]:
+        """Of the layers that both runs have; found once, on all clips, as it is names that are wanted."""
+        from srcid.codebook.matching import match_codes
+        from srcid.symbols import for_each
+
+        if len(names := tuple(self.shown)) < 2:
+            return ()
+        if names not in self._matched:
+            layers = range(1, min(table.layers for table in self.shown.values()) + 1)
+            cases = [dict(layer=k, bootstrap=0) for k in layers]
+            self._matched[names] = for_each(match_codes, self.shown, cases).results
+        return self._matched[names]
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)

@@ -1,8 +1,8 @@
-"""Codes of one clip as coloured strips, of one run or of several side by side."""
+"""Codes of one clip as coloured strips, of one run or of several one above the other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from srcid.codebook.matching import check_same_clips
 from srcid.features.figures import add_label_bars, clip_name, label_bars, label_caption, step_axis
-from srcid.style import INK, blanks, code_color, empty_figure, finish, ink_on, modality_colors, panel_titles
+from srcid.style import INK, blanks, code_color, empty_figure, finish, ink_on, modality_colors
 from srcid.symbols import InspectionError
 
 _ROW = 30  # pixels of a row of codes
@@ -36,12 +37,14 @@ def code_strip(table: Any, clip: int) -> go.Figure:
     return code_strips({"": table}, clip)
 
 
-def code_strips(tables: Mapping[str, Any], clip: int) -> go.Figure:
-    """Draw the codes of one clip in several runs side by side, as :func:`code_strip` does for one.
+def code_strips(tables: Mapping[str, Any], clip: int, matchings: Sequence[Any] = ()) -> go.Figure:
+    """Draw the codes of one clip in several runs one above the other, as :func:`code_strip` does for one.
 
     Args:
         tables: CodeTables by the name of their run, all of the same store. Runs may differ in their layers.
         clip: row of the tables.
+        matchings: :class:`srcid.codebook.matching.Matching` of layers of the first run and another: a matched code
+            of the other has its partner's colour, a code without partner is grey.
 
     Raises:
         InspectionError: tables of different stores, no such row, or no table at all.
@@ -53,38 +56,39 @@ def code_strips(tables: Mapping[str, Any], clip: int) -> go.Figure:
     if all(t.stages == 0 for t in tables.values()):
         return empty_figure("the identity quantiser has no codes: there is nothing to draw as a strip")
     bars, label_rows = label_bars(table, clip)
-    modalities, layers = table.modalities, max(t.layers for t in tables.values() if t.stages)
-    height = int(_ROW * (layers * len(modalities) + _LAYER_GAP * (layers - 1)))
-    heights = [16 + 19 * len(label_rows), height] if label_rows else [height]
-    side_by_side, gap, between = len(tables) > 1, 14, 0.03
+    modalities, several, gap = table.modalities, len(tables) > 1, 48 if len(tables) > 1 else 14
+    places = {name: _places(t.layers if t.stages else 0, modalities) for name, t in tables.items()}
+    heights = [16 + 19 * len(label_rows)] if label_rows else []
+    heights += [int(_ROW * (max(place.values(), default=0) + 1)) for place in places.values()]
     codes = {
         name: {k: np.stack([t.code(k, m)[clip] for m in modalities]) for k in range(1, t.layers + 1)}
         for name, t in tables.items()
         if t.stages
     }
-    titles = [_heading(name, codes.get(name)) for name in tables] if side_by_side else None
+    titles = [*([""] if label_rows else []), *(_heading(name, codes.get(name)) for name in tables)] if several else None
+    total = sum(heights) + gap * (len(heights) - 1)
     fig = make_subplots(
-        len(heights), len(tables), shared_xaxes="columns", shared_yaxes="rows", row_heights=heights,
-        vertical_spacing=gap / (sum(heights) + gap), horizontal_spacing=between, subplot_titles=titles,
+        len(heights), 1, shared_xaxes=True, row_heights=heights, subplot_titles=titles,
+        vertical_spacing=gap / total if len(heights) > 1 else 0,
     )  # fmt: skip
-    panel_titles(fig)
-    fig.update_annotations(align="left")
-    cell = (_PLOT * (1 - between * (len(tables) - 1))) / len(tables) / table.steps
-    place = {
-        (k, m): (k - 1) * (len(modalities) + _LAYER_GAP) + i
-        for k in range(1, layers + 1)
-        for i, m in enumerate(modalities)
-    }
-    for column, (name, t) in enumerate(tables.items(), start=1):
-        if label_rows:
-            add_label_bars(fig, bars, label_rows, letters=max(1, int(cell / 8)), row=1, col=column)
-        here = dict(row=len(heights), col=column)
+    if several:
+        for note, place in zip(fig.layout.annotations, list(fig.select_yaxes())[1 if label_rows else 0 :], strict=True):
+            note.update(x=0, xanchor="left", y=place.domain[1], font=dict(size=12.5, color=INK))
+    cell = _PLOT / table.steps
+    if label_rows:
+        add_label_bars(fig, bars, label_rows, letters=max(1, int(cell / 8)), row=1, col=1)
+    partners = {(m.names[1], m.layer): m.partners for m in matchings}
+    for row, (name, place) in enumerate(places.items(), start=len(heights) - len(tables) + 1):
+        here = dict(row=row, col=1)
         for k, found in codes.get(name, {}).items():
-            _layer(fig, t, name, clip, k, found, place, here, cell)
-        fig.update_xaxes(showgrid=False, matches="x", **here)
+            partner = partners.get((name, k))
+            paint = {int(c): code_color(int(c) if partner is None else partner.get(int(c), -1), k)
+                     for c in np.unique(found[found >= 0])}  # fmt: skip
+            _layer(fig, tables[name], name, clip, k, found, place, here, cell, paint)
+        fig.update_xaxes(showgrid=False, **here)
         fig.update_yaxes(
             tickvals=list(place.values()), ticks="", showgrid=False, zeroline=False, showline=False,
-            ticktext=_row_names(place, modalities), range=[max(place.values()) + 0.5, -0.5], **here,
+            ticktext=_row_names(place, modalities), range=[max(place.values(), default=0) + 0.5, -0.5], **here,
         )  # fmt: skip
     step_axis(fig, table.steps)
     bottom = list(fig.select_xaxes())[-1]
@@ -93,38 +97,40 @@ def code_strips(tables: Mapping[str, Any], clip: int) -> go.Figure:
     first = next(iter(codes.values()))
     shares = [f"{_agreement(found):.0%} of steps in layer {k}" for k, found in first.items()]
     title = f"Clip {clip_name(table, clip)}"
-    title += (
-        f" in {len(tables)} runs" if side_by_side else f": two modalities have the same code at {', '.join(shares)}"
-    )
+    title += f" in {len(tables)} runs" if several else f": two modalities have the same code at {', '.join(shares)}"
     caption = (
         "Outlined: another modality has the same code at this step. Shares are over steps and pairs of "
         "modalities. Blank: padded or missing. "
-        + ("Numbers and colours of one run say nothing of another's. " if side_by_side else "")
+        + (_about_colors(matchings) if several else "")
         + " ".join(_of_several_symbols(tables))
         + label_caption(table)
     )
-    return finish(fig, title, caption, height=sum(heights) + gap, left=130, top=84 if side_by_side else 60)
+    return finish(fig, title, caption, height=total, left=130, top=60)
 
 
-def check_same_clips(tables: Mapping[str, Any]) -> None:
-    """Raise unless all tables are of one store, so that a row is the same clip in each."""
-    if not tables:
-        raise InspectionError("found no code table; give at least one, {name: table}")
-    stores: dict[str, list[str]] = {}
-    for name, table in tables.items() if len(tables) > 1 else ():
-        stores.setdefault(table.checksum, []).append(name)
-    if len(stores) > 1:
-        groups = "; ".join(f"{', '.join(names)}: {tables[names[0]].store_path}" for names in stores.values())
-        raise InspectionError(
-            f"found runs on {len(stores)} different stores ({groups}), so row 0 of one is not the clip of "
-            "another; choose runs on the same data"
-        )
+def _places(layers: int, modalities: tuple[str, ...]) -> dict[tuple[int, str], float]:
+    """Row of each layer and modality."""
+    return {
+        (k, m): (k - 1) * (len(modalities) + _LAYER_GAP) + i
+        for k in range(1, layers + 1)
+        for i, m in enumerate(modalities)
+    }
+
+
+def _about_colors(matchings: Sequence[Any]) -> str:
+    if not matchings:
+        return "Numbers and colours of one run say nothing of another's. "
+    first, second = matchings[0].names
+    return (
+        f"Numbers of one run say nothing of another's. A code of {second} has the colour of the code of {first} that "
+        "it is matched with, and is grey where it has none. "
+    )
 
 
 def _heading(name: str, codes: Mapping[int, np.ndarray] | None) -> str:
     if codes is None:
         return f"{name}: no codes (identity quantiser)"
-    return f"{name}<br>same code at " + ", ".join(
+    return f"{name}: same code at " + ", ".join(
         f"{_agreement(found):.0%} of steps (layer {k})" for k, found in codes.items()
     )
 
@@ -140,7 +146,7 @@ def _of_several_symbols(tables: Mapping[str, Any]) -> list[str]:
 
 
 def _layer(fig: go.Figure, table: Any, name: str, clip: int, layer: int, codes: np.ndarray, place: dict, here: dict,
-           cell: float) -> None:  # fmt: skip
+           cell: float, paint: Mapping[int, str]) -> None:  # fmt: skip
     """Add one layer's cells: colours, outlines of agreeing cells, numbers, and what hovering says."""
     modalities, steps = table.modalities, np.arange(table.steps)
     present = np.unique(codes[codes >= 0])
@@ -148,7 +154,7 @@ def _layer(fig: go.Figure, table: Any, name: str, clip: int, layer: int, codes: 
         return
     index = np.where(codes >= 0, np.searchsorted(present, codes).astype(float), np.nan)
     edges = np.repeat(np.linspace(0, 1, len(present) + 1), 2)[1:-1]
-    palette = np.repeat([code_color(int(code), layer) for code in present], 2)
+    palette = np.repeat([paint[int(code)] for code in present], 2)
     fig.add_heatmap(
         x=steps, y=[place[layer, m] for m in modalities], z=blanks(index), zmin=-0.5, zmax=len(present) - 0.5, xgap=3,
         ygap=3, colorscale=[[edge, color] for edge, color in zip(edges, palette, strict=True)], showscale=False,
@@ -166,7 +172,7 @@ def _layer(fig: go.Figure, table: Any, name: str, clip: int, layer: int, codes: 
     )  # fmt: skip
     text = [str(code) for code in codes[row, step]]
     if max(map(len, text)) * _DIGIT <= cell:  # what does not fit stays in the hover text
-        ink = [ink_on(code_color(int(code), layer)) for code in codes[row, step]]
+        ink = [ink_on(paint[int(code)]) for code in codes[row, step]]
         fig.add_scatter(x=step, y=y, text=text, mode="text", textfont=dict(size=11, color=ink), hoverinfo="skip",
                         showlegend=False, **here)  # fmt: skip
 

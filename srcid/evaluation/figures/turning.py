@@ -56,11 +56,14 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
                      zeroline=False, showgrid=False)  # fmt: skip
     fig.update_xaxes(range=[-2, 102], zeroline=False, row=1, col=1)
     fig.update_xaxes(zeroline=True, zerolinecolor=INK, zerolinewidth=1, row=1, col=2)
-    beside = f"Random codes: {', '.join(map(str, turned.controls))}, turned into the same one, in clips that have them. "
+    beside = (
+        f"Random codes: {', '.join(map(str, turned.controls))}, turned into the same one, in clips that have them. "
+    )
     caption = (
-        "From the modality that a probe learned on → to the one that was turned and asked; retrieval: from the one that "
-        "answers. Bars: 95 % intervals over clips. Localisation counts the turned steps, retrieval the 10 nearest clips, "
-        "and whether the partner is among them; reconstruction: the share of the features' power that the code misses. "
+        "From the modality that a probe learned on → to the one that was turned and asked; retrieval: from the one "
+        "that was turned and asks → to the one that answers. Bars: 95 % intervals over clips. Localisation counts the "
+        "turned steps, retrieval the 10 nearest clips and whether the partner is among them; reconstruction: the share "
+        "of the features' power that the code misses. "
         + (beside if turned.controls else "")
         + " ".join(f"{note[:1].upper()}{note[1:]}." for note in turned.notes)
     )
@@ -69,5 +72,6 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
 
 
 def _direction(effect: Any, colors: dict[str, str]) -> str:
-    ends = [f"<span style='color:{colors.get(m, INK)}'>{m}</span>" for m in (effect.train, effect.test)]
-    return ends[1] if effect.task == "reconstruction" else " → ".join(ends)
+    ends = (effect.test, effect.train) if effect.task == "retrieval" else (effect.train, effect.test)
+    shown = [f"<span style='color:{colors.get(m, INK)}'>{m}</span>" for m in ends]
+    return shown[1] if effect.task == "reconstruction" else " → ".join(shown)
