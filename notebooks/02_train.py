@@ -46,9 +46,10 @@ from srcid.codes import encode
 from srcid.evaluation.figures.scores import score_figure
 from srcid.evaluation.probes import fit_probes
 from srcid.params import resolve
+from srcid.pipeline import write_scores
 from srcid.symbols import for_each
 from srcid.training.live import LiveTraining
-from srcid.training.loop import cost, load, train
+from srcid.training.loop import load, train
 
 params = resolve(preset, seed=seed, **options)
 store = runs.open_store(data, generator, fsdd)
@@ -105,9 +106,6 @@ run.save_figure(curves, "curves")
 curves
 
 # %% tags=[]
-finite = all(abs(line["loss/total"]) < 1e9 for line in live.metrics if "loss/total" in line)
-assert finite, "a loss is not finite"
-assert result.status == "stopped" or result.step == result.steps
 print(f"{result.status} at step {result.step} of {result.steps}; layers opened at steps {result.opened}")
 print(f"opened by: {', '.join(str(why) for why in result.opened_by)}")
 closed = [layer for layer, step in enumerate(result.opened, start=1) if step is None]
@@ -205,14 +203,6 @@ for task, reference in ((t, r) for t in summary["task"].unique() for r in questi
 # them. A run that was stopped keeps none: it is not over.
 
 # %% tags=[]
-named = means.rename(index={False: "across", True: "within"}, level=1).stack()
-spent = cost(model, live.metrics) | {"bits": sum(u.nominal_bits for u in use.results)}
-spent |= {f"bits/{r.layer}/{r.modality}": round(r.bits, 3) for u in use.results for r in u.frame().itertuples()}
-rebuilt = [line for line in live.metrics if any(name.startswith("val/recon") for name in line)][-1:]
-spent |= {name: value for line in rebuilt for name, value in line.items() if name.startswith("val/")}
 if result.status == "finished":
-    run.write("probes.json", {"directions": summary.to_dict("records")})
-    run.write("cost.json", spent)
-    run.write("scores.json", {"/".join(keys): round(float(score), 3) for keys, score in named.items()})
-assert summary["score"].between(0, 100).all()
+    write_scores(run, model, live.metrics, table, probes)
 run.finish(result.status)

@@ -1,5 +1,6 @@
 """The README says what is true: its snippets run, and the files and commands it names exist."""
 
+import os
 import re
 import subprocess
 import sys
@@ -16,8 +17,14 @@ def test_python_snippets_run_one_after_the_other(tmp_path):
     snippets = re.findall(r"```python\n(.*?)```", TEXT, re.S)
     assert len(snippets) == 2
     code = "\n".join(snippets) + "\nassert table.code(layer=1, modality='sound').shape == (60, 10)\n"
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    code += (
+        "from srcid import runs\nassert runs.ready() == run and len(runs.table()) == 1 == len(runs.collect().params)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "SRCID_RUNS"}
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
 def test_the_example_with_own_data_is_short():
