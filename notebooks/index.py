@@ -59,7 +59,8 @@ Image(pictures / "quantizers-tradeoff.png", width=760)
 #
 # ## Bring your own
 #
-# One array `[clips, steps, width]` for each modality is enough:
+# From a folder of videos, or of sounds and pictures, to codes in a minute: [00_your_data](00_your_data.ipynb). Or one
+# array `[clips, steps, width]` for each modality:
 #
 # ```python
 # from srcid.features import FeatureStore
@@ -82,6 +83,7 @@ runs.RunIndex().show(["04_codebook", "05_projection", "06_club", "07_generalizat
 #
 # | notebook | asks |
 # |---|---|
+# | [00_your_data](00_your_data.ipynb) | How do my own clips become codes? |
 # | [01_data](01_data.ipynb) | What is in the data? Is anything wrong with it? |
 # | [02_train](02_train.ipynb) | How does training go, and what are the codes worth? |
 # | [03_quantizers](03_quantizers.ipynb) | Which quantiser or method is better, and how sure is that? |

@@ -12,6 +12,7 @@ crash, finds the old table or the new one, never a mixture.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import secrets
@@ -30,8 +31,11 @@ from srcid.features import FeatureStore, LabelInfo
 from srcid.files import code_version, differences, disk_errors, fingerprints, reserved_array, whole_file
 from srcid.params import describe
 from srcid.problems import ProblemsError
+from srcid.symbols import clip_rows, label_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from srcid.model.network import SRCID
 
 FORMAT = "srcid-codes"
@@ -300,6 +304,81 @@ class CodeTable:
     def specific(self, layer: int, modality: str) -> tuple[np.ndarray, np.ndarray]:
         """The kept sample of specific features: (rows ``[n]``, values ``[n, T, W]``)."""
         return self._kept, self._array("specific", layer, modality)
+
+    def frame(self, label: str | None = None, clips: Any = None) -> pd.DataFrame:
+        """Return all codes in long form, one row a clip, step, modality, layer and stage; padded steps are left out.
+
+        Columns: ``split`` (missing: in none), ``clip`` (its id), ``row`` (in the table), ``step``, ``modality``,
+        ``layer``, ``stage``, ``code``, ``distance`` (of the feature to its quantised value), ``second`` (the second
+        nearest code) and ``margin``, both in the first stage only, and ``label``: the class at the step, or the classes
+        that hold together; missing where it is unknown.
+
+        Args:
+            label: name of a label of the table; "event" or the first one by default.
+            clips: split, rows, or None for all clips.
+
+        Raises:
+            CodeTableError: the identity quantiser has no codes; a table of version 1 keeps no margins.
+            InspectionError: no such label or split.
+        """
+        import pandas as pd
+
+        if self.stages == 0:
+            raise CodeTableError("the identity quantiser has no codes; there is nothing to list")
+        rows = clip_rows(self, clips)
+        split = np.full(self.clips, -1)
+        for number, own in enumerate(self.splits.values()):
+            split[own] = number
+        seen = label_of(self, label, rows) if label or self.labels else None
+        names = np.array([*(seen.names if seen else ()), None], object)  # the last one is that of -1, unknown
+        named = list(dict.fromkeys(names[:-1]))
+        parts = []
+        for layer, m in itertools.product(range(1, self.layers + 1), self.modalities):
+            clip, step = np.nonzero(self.masks[m][rows])
+            row = rows[clip]
+            distance, margin, second = (
+                np.asarray(read(layer, m))[row, step] for read in (self.distance, self.margin, self.second)
+            )
+            book = self.codebook(layer)
+            if self.stages > 1 and (book is None or len(book) != self.stages):
+                second = np.full_like(second, -1)  # it is one of all stages together
+            for stage in range(self.stages):
+                parts.append(pd.DataFrame({
+                    "split": pd.Categorical.from_codes(split[row], list(self.splits)),
+                    "clip": pd.Categorical.from_codes(row, self.ids),
+                    "row": row,
+                    "step": step,
+                    "modality": pd.Categorical.from_codes(np.full(len(row), self.modalities.index(m)), self.modalities),
+                    "layer": layer,
+                    "stage": stage + 1,
+                    "code": np.asarray(self.codes(layer, m))[row, step, stage],
+                    "distance": distance,
+                    "second": pd.arrays.IntegerArray(second, (second < 0) | (stage > 0)),
+                    "margin": margin if stage == 0 else np.float32("nan"),
+                    "label": pd.Categorical(names[seen.symbols[clip, step]] if seen else [None] * len(row), named),
+                }))  # fmt: skip
+        return pd.concat(parts, ignore_index=True)
+
+    def to_parquet(self, folder: str | Path, label: str | None = None) -> list[Path]:
+        """Write :meth:`frame` to ``folder``, one ``SPLIT.parquet`` a split, and return the files.
+
+        ``datasets.load_dataset(folder)`` of Hugging Face reads them as its splits, ``pandas.read_parquet`` each. Files
+        that are there are replaced; clips in no split are left out.
+
+        Raises:
+            CodeTableError, InspectionError: as :meth:`frame`.
+            DiskError: nothing can be written there.
+        """
+        folder, files = Path(folder), []
+        for split in self.splits:
+            frame = self.frame(label, split)
+            frame = frame.astype(dict.fromkeys(frame.select_dtypes("category"), "str"))  # datasets reads no others
+            with disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                with whole_file(folder / f"{split}.parquet") as draft:
+                    frame.to_parquet(draft, index=False)
+            files.append(folder / f"{split}.parquet")
+        return files
 
     @cached_property
     def _kept(self) -> np.ndarray:

@@ -5,6 +5,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -12,7 +15,7 @@ from srcid.codes import CodeTable, CodeTableError, encode
 from srcid.features import FeatureStore
 from srcid.model.network import SRCID
 from srcid.params import LIBRARY_QUANTIZERS
-from srcid.symbols import label_of
+from srcid.symbols import InspectionError, label_of
 from tests.helpers import tiny_params, tiny_store
 
 
@@ -138,6 +141,58 @@ def test_labels_ids_splits_travel(store, tmp_path):
     assert list(table.ids) == list(store.ids)
     assert {k: list(v) for k, v in table.splits.items()} == {k: list(v) for k, v in store.splits.items()}
     assert table.checksum == store.checksum and table.params["codebook_size"] == 12
+
+
+@pytest.mark.parametrize(("quantizer", "levels"), [("vq", ()), ("rvq", ()), ("fsq", (4, 3))])
+def test_the_long_frame_says_what_the_arrays_say(store, tmp_path, quantizer, levels):
+    table = encode(network(store, quantizer=quantizer, stages=2, fsq_levels=levels), store, tmp_path / "codes")
+    frame = table.frame()
+    present = sum(int(store.masks[m].sum()) for m in store.modalities)
+    assert len(frame) == table.layers * table.stages * present
+    draw = np.random.default_rng(0)
+    names = np.array(["bark", "horn", "rain", "background"])
+    for found in frame.iloc[draw.integers(len(frame), size=60)].itertuples():
+        where = (found.row, found.step)
+        assert found.clip == store.ids[found.row] and found.row in store.splits[found.split]
+        assert found.code == table.codes(found.layer, found.modality)[*where, found.stage - 1]
+        assert found.distance == table.distance(found.layer, found.modality)[where]
+        first = found.stage == 1
+        assert (found.margin == table.margin(found.layer, found.modality)[where]) if first else np.isnan(found.margin)
+        if first and quantizer != "fsq":
+            assert found.second == table.second(found.layer, found.modality)[where] != found.code
+        else:
+            assert found.second is pd.NA
+        assert found.label == names[np.append(store.labels["event"][where], not store.labels["event"][where].any())][0]
+    assert set(table.frame(clips="val")["split"]) == {"val"} and table.frame(clips=[3])["row"].unique().tolist() == [3]
+
+
+def test_parquet_files_hold_the_frame_split_by_split(store, tmp_path):
+    table = encode(network(store), store, tmp_path / "codes")
+    files = table.to_parquet(tmp_path / "out")
+    assert [file.name for file in files] == ["train.parquet", "val.parquet", "test.parquet"]
+    assert sorted(tmp_path.joinpath("out").iterdir()) == sorted(files)
+    for file in files:
+        read, made = pd.read_parquet(file), table.frame(clips=file.stem)
+        assert not any(pyarrow.types.is_dictionary(field.type) for field in pq.read_schema(file))
+        pd.testing.assert_frame_equal(read, made.astype(read.dtypes))
+    assert table.to_parquet(tmp_path / "out") == files  # in place of the old ones
+
+
+def test_what_a_frame_cannot_say(store, tmp_path):
+    with pytest.raises(CodeTableError, match="the identity quantiser has no codes"):
+        encode(network(store, quantizer="identity"), store, tmp_path / "identity").frame()
+    table = encode(network(store), store, tmp_path / "codes")
+    with pytest.raises(InspectionError, match="found no label 'mood'"):
+        table.frame("mood")
+    event = np.ma.array(store.labels["event"], mask=False)
+    event[5] = np.ma.masked
+    some = FeatureStore.create(
+        tmp_path / "some", store.features, labels={"event": event}, classes={"event": ["a", "b", "c"]},
+        splits={"odd": [5, 6]},
+    )  # fmt: skip
+    frame = encode(network(store), some, tmp_path / "other").frame()
+    assert frame.loc[frame["row"] == 5, "label"].isna().all() and frame.loc[frame["row"] == 6, "label"].notna().all()
+    assert frame.loc[frame["row"] == 4, "split"].isna().all()
 
 
 def test_what_is_unlabelled_in_a_store_is_unlabelled_in_its_codes(store, tmp_path):

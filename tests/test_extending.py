@@ -25,7 +25,7 @@ check_house_style(fig)
 
 def test_the_examples_run_one_after_the_other(tmp_path):
     snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
-    assert len(snippets) == 8
+    assert len(snippets) == 10
     code = "\n".join([*snippets, CHECKS])
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # for the checks, which are not installed
     command = [sys.executable, "-W", "error", "-c", code]
