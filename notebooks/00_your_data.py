@@ -26,7 +26,7 @@
 folder: str = ""  # folder with media and a list, or with one folder a label; empty for small films made here
 steps: int = 6  # steps of a clip
 seconds: float = 1.0  # seconds of a step
-epochs: int = 30  # passes over the training clips
+passes: int = 30  # passes over the training clips
 seed: int = 0  # seed of weights, order and sampling
 
 # %% tags=[]
@@ -85,7 +85,7 @@ print("left out:", ", ".join(store.provenance["left_out"]) or "nothing")
 # %% tags=[]
 params = resolve(
     "demo", dim=32, specific_dim=32, pooled_dim=32, grid_channels=(32, 64), club_hidden=64, codebook_size=16,
-    batch_size=16, epochs=epochs, seed=seed,
+    batch_size=16, epochs=passes, seed=seed,
 )  # fmt: skip
 run = runs.current("00_your_data", globals(), store)
 first = int(next(iter(store.splits.values()))[0])
