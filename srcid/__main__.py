@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from srcid import runs
+from srcid.files import DiskError
+from srcid.runs.grid import MOST
+from srcid.values import Word, shorten
 
 MAIN_JOB = ("01_data", "02_train")
 EXTRACTED = ("audio", "video", "text")
@@ -26,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:  # parameters, runs, stores: the message says what to do
         print(f"srcid: {error}", file=sys.stderr)
         return 2
-    except runs.RunFailed as error:
+    except (runs.RunFailed, DiskError) as error:
         print(f"srcid: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -72,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("values", nargs="+", metavar="name=v1,v2", help="e.g. quantizer=vq,rvq2,fsq seed=0..4")
     sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     sweep.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster that does the work")
+    sweep.add_argument("--most", type=int, default=MOST, metavar="N", help=f"runs to agree to (default: {MOST:,})")
     sweep.set_defaults(command=_sweep)
 
     table = commands.add_parser("runs", help="table of runs")
@@ -160,7 +164,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    done = runs.sweep(options.notebook, _values(options.values), jobs=options.jobs, scheduler=options.scheduler)
+    grid, jobs = _values(options.values), options.jobs
+    done = runs.sweep(options.notebook, grid, jobs=jobs, scheduler=options.scheduler, most=options.most)
     for name, error in done.failed.items():
         print(f"\nfailed: {name}\n  {error}", file=sys.stderr)
     print(f"\n{len(done.runs)} of {len(done.grid)} runs finished, in {_short(runs.root())}")
@@ -269,15 +274,15 @@ def _freeze(options: argparse.Namespace) -> int:
     return 0
 
 
-def _values(words: Sequence[str]) -> dict[str, str]:
-    """Return ``name=value`` words as a dict; the notebook's declared types convert the values."""
+def _values(words: Sequence[str]) -> dict[str, Word]:
+    """Return ``name=value`` words as a dict; the notebook's declared types read the values."""
     wrong = [word for word in words if not word.partition("=")[0].isidentifier() or "=" not in word]
     if wrong:
-        raise ValueError(f"found {', '.join(map(repr, wrong))}; need name=value, e.g. data=digits seed=1")
-    pairs = [word.split("=", 1) for word in words]
+        raise ValueError(f"found {', '.join(map(shorten, wrong))}; need name=value, e.g. data=digits seed=1")
+    pairs = [(name, Word(value)) for name, value in (word.split("=", 1) for word in words)]
     twice = {name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1}
     if twice:
-        raise ValueError(f"{', '.join(sorted(twice))} given more than once")
+        raise ValueError(f"{', '.join(sorted(map(shorten, twice)))} given more than once")
     return dict(pairs)
 
 

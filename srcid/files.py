@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
 _BLOCK, _BLOCKS = 4096, 64  # bytes and number of the blocks that a sample of a file consists of
 
 
@@ -48,6 +51,14 @@ def whole_file(path: Path) -> Iterator[Path]:
             draft.unlink(missing_ok=True)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something at ``path``; also for names that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 @contextmanager
 def disk_errors(folder: Path, need: int = 0) -> Iterator[None]:
     """Say in one sentence what keeps the code inside from writing to ``folder``.
@@ -71,7 +82,7 @@ def disk_errors(folder: Path, need: int = 0) -> Iterator[None]:
             free = f"{shutil.disk_usage(there).free / 1e6:,.1f} MB are free"
             wanted = f"{need / 1e6:,.1f} MB are needed" if need else "more is needed"
             text = f"no space left in {folder}: {free}, {wanted}; free some space, then run the same command again"
-        elif number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        elif number in _REFUSED:
             place = getattr(error, "filename", None) or folder
             text = f"{place} cannot be written ({os.strerror(number)}); need a folder that you may write to"
         else:

@@ -20,12 +20,24 @@ def has_front_end() -> bool:
     return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
 
 
+def keep_to_itself() -> None:
+    """Where nobody can click, let widgets made from now on tell nobody of their state.
+
+    What executes notebooks, such as papermill, keeps that in the notebook: plotly's script, 4.5 MB, once a figure.
+    """
+    import comm
+
+    if not has_front_end():
+        comm.create_comm = comm.DummyComm
+
+
 class Guard:
     """Runs callbacks and shows their errors in :attr:`message`; JupyterLab itself would swallow them."""
 
     def __init__(self) -> None:
         import ipywidgets
 
+        keep_to_itself()
         self.message = ipywidgets.HTML()
 
     def __call__(self, action: Callable[[], None]) -> None:

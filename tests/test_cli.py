@@ -102,7 +102,7 @@ def test_a_failing_notebook_exits_with_one(project, capsys):
         (["run", "missing"], "there is no notebook 'missing'"),
         (["run", "tiny", "count"], "found 'count'; need name=value"),
         (["run", "tiny", "=3"], "found '=3'; need name=value"),
-        (["run", "tiny", "count=1", "count=2"], "count given more than once"),
+        (["run", "tiny", "count=1", "count=2"], "'count' given more than once"),
         (["run", "tiny", "cuont=1"], "did you mean 'count'?"),
         (["run", "tiny", "--name", "a/b"], "cannot name a run"),
         (["report", "nothing"], "no run folder"),

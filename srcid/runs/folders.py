@@ -21,6 +21,7 @@ import platform
 import re
 import shutil
 import tomllib
+import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,10 +29,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from srcid.files import code_version, whole_file
+from srcid.files import code_version, disk_errors, exists, whole_file
 from srcid.problems import ProblemsError
+from srcid.values import normal_name, plain, shorten
 
 FORMAT, VERSION = "srcid-run", 1
+_WORD = 45  # bytes of each word in the name of a folder
 STATES = ("created", "running", "finished", "failed", "interrupted")
 
 
@@ -104,8 +107,10 @@ class Run:
             RunError: the folder is missing, is no run, is damaged, or was written by another format version.
         """
         path = Path(folder)
-        if not path.exists() and path.name == str(folder):
-            path = root() / path
+        if not exists(path) and path.name == str(folder):
+            path = root() / unicodedata.normalize("NFC", str(folder))
+        if not exists(path):
+            raise RunError(f"{shorten(str(path), 200)} is no run folder: there is nothing")
         run = cls(path.resolve())
         status = run.read("status.json")
         if status.get("format") != FORMAT or status.get("version") != VERSION:
@@ -137,16 +142,16 @@ class Run:
         Raises:
             RunError: bad name, a foreign folder of that name, or a run with another identity.
         """
-        if not re.fullmatch(r"[\w][\w.+=-]*", name) or len(name.encode()) > 200:
-            shown = name if len(name) <= 40 else name[:40] + "..."
-            raise RunError(
-                f"'{shown}' cannot name a run; use letters, digits and . _ + = - (no folders, 200 bytes at most)"
-            )
+        try:
+            name = normal_name(name, "a run")
+        except ValueError as error:
+            raise RunError(str(error)) from None
         target, identifier = root() / name, identifier or identity(notebook, params)
         if not target.exists():
             draft = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
-            for part in ("checkpoint", "codes", "figures"):
-                (draft / part).mkdir(parents=True)
+            with disk_errors(target.parent):
+                for part in ("checkpoint", "codes", "figures"):
+                    (draft / part).mkdir(parents=True)
             run = cls(draft)
             run.write("params.json", params)
             about = dict(notebook=notebook, identity=identifier, code=code_version(), checksum="")
@@ -229,7 +234,7 @@ class Run:
     def mark(self, status: str, error: str | None = None) -> None:
         """Set the status, one of :data:`STATES`, with its time and what went wrong."""
         if status not in STATES:
-            raise RunError(f"found status '{status}', need one of {', '.join(STATES)}")
+            raise RunError(f"found status {shorten(status)}, need one of {', '.join(STATES)}")
         entry = self.status | {"status": status, "error": error}
         if status == "running":
             entry |= {"started": _now(), "ended": None, "pid": os.getpid(), "host": platform.node()}
@@ -263,13 +268,6 @@ class Run:
         return go.Figure(self.read(f"figures/{name}.json")["figure"])
 
 
-def plain(content: Any) -> Any:
-    """Return ``content`` as JSON has it: models as objects, tuples as lists, paths as strings."""
-    if hasattr(content, "model_dump"):
-        return content.model_dump(mode="json")
-    return json.loads(json.dumps(content, default=lambda value: value.item() if hasattr(value, "item") else str(value)))
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
@@ -278,7 +276,8 @@ def folder_name(notebook: str, about: Mapping[str, Any], identifier: str) -> str
     """``<notebook>-<preset>-<data>-s<seed>-<identity>``, of which a notebook may lack the middle ones."""
     words = [notebook, about.get("preset"), Path(str(about.get("data") or "")).name]
     words += [f"s{about['seed']}"] if "seed" in about else []
-    words = [re.sub(r"[^\w.+=]+", "_", str(word)) for word in words if word]
+    words = [re.sub(r"[^\w.+=]+", "_", unicodedata.normalize("NFC", str(word))) for word in words if word]
+    words = [word.encode()[:_WORD].decode(errors="ignore") for word in words]
     return "-".join([*words, identifier[:8]])
 
 
@@ -286,10 +285,10 @@ def _wrong(status: Mapping[str, Any]) -> str:
     """What is wrong with the content of a status.json, or nothing."""
     for key in ("notebook", "identity", "status"):
         if not isinstance(status.get(key), str):
-            return f"found {key} {status.get(key)!r}, need a word"
+            return f"found {key} {shorten(status.get(key))}, need a word"
     for key in ("created", "started", "ended"):
         try:
             datetime.fromisoformat(status.get(key) or _now())
         except (TypeError, ValueError):
-            return f"found {key} {status[key]!r}, need a time"
+            return f"found {key} {shorten(status[key])}, need a time"
     return "it finished without a time" if status["status"] == "finished" and not status.get("ended") else ""

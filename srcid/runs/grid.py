@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from srcid.params import ParameterError
+from srcid.values import Word, shorten
 
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
+MOST = 1000  # runs of a grid that nobody confirmed
 
 
-def expand(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+def expand(values: Mapping[str, Any], most: int = MOST) -> list[dict[str, Any]]:
     """Return the parameters of each run of a grid, the last name varying fastest.
 
     Each name has one value or several: a list, a tuple or a range of them, or text, in which
@@ -21,46 +24,100 @@ def expand(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     - ``0..4`` stands for 0, 1, 2, 3, 4,
     - ``rvq3`` as a quantizer stands for ``quantizer=rvq stages=3`` (``rvq-library3``, ``rfsq3`` likewise).
 
+    What comes from text is a :class:`srcid.values.Word`, which the parameter's own type reads.
+
     >>> expand({"quantizer": "vq,rvq3", "seed": "0..1"})[2]
     {'quantizer': 'rvq', 'stages': '3', 'seed': '0'}
 
+    Args:
+        most: largest number of runs.
+
     Raises:
-        ParameterError: text that cannot be read so, or ``stages`` given twice; all problems at once.
+        ParameterError: text that cannot be read so, ``stages`` given twice, or more runs; all problems at once.
     """
+    axes = _axes(values)
+    size = math.prod(sum(map(_length, axis)) for axis in axes.values())
+    if size > most:
+        raise ParameterError(
+            f"the grid has {size:,} runs; need {most:,} or fewer, or your word that you want that many: "
+            f"most={size} (--most {size} on the command line)"
+        )
+    several = [[_cell(name, value) for part in axis for value in part] for name, axis in axes.items()]
+    return [{k: v for cell in cells for k, v in cell.items()} for cells in itertools.product(*several)]
+
+
+def corners(values: Mapping[str, Any], most: int = 200) -> Iterator[dict[str, Any]]:
+    """Yield few runs of a grid that show most of what may be wrong in it: each value once, beside others' first ones.
+
+    Args:
+        most: values of one name.
+    """
+    axes = {name: [value for part in axis for value in itertools.islice(part, most)][:most]
+            for name, axis in _axes(values).items()}  # fmt: skip
+    first = {k: v for name, several in axes.items() for k, v in _cell(name, several[0]).items()}
+    yield first
+    for name, several in axes.items():
+        yield from (first | _cell(name, value) for value in several[1:])
+
+
+def _axes(values: Mapping[str, Any]) -> dict[str, list[Sequence[Any]]]:
+    """The values of each name, in parts: one value, or a range that nobody has written out."""
+    if not isinstance(values, Mapping):
+        raise ParameterError(f"found {shorten(values)} for a grid; need a dict of values by name")
     problems: list[str] = []
-    axes = []
+    axes: dict[str, list[Sequence[Any]]] = {}
     for name, given in values.items():
         several = given if isinstance(given, list | tuple | range) else [given]
         try:
-            several = _read(given) if isinstance(given, str) else list(several)
+            axes[name] = _read(given) if isinstance(given, str) else [several]
+            if not any(map(_length, axes[name])):
+                problems.append(f"{shorten(name)} has no values")
         except ValueError as error:
-            problems.append(f"{name}={given!r}: {error}")
-        if not several:
-            problems.append(f"{name} has no values")
-        axes.append([_cell(name, value) for value in several])
-    staged = [cell["quantizer"] + cell["stages"] for axis in axes for cell in axis if len(cell) > 1]
+            problems.append(f"{name}={shorten(given)}: {error}")
+    staged = [value for part in axes.get("quantizer", ()) if isinstance(part, list | tuple) for value in part
+              if len(_cell("quantizer", value)) > 1]  # fmt: skip
     if staged and "stages" in values:
         problems.append(f"found stages beside quantizer={staged[0]}; leave stages out, or the number")
     if problems:
         raise ParameterError("the grid cannot be read:", problems)
-    return [{k: v for cell in cells for k, v in cell.items()} for cells in itertools.product(*axes)]
+    return axes
+
+
+def _length(part: Sequence[Any]) -> int:
+    return part.size if isinstance(part, _Numbers) else len(part)
 
 
 def _cell(name: str, value: Any) -> dict[str, Any]:
-    stages = re.fullmatch(r"(rvq|rvq-library|rfsq)(\d+)", value) if name == "quantizer" and type(value) is str else None
-    return {"quantizer": stages[1], "stages": stages[2]} if stages else {name: value}
+    fits = name == "quantizer" and isinstance(value, str)
+    stages = re.fullmatch(r"(rvq|rvq-library|rfsq)(\d{1,9})", value) if fits else None
+    return {"quantizer": Word(stages[1]), "stages": Word(stages[2])} if stages else {name: value}
 
 
-def _read(text: str) -> list[str]:
+class _Numbers(Sequence[Word]):
+    """Whole numbers from one to another as words, however many."""
+
+    def __init__(self, first: int, last: int):
+        self.first, self.size = first, last - first + 1
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, place: Any) -> Any:
+        if not 0 <= place < self.size:
+            raise IndexError(place)
+        return Word(self.first + place)
+
+
+def _read(text: str) -> list[Sequence[Word]]:
     """The values in a text."""
-    values: list[str] = []
+    values: list[Sequence[Word]] = []
     for part in _split(text):
-        bounds = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", part)
+        bounds = re.fullmatch(r"(-?\d{1,18})\.\.(-?\d{1,18})", part)
         if not part and text:
             raise ValueError("found nothing between two commas, or at an end")
         if bounds and int(bounds[1]) > int(bounds[2]):
             raise ValueError(f"found {part}; need the smaller number first")
-        values += map(str, range(int(bounds[1]), int(bounds[2]) + 1)) if bounds else [part]
+        values.append(_Numbers(int(bounds[1]), int(bounds[2])) if bounds else [Word(part)])
     return values
 
 

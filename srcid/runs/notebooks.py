@@ -22,9 +22,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from srcid.features import FeatureStore
 from srcid.features.source import DATA_SETS, check_data, fingerprint, open_data
-from srcid.files import whole_file
+from srcid.files import exists, whole_file
 from srcid.params import ParameterError, Params, resolve, suggest
-from srcid.runs.folders import Run, RunError, home, plain
+from srcid.runs.folders import Run, RunError, home
+from srcid.values import Word, finite, plain, shorten
 
 Declared = Mapping[str, tuple[type | None, Any]]  # type and default of each parameter
 _TYPES = {"bool": bool, "int": int, "float": float, "str": str, "list": list, "tuple": tuple, "dict": dict}
@@ -38,15 +39,17 @@ def find_notebook(notebook: str | Path) -> Path:
     Raises:
         RunError: there is no such notebook; the message suggests one.
     """
+    if not isinstance(notebook, str | os.PathLike):
+        raise RunError(f"found {shorten(notebook)} for a notebook; need its name or path")
     path, shelf = Path(notebook), home() / "notebooks"
-    name = path if path.suffix == ".ipynb" else path.with_name(path.name.removesuffix(".py") + ".ipynb")
+    name = path if path.suffix == ".ipynb" else path.parent / (path.name.removesuffix(".py") + ".ipynb")
     places = [name, home() / name, shelf / name]
     for candidate in places[::-1] if str(notebook) == name.stem else places:
-        if candidate.is_file():
+        if exists(candidate) and candidate.is_file():
             return candidate.resolve()
     known = sorted(p.stem for p in shelf.glob("*.ipynb"))
     there = f"; there are {', '.join(known)}" if known else ""
-    raise RunError(f"there is no notebook '{notebook}'{suggest(path.stem, known)}{there}")
+    raise RunError(f"there is no notebook {shorten(str(notebook))}{suggest(path.stem, known)}{there}")
 
 
 def read_notebook(path: Path) -> Any:
@@ -124,8 +127,8 @@ def _data_source(data: str, generator: Mapping[str, Any] | None, fsdd: str) -> t
 
 def _located(path: str) -> str:
     """An absolute path for one that exists, seen from here or from the project."""
-    for place in (Path(path).expanduser(), home() / path):
-        if path and place.exists():
+    for place in (Path(os.path.expanduser(path)), home() / path):
+        if path and exists(place):
             return str(place.resolve())
     return path
 
@@ -134,7 +137,8 @@ def check_parameters(notebook: str | Path, values: Mapping[str, Any]) -> dict[st
     """Return ``values``, checked against the parameters cell of ``notebook`` and converted for papermill.
 
     A name that is no parameter of the notebook but a field of :class:`Params` goes into the notebook's
-    ``options``. Strings are read by the declared type: ``3``, ``true``, ``1,2``, ``{"beta": 0.5}``.
+    ``options``. A :class:`srcid.values.Word`, from a command line, is read by the declared type: ``3``, ``true``,
+    ``1,2``, ``{"beta": 0.5}``; any other value has that type already.
     A notebook with the parameters ``data`` and ``generator`` opens these data (with its ``fsdd``, if it has that):
     whether they can be opened is checked too, by :func:`srcid.features.source.check_data`.
 
@@ -176,7 +180,12 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any], names: Declared 
     known = {name for names in everything for name in names}
     known |= fields if any("options" in names for names in everything) else set()
     where = " or ".join(path.stem for path in notebooks)
-    problems = [f"'{n}' is no parameter of {where}{suggest(n, sorted(known))}" for n in values if n not in known]
+    if not isinstance(values, Mapping):
+        raise ParameterError(f"found {shorten(values)} for parameters; need a dict of values by name")
+    unknown = [n for n in values if n not in known]
+    problems = [f"{shorten(n)} is no parameter of {where}{suggest(str(n), sorted(known))}" for n in unknown]
+    values, wrong = _plain({n: v for n, v in values.items() if n in known})
+    problems += wrong
     checked = []
     for path, names in zip(notebooks, everything, strict=True):
         own: dict[str, Any] = {}
@@ -184,7 +193,7 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any], names: Declared 
             try:
                 own[name] = _convert(values[name], names[name][0])
             except ValueError as error:
-                problems.append(f"{name}={values[name]!r}: {error}")
+                problems.append(f"{name}={shorten(values[name])}: {error}")
         unread = {n for n in ("data", "fsdd", "generator") if n in values and n in names and n not in own}
         source = ""
         if {"data", "generator"} <= names.keys() and not unread:
@@ -194,7 +203,7 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any], names: Declared 
         params = None
         if "options" in names:
             options = dict(own.get("options", names["options"][1]) or {})
-            options |= {n: _split(values[n], n) for n in values if n in fields - set(names)}
+            options |= {n: _read_field(values[n], n) for n in values if n in fields - set(names)}
             for name in sorted(options.keys() & names.keys()):
                 problems.append(f"options names '{name}', a parameter of the notebook itself; say {name}=VALUE")
                 del options[name]
@@ -231,7 +240,7 @@ def _run(run: str) -> list[str]:
     try:
         Run.open(run)
     except RunError as error:
-        return [f"run={run!r}: {error}"]
+        return [f"run={shorten(run)}: {error}"]
     return []
 
 
@@ -275,34 +284,54 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:120]
 
 
+def _plain(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Values as JSON has them, and what is wrong with the others."""
+    found, problems = {}, []
+    for name, value in values.items():
+        try:
+            found[name] = plain(value)
+            if not finite(found[name]):
+                raise ValueError("found a number that is not finite")
+        except ValueError as error:
+            found.pop(name, None)
+            problems.append(f"{name}: {error}")
+    return found, problems
+
+
 def _convert(value: Any, kind: type | None) -> Any:
-    """Return ``value`` as ``kind``: strings are parsed, anything else must have the type already."""
+    """Return a plain value as ``kind``: words are read, anything else must have the type already."""
     if kind in (None, str) and isinstance(value, str):
-        there = os.sep in value and Path(value).exists()  # kernels start in another folder
-        return str(Path(value).resolve()) if there else value
+        there = os.sep in value and exists(Path(value))  # kernels start in another folder
+        return str(Path(value).resolve()) if there else str(value)
     if kind is None:
         return value
-    text = isinstance(value, str)
-    if text and kind in (list, tuple, dict):
+    word = isinstance(value, Word)
+    if word and kind in (list, tuple, dict):
         value = _split(value)
     if kind is tuple:  # papermill writes lists
         kind = list
-    if isinstance(value, tuple):
-        value = list(value)
     try:
-        return TypeAdapter(kind).validate_python(value, strict=not text)
+        return TypeAdapter(kind).validate_python(value, strict=not word)
     except ValidationError as error:
         message = error.errors()[0]["msg"]
         raise ValueError(f"{message[0].lower()}{message[1:]}") from None
 
 
-def _split(value: Any, field: str | None = None) -> Any:
-    """Read a string as JSON, literal or list separated by commas; for a field only where it is a tuple."""
-    annotation = str(Params.model_fields[field].annotation) if field else "tuple"
-    if not isinstance(value, str) or "tuple" not in annotation:
+def _read_field(value: Any, field: str) -> Any:
+    """Return the value of a field of :class:`Params`: words are read by its type, as far as they fit it."""
+    if not isinstance(value, Word):
         return value
+    annotation = Params.model_fields[field].annotation
+    text = _split(value) if "tuple" in str(annotation) else str(value)
+    with contextlib.suppress(ValidationError):
+        return TypeAdapter(annotation).validate_python(text)
+    return text  # which the field refuses
+
+
+def _split(word: str) -> Any:
+    """Read a word as JSON, literal or list separated by commas."""
     for read in (json.loads, ast.literal_eval):
-        with contextlib.suppress(ValueError, SyntaxError):
-            found = read(value)
-            return found if isinstance(found, dict | list) else list(found) if isinstance(found, tuple) else [found]
-    return [part.strip() for part in value.split(",") if part.strip()]
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found = plain(read(word))
+            return found if isinstance(found, dict | list) else [found]
+    return [part.strip() for part in word.split(",") if part.strip()]

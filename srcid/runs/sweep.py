@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -18,7 +18,7 @@ from srcid.params import ParameterError
 from srcid.runs.apart import Order, Outcome, carry_out_apart, settle
 from srcid.runs.cluster import check_workers, connected
 from srcid.runs.folders import Run, code_version, home, root
-from srcid.runs.grid import expand
+from srcid.runs.grid import MOST, corners, expand
 from srcid.runs.requests import Request, request
 
 _LOST = "lost with the cluster: its workers died again and again, or its scheduler is gone"
@@ -51,6 +51,7 @@ def sweep(
     values: Mapping[str, Any],
     jobs: int = 1,
     scheduler: str = "",
+    most: int = MOST,
     stream: IO[str] | None = None,
 ) -> Sweep:
     """Execute a notebook with every combination of ``values`` and return the runs.
@@ -67,6 +68,7 @@ def sweep(
         scheduler: address of a Dask scheduler; the runs are sent there instead, as many at a time as its workers
             have threads. Workers need the same srcid and see the same folders. A run whose worker dies is continued
             by another one.
+        most: largest number of runs; more than usual must be asked for.
         stream: where progress is written, a line for a finished run; default: standard output.
 
     Raises:
@@ -75,7 +77,8 @@ def sweep(
     """
     if jobs < 1:
         raise ParameterError(f"found jobs={jobs}, need 1 or more")
-    grid, merged = _checked(notebook, expand(values))
+    _checked(notebook, corners(values))  # a wrong value among thousands is told at once
+    grid, merged = _checked(notebook, expand(values, most))
     requests, stream = [cell.request for cell in grid], stream or sys.stdout
     done = {asked.name: run for asked in requests if (run := asked.finished())}
     skipped, missing = list(done), [asked for asked in requests if asked.name not in done]
@@ -138,7 +141,7 @@ class _Cell(NamedTuple):
     request: Request
 
 
-def _checked(notebook: str | Path, grid: list[dict[str, Any]]) -> tuple[list[_Cell], list[str]]:
+def _checked(notebook: str | Path, grid: Iterable[dict[str, Any]]) -> tuple[list[_Cell], list[str]]:
     """Check all runs of a grid; return those that differ, and sentences about those that do not."""
     cells: dict[str, _Cell] = {}
     merged, problems = [], []

@@ -1,5 +1,7 @@
 """Run folders, their identity and table; parameter checks; headless execution."""
 
+import datetime
+import functools
 import io
 import json
 import os
@@ -18,6 +20,7 @@ import pytest
 from srcid import runs
 from srcid.features import FeatureStore
 from srcid.params import ParameterError, Params, resolve
+from srcid.values import Word
 from tests.notebook_maker import make_notebook
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -99,10 +102,25 @@ def test_a_folder_of_another_run_is_refused():
         runs.Run.create_or_open("a-run", "02_train", resolve(seed=3), identifier="of other data")
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "with space"])
+BAD_NAMES = ["", "a/b", "../up", ".hidden", "with space", "x" * 300, "nul\0", "CON", "com1.txt", "\ud800", "end.", 3]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
 def test_bad_names_are_refused(name):
-    with pytest.raises(runs.RunError, match="cannot name a run"):
+    with pytest.raises(runs.RunError, match="cannot name a run; need letters") as caught:
         runs.Run.create_or_open(name, "02_train", {})
+    assert len(str(caught.value)) < 300
+    assert not runs.root().exists()
+
+
+def test_a_name_is_the_same_however_it_was_typed():
+    composed, decomposed = "caf\u00e9{1}", "cafe\u0301{1}"
+    made = runs.Run.create_or_open(decomposed, "02_train", {})
+    assert made.name == composed and runs.Run.create_or_open(composed, "02_train", {}).folder == made.folder
+    assert runs.Run.open(decomposed).folder == made.folder
+    for name in ("x" * 300, "a\0b", "\ud800"):
+        with pytest.raises(runs.RunError, match="no run folder"):
+            runs.Run.open(name)
 
 
 def test_foreign_damaged_and_later_folders_are_refused():
@@ -166,7 +184,7 @@ def test_status_says_what_happened_and_when():
 def test_a_json_file_is_never_half_written():
     run = runs.Run.create_or_open("a-run", "02_train", {})
     run.write("scores.json", {"accuracy": 1})
-    with pytest.raises(TypeError):
+    with pytest.raises(ValueError, match=r"found the key \('not', 'json'\); need text"):
         run.write("scores.json", {("not", "json"): 1})
     assert run.read("scores.json") == {"accuracy": 1}
     assert sorted(p.name for p in run.folder.iterdir() if p.is_file()) == [
@@ -291,15 +309,16 @@ def test_a_run_whose_process_is_gone_is_interrupted():
 
 def test_words_become_the_declared_types(tiny):
     words = dict(count="7", rate="1", quick="true", sizes="4,5", data="digits", seed="2")
-    found = runs.check_parameters(tiny, words)
+    found = runs.check_parameters(tiny, {name: Word(text) for name, text in words.items()})
     assert found == dict(count=7, rate=1.0, quick=True, sizes=[4, 5], data="digits", seed=2)
     assert [type(found[n]) for n in ("count", "rate", "quick")] == [int, float, bool]
 
 
 def test_fields_of_params_go_into_options(tiny):
-    found = runs.check_parameters("tiny", dict(beta="0.5", club_off="1,2", quantizer="rvq", cpc_horizon=2))
+    words = {name: Word(text) for name, text in dict(beta="0.5", club_off="1,2", quantizer="rvq").items()}
+    found = runs.check_parameters("tiny", dict(**words, cpc_horizon=2))
     assert found == {"options": {"beta": 0.5, "club_off": [1, 2], "quantizer": "rvq", "cpc_horizon": 2}}
-    assert runs.check_parameters("tiny", {"options": '{"beta": 0.5}', "lr": "0.1"}) == {
+    assert runs.check_parameters("tiny", {"options": Word('{"beta": 0.5}'), "lr": Word("0.1")}) == {
         "options": {"beta": 0.5, "lr": 0.1}
     }
     assert runs.check_parameters("tiny", {}) == {}
@@ -326,16 +345,59 @@ def test_all_problems_are_reported_at_once(tiny):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("count", 1.5), ("count", True), ("count", "1.5"), ("data", 3), ("options", "[1]"), ("rate", None)],
-)
+    [
+        ("count", 1.5), ("count", True), ("count", "1.5"), ("count", "3"), ("data", 3), ("options", "[1]"),
+        ("rate", None), ("rate", True), ("quick", 0), ("quick", "true"), ("count", Word("1.5")), ("quick", Word("on!")),
+        ("dim", "32"), ("beta", True), ("target_grad", 0), ("preset", 3),
+    ],
+)  # fmt: skip
 def test_wrong_types_are_refused(tiny, name, value):
     with pytest.raises(ParameterError, match=f"{name}="):
         runs.check_parameters("tiny", {name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("options", {"beta": datetime.date(2026, 1, 2)}, "found a date; need text, a number"),
+        ("options", {1: 2}, "found the key 1; need text"),
+        ("preset", b"demo", "found a bytes"),
+        ("data", "\ud800", "no Unicode"),
+        ("rate", float("nan"), "not finite"),
+        ("count", 10**400, "2\\^63 or more"),
+        ("sizes", {1, 2}, "found a set"),
+        ("options", {"beta": object()}, "found a object"),
+        ("options", functools.reduce(lambda inner, _: [inner], range(5000), []), "nested deeper"),
+        ("options", Word(100_000 * "["), r"valid dictionary"),
+    ],
+    ids=map(str, range(10)),
+)
+def test_what_is_no_plain_value_is_refused_by_name_and_shortly(tiny, name, value, reason):
+    with pytest.raises(ParameterError, match=rf"- {name}\b.*{reason}") as caught:
+        runs.check_parameters("tiny", {name: value})
+    assert len(str(caught.value)) < 300
+
+
+def test_what_is_plain_arrives_as_json_has_it(tiny):
+    given = {"sizes": (np.int64(1), 2), "rate": np.float32(0.5), "options": {"club_off": range(1, 3), "beta": 1}}
+    found = runs.check_parameters("tiny", given)
+    assert found == {"sizes": [1, 2], "rate": 0.5, "options": {"club_off": [1, 2], "beta": 1.0}}
+    assert json.loads(json.dumps(found)) == found
+    with pytest.raises(ParameterError, match="found 3 for parameters; need a dict"):
+        runs.check_parameters("tiny", 3)
+    with pytest.raises(ParameterError, match="1 is no parameter of tiny"):
+        runs.check_parameters("tiny", {1: 2})
+    with pytest.raises(ParameterError) as caught:
+        runs.check_parameters("tiny", {"x" * 100_000: 1, "seed": "x" * 100_000})
+    assert len(str(caught.value)) < 400
+    for notebook in (3, "x" * 300, "a\0b", "\ud800"):
+        with pytest.raises(runs.RunError):
+            runs.check_parameters(notebook, {})
+
+
 def test_rules_between_parameters_are_checked_too(tiny):
     with pytest.raises(ParameterError, match="dim=30 is not divisible by heads=4"):
-        runs.check_parameters("tiny", {"dim": "30"})
+        runs.check_parameters("tiny", {"dim": 30})
 
 
 def test_a_notebook_without_options_takes_only_its_own_names(project):
@@ -346,7 +408,7 @@ def test_a_notebook_without_options_takes_only_its_own_names(project):
 
 def test_a_job_gives_each_notebook_what_it_has(project, tiny):
     make_notebook(project / "notebooks" / "plain.ipynb", parameters='data: str = "x"\nfsdd: str = ""')
-    own = runs.check_job(["plain", "tiny"], dict(data="digits", fsdd="somewhere", seed="1", beta="0.5"))
+    own = runs.check_job(["plain", "tiny"], dict(data="digits", fsdd="somewhere", seed=1, beta=0.5))
     assert own == [
         dict(data="digits", fsdd="somewhere"),
         dict(data="digits", seed=1, options={"beta": 0.5}),
@@ -368,7 +430,7 @@ def data_notebook(project):
 
 def test_data_are_checked_with_the_parameters(project):
     data_notebook(project)
-    assert runs.check_parameters("reader", {"generator": '{"noise": 2}'}) == {"generator": {"noise": 2}}
+    assert runs.check_parameters("reader", {"generator": Word('{"noise": 2}')}) == {"generator": {"noise": 2}}
     with pytest.raises(ParameterError) as caught:
         runs.check_parameters("reader", {"row": "x", "generator": {"nois": 2, "train": 0}})
     message = str(caught.value)
@@ -467,8 +529,8 @@ def test_errors_that_srcid_raises_for_its_users_come_without_a_traceback(project
 
 
 def test_a_bug_inside_srcid_keeps_its_traceback(project):
-    make_notebook(project / "notebooks" / "bug.ipynb", "from srcid.params import resolve\nresolve(3)")
-    with pytest.raises(runs.RunFailed, match=r"params\.py:\d+, in resolve"):
+    make_notebook(project / "notebooks" / "bug.ipynb", "from srcid.params import suggest\nsuggest(3, [])")
+    with pytest.raises(runs.RunFailed, match=r"params\.py:\d+, in suggest"):
         runs.execute("bug", stream=io.StringIO())
 
 

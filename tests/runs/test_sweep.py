@@ -19,6 +19,7 @@ from srcid.features import FeatureStore
 from srcid.params import ParameterError
 from srcid.runs.cluster import connected
 from srcid.runs.requests import Busy, claimed, request
+from srcid.values import Word
 from tests.notebook_maker import make_notebook
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -105,7 +106,9 @@ def test_one_name_has_several_values(text, values):
 
 
 def test_a_grid_that_cannot_be_read_tells_all_problems():
-    values = dict(a="[1,2", b="1,2]", c="1,,2", d="4..0", e=[], f='"x', quantizer="vq,rvq2", stages="3")
+    values = dict(
+        a="[1,2", b="1,2]", c="1,,2", d="4..0", e=[], f='"x', quantizer="vq,rvq2", stages="3", g="9..8," + 10**5 * "x"
+    )
     with pytest.raises(ParameterError) as caught:
         runs.expand(values)
     message = str(caught.value)
@@ -114,12 +117,15 @@ def test_a_grid_that_cannot_be_read_tells_all_problems():
         "b='1,2]': found ']' that closes nothing",
         "c='1,,2': found nothing between two commas",
         "d='4..0': found 4..0; need the smaller number first",
-        "e has no values",
+        "'e' has no values",
         "f='\"x': found no closing \"",
         "found stages beside quantizer=rvq2",
+        "xxx': found 9..8; need the smaller number first",
     ):
         assert part in message
-    assert message.count("\n  - ") == 7
+    assert message.count("\n  - ") == 8 and len(message) < 800
+    with pytest.raises(ParameterError, match="found 3 for a grid; need a dict"):
+        runs.expand(3)
 
 
 # --- before the first run ---
@@ -134,11 +140,15 @@ def test_all_is_checked_before_the_first_run_starts(project, tiny):
         "'cuont' is no parameter of tiny (did you mean 'count'?)",
         "seed=-1: input should be greater than or equal to 0",
         "seed='x'",
-        "lr='0': input should be greater than 0",
+        "lr=0.0: input should be greater than 0",
         "preset 'demmo' is unknown",
-        "stages='99': input should be less than or equal to 16",
+        "stages=99: input should be less than or equal to 16",
     ):
         assert message.count(part) == 1, message
+    with pytest.raises(ParameterError, match=r"^the grid has 100,000 runs; need 1,000 or fewer.*--most 100000"):
+        runs.sweep("tiny", {"seed": "0..99999"})
+    with pytest.raises(ParameterError, match="epochs='abc'"):  # told before thousands are looked at
+        runs.sweep("tiny", {"seed": f"0..{10**15}", "epochs": "2,abc"}, most=10**18)
     with pytest.raises(ParameterError, match="found jobs=0, need 1 or more"):
         runs.sweep("tiny", {}, jobs=0)
     with pytest.raises(runs.RunError, match="there is no notebook 'tinny'"):
@@ -186,7 +196,7 @@ def test_a_run_is_the_same_before_and_after_its_data_are_made(project):
     small = {"train": 8, "val": 4, "test": 4}
     before = request("reader", {"generator": small})
     runs.open_store("synthetic", small)
-    assert request("reader", {"generator": json.dumps(small)}).identity == before.identity
+    assert request("reader", {"generator": Word(json.dumps(small))}).identity == before.identity
     assert request("reader", {"generator": small | {"train": 9}}).identity != before.identity
 
 
