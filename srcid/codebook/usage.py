@@ -7,7 +7,6 @@ Intervals come from resampling clips, never steps, because the steps of a clip r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from srcid.statistics import Interval, bootstrap_weights, entropy, percentile_interval
 from srcid.symbols import POOLED, InspectionError, Symbols, place_name, require_modalities, symbols_of
+from srcid.training.log import read_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -288,8 +288,7 @@ def growth(metrics: Path | str | Iterable[Mapping[str, Any]], split: str = "",
         InspectionError: no such line; the message names what is there.
     """
     if isinstance(metrics, (str, Path)):
-        with open(metrics) as lines:
-            metrics = [json.loads(line) for line in lines if line.strip()]
+        metrics = read_log(Path(metrics))
     records = list(metrics)
     starts = tuple(f"{split}/{kind}/" if split else f"{kind}/" for kind in kinds)
     keys = sorted({key for record in records for key in record if key.startswith(starts)})

@@ -15,6 +15,7 @@ from srcid.files import whole_file
 from srcid.runs.folders import Run, RunError, root
 from srcid.runs.launch import execute
 from srcid.runs.overview import RunWarning, latest, table
+from srcid.training.log import read_log
 from srcid.widget import has_front_end
 
 _CHOSEN = ".chosen.json"  # below the root of runs; only what somebody clicked, so nothing headless reads it
@@ -195,8 +196,7 @@ def _data(run: Run) -> str:
 def _losses(metrics: Path, most: int = 60) -> list[float]:
     """The training loss along a run, thinned to about ``most`` values."""
     losses = []
-    with contextlib.suppress(OSError):  # a run of a notebook that does not train
-        for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, TypeError, KeyError):
-                losses.append(float(json.loads(line)["loss/total"]))
+    for line in read_log(metrics):  # none of a notebook that does not train
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            losses.append(float(line["loss/total"]))
     return losses[:: max(1, math.ceil(len(losses) / most))]

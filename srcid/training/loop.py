@@ -23,10 +23,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from srcid.features import FeatureStore
-from srcid.files import disk_errors, whole_file
+from srcid.files import disk_errors
 from srcid.model.network import SRCID
 from srcid.params import Params
 from srcid.training import checkpoint
+from srcid.training.log import cut_log, read_log
 from srcid.training.trainer import Metrics, Trainer, TrainingError, pick_device, strip
 
 __all__ = ["Trainer", "TrainingError", "TrainingResult", "cost", "load", "train"]
@@ -75,7 +76,7 @@ def train(
         if checkpoint.exists(folder / "checkpoint"):
             trainer.restore(folder / "checkpoint")
         if trainer.done:  # nothing is written, so that several processes may read a finished run
-            for line in _logged(folder / "metrics.jsonl", trainer.step):
+            for line in read_log(folder / "metrics.jsonl", trainer.step):
                 tell(line)
         else:
             with _alone_in(folder):
@@ -89,10 +90,9 @@ def train(
 def _loop(trainer: Trainer, folder: Path, tell: Callable[[Metrics], None], stop: threading.Event) -> None:
     """Step, log and save from the trainer's step to the last, or until told to stop."""
     params = trainer.params
-    earlier = _keep_until(folder / "metrics.jsonl", trainer.step)
-    for line in earlier:
+    before = cut_log(folder / "metrics.jsonl", trainer.step)
+    for line in read_log(folder / "metrics.jsonl"):
         tell(line)
-    before = earlier[-1]["seconds"] if earlier else 0.0
     began = last = time.perf_counter()
     clips = 0
     with (folder / "metrics.jsonl").open("a") as file:
@@ -192,29 +192,6 @@ def _number(value: Any) -> float | int | str:
     """Round to 7 significant digits: what float32 holds; words stay."""
     value = value.item() if isinstance(value, Tensor) else value
     return value if isinstance(value, int | str) else float(f"{value:.7g}")
-
-
-def _logged(log: Path, step: int) -> list[Metrics]:
-    """The lines of ``log`` up to ``step``; a killed run wrote past its checkpoint, and may have left half a line."""
-    if not log.exists():
-        return []
-    kept = []
-    with log.open("rb") as file:
-        for text in file:
-            with contextlib.suppress(ValueError):
-                line = json.loads(text)
-                if isinstance(line, dict) and isinstance(line.get("step"), int) and line["step"] <= step:
-                    kept.append(line)
-    return kept
-
-
-def _keep_until(log: Path, step: int) -> list[Metrics]:
-    """Cut ``log`` back to the lines up to ``step`` and return them."""
-    kept = _logged(log, step)
-    if log.exists():
-        with whole_file(log) as draft:
-            draft.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    return kept
 
 
 @contextlib.contextmanager

@@ -484,7 +484,7 @@ def test_execute_keeps_everything_in_the_run_folder(project):
         "import ipywidgets\nipywidgets.IntSlider()",
     )
     stream = io.StringIO()
-    run = runs.execute("whole", {"count": "5", "beta": "0.75", "sizes": "3,4"}, stream=stream)
+    run = runs.execute("whole", {"count": Word("5"), "beta": 0.75, "sizes": Word("3,4")}, stream=stream)
     assert run.name.startswith("whole-demo-synthetic-s0-") and run.status["status"] == "finished"
     assert run.read("scores.json") == {"beta": 0.75, "count": 5}
     assert Params(**run.params) == resolve(beta=0.75)
