@@ -16,6 +16,7 @@ from srcid.pipeline import PARAMETERS
 from srcid.runs.notebooks import declared
 from srcid.runs.requests import Busy, claimed, request
 from srcid.training.trainer import TrainingError
+from srcid.values import Word
 from tests.helpers import TINY, tiny_store
 from tests.notebook_maker import make_notebook
 
@@ -38,7 +39,7 @@ def test_it_leaves_a_run_that_is_that_of_the_notebook_and_that_all_can_open(proj
     assert cost["bits"] == pytest.approx(np.log2(TINY["codebook_size"])) and cost["parameters"] > 1000
     assert any(name.startswith("val/recon") for name in cost) and "bits/1/first" in cost
 
-    about = {"data": str(project / "mine"), "preset": "demo+dcid", "seed": "3", "options": json.dumps(TINY)}
+    about = {"data": str(project / "mine"), "preset": "demo+dcid", "seed": Word("3"), "options": Word(json.dumps(TINY))}
     assert request(NOTEBOOK, about).identity == run.status["identity"]
     before = (run.folder / "status.json").read_bytes()
     assert srcid.run(store, preset="demo+dcid", seed=3, **TINY) == run and capsys.readouterr().out == ""
