@@ -18,6 +18,7 @@ from srcid import runs
 from srcid.__main__ import main
 from srcid.features import FeatureStore
 from srcid.runs.requests import request
+from srcid.values import Word
 from tests.helpers import TINY
 from tests.notebook_maker import make_notebook
 
@@ -67,13 +68,13 @@ TRAINS = DATA + 'preset: str = "demo"\nseed: int = 0\nrate: float = 0.5\noptions
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ({}, {"preset": "demo", "seed": "0", "options": {}, "rate": 0.5}),
-        ({"layers": "1"}, {"preset": "demo+dcid"}),
-        ({"options": {"layers": 1, "beta": 1}}, {"beta": "1.0", "layers": 1}),
+        ({}, {"preset": "demo", "seed": Word("0"), "options": {}, "rate": 0.5}),
+        ({"layers": Word("1")}, {"preset": "demo+dcid"}),
+        ({"options": {"layers": 1, "beta": 1}}, {"beta": Word("1.0"), "layers": 1}),
         ({}, {"options": {"layers": 2}}),
-        ({"rate": "1"}, {"rate": 1.0}),
-        ({"club_off": "1,2"}, {"options": {"club_off": (1, 2)}}),
-        ({"generator": {"noise": 1, "train": 20}}, {"generator": '{"train": 20, "noise": 1.0}'}),
+        ({"rate": Word("1")}, {"rate": 1.0}),
+        ({"club_off": Word("1,2")}, {"options": {"club_off": (1, 2)}}),
+        ({"generator": {"noise": 1, "train": 20}}, {"generator": Word('{"train": 20, "noise": 1.0}')}),
         ({"data": "mine"}, {"data": "./notebooks/../mine"}),
         ({"data": "mine"}, {"data": "yours"}),
     ],
