@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.metadata
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -35,20 +36,47 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield the path of a draft to write, which then takes the place of ``path``.
 
     Whoever reads meanwhile, or after a crash, finds the old file or the new one, never a part. After an error the
-    draft is gone and ``path`` is as it was. Several processes may write at once; the last one stays.
+    draft is gone and ``path`` is as it was. Several processes may write at once; the last one stays. What killed
+    processes left of their drafts goes.
 
     Raises:
         DiskError: the disk is full or cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    draft = draft_of(path)
     with disk_errors(path.parent):
         try:
+            draft.touch()
+            mode = draft.stat().st_mode
             yield draft
+            draft.chmod(mode)  # as the umask has it; safetensors makes files for their owner alone
             with draft.open("rb") as file:
                 os.fsync(file.fileno())
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+    remove_orphans(path)
+
+
+def draft_of(path: Path) -> Path:
+    """A name beside ``path`` for what is to take its place, which tells the process that writes it from others."""
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def remove_orphans(path: Path) -> None:
+    """Remove the drafts of ``path`` (:func:`draft_of`) whose process on this machine has ended."""
+    import psutil
+
+    ours = re.compile(rf"\.{re.escape(path.name)}\.{_machine()}-(\d+)-[0-9a-f]{{8}}")
+    with os.scandir(path.parent) as entries:
+        found = [(Path(entry.path), ours.fullmatch(entry.name)) for entry in entries if entry.name.startswith(".")]
+    for draft, named in found:
+        if named and not psutil.pid_exists(int(named[1])):
+            shutil.rmtree(draft, ignore_errors=True) if draft.is_dir() else draft.unlink(missing_ok=True)
+
+
+@functools.cache
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
 def exists(path: Path) -> bool:

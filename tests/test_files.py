@@ -1,8 +1,11 @@
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from srcid.files import whole_file
+from srcid.files import draft_of, whole_file
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -37,3 +40,27 @@ def test_writers_at_the_same_time_do_not_mix(tmp_path):
     for thread in threads:
         thread.join()
     assert path.read_text() in texts and list(tmp_path.iterdir()) == [path]
+
+
+def test_modes_follow_the_umask_whoever_writes_the_draft(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with whole_file(tmp_path / "a") as draft:
+            draft.unlink()
+            draft.write_text("x")
+            draft.chmod(0o600)  # as safetensors makes its files
+        assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_drafts_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path):
+    path = tmp_path / "scores[1].json"
+    code = "import sys, pathlib; from srcid.files import draft_of; print(draft_of(pathlib.Path(sys.argv[1])), end='')"
+    dead = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout
+    living, others = draft_of(path), [tmp_path / ".scores[1].json.abc", tmp_path / ".other.json.0-1-00000000"]
+    for draft in (dead, living, *others):
+        (tmp_path / draft).write_text("half")
+    with whole_file(path) as draft:
+        draft.write_text("new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, living, *others])

@@ -20,16 +20,16 @@ import os
 import platform
 import re
 import shutil
+import time
 import tomllib
 import unicodedata
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from srcid.files import code_version, disk_errors, exists, whole_file
+from srcid.files import code_version, disk_errors, draft_of, exists, remove_orphans, whole_file
 from srcid.problems import ProblemsError
 from srcid.values import normal_name, plain, shorten
 
@@ -148,19 +148,21 @@ class Run:
             raise RunError(str(error)) from None
         target, identifier = root() / name, identifier or identity(notebook, params)
         if not target.exists():
-            draft = target.with_name(f".{name}.{uuid.uuid4().hex[:8]}")
-            with disk_errors(target.parent):
-                for part in ("checkpoint", "codes", "figures"):
-                    (draft / part).mkdir(parents=True)
-            run = cls(draft)
-            run.write("params.json", params)
-            about = dict(notebook=notebook, identity=identifier, code=code_version(), checksum="")
-            about |= dict(values=values or {}, status="created", created=_now())
-            run.write("status.json", {"format": FORMAT, "version": VERSION, **about})
+            draft = draft_of(target)
             try:
-                draft.rename(target)
-            except OSError:  # somebody else made it meanwhile
-                shutil.rmtree(draft)
+                with disk_errors(target.parent):
+                    for part in ("checkpoint", "codes", "figures"):
+                        (draft / part).mkdir(parents=True)
+                run = cls(draft)
+                run.write("params.json", params)
+                about = dict(notebook=notebook, identity=identifier, code=code_version(), checksum="")
+                about |= dict(values=values or {}, status="created", created=_now())
+                run.write("status.json", {"format": FORMAT, "version": VERSION, **about})
+                with contextlib.suppress(OSError):  # somebody else made it meanwhile
+                    draft.rename(target)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+            remove_orphans(target)
         run = cls.open(target)
         found = run.status
         if found.get("identity") != identifier:
@@ -238,8 +240,13 @@ class Run:
         entry = self.status | {"status": status, "error": error}
         if status == "running":
             entry |= {"started": _now(), "ended": None, "pid": os.getpid(), "host": platform.node()}
+            entry |= {"clock": time.monotonic(), "seconds": None}
         else:
-            entry["ended"] = _now()
+            entry |= {"ended": _now(), "sequence": 1 + max(map(_sequence, self.folder.parent.glob("*/status.json")))}
+            # a clock that was set back or forward meanwhile does not count, but the machine may have been started anew
+            clock = entry.get("clock")
+            passed = time.monotonic() - clock if isinstance(clock, float) else -1.0
+            entry["seconds"] = round(passed, 1) if passed >= 0 and entry.get("host") == platform.node() else None
         self.write("status.json", entry)
 
     def finish(self, status: str = "finished") -> None:
@@ -266,6 +273,14 @@ class Run:
 
         apply_style()
         return go.Figure(self.read(f"figures/{name}.json")["figure"])
+
+
+def _sequence(status: Path) -> int:
+    """The place of a run in the order in which runs ended; 0 where it does not say."""
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+        found = json.loads(status.read_text(encoding="utf-8")).get("sequence")
+        return found if type(found) is int else 0
+    return 0
 
 
 def _now() -> str:

@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import platform
+import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from srcid.files import whole_file
 
@@ -26,12 +28,49 @@ def kernel_manager(folder: Path, environment: Mapping[str, str]) -> type:
     from jupyter_client import AsyncKernelManager
 
     class RunKernelManager(AsyncKernelManager):
+        processes: ClassVar[list[Any]] = []  # that it has started
+
         async def start_kernel(self, **options: Any) -> None:
             with (folder / LOG).open("wb") as log:
                 await super().start_kernel(**{"env": {**os.environ, **environment}, "stderr": log} | options)
+            self.processes.append(self.provisioner.process)
             _record(folder, self.provisioner.pid)
 
     return RunKernelManager
+
+
+def how_it_died(manager: type, folder: Path) -> str:
+    """What is known of the end of a kernel: its exit status or signal, memory, and what it said last.
+
+    Args:
+        manager: of :func:`kernel_manager`.
+    """
+    status = manager.processes[-1].poll() if manager.processes else None
+    said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip() if (folder / LOG).exists() else ""
+    words = "the kernel died"
+    if status is not None and status < 0:
+        with contextlib.suppress(ValueError):
+            words += f" by signal {signal.Signals(-status).name}"
+        words += _memory() if status == -signal.SIGKILL else ""
+    elif status is not None:
+        words += f" with exit status {status}"
+    return f"{words}; what it said last is in {folder / LOG}" if said else f"{words}, and said nothing"
+
+
+def _memory() -> str:
+    """How much memory kernels have used; a system that runs out of it kills without a word."""
+    import psutil
+
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return ""
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    memory = psutil.virtual_memory()
+    return (
+        f", as a system out of memory does it (at most {most / 1e9:.1f} GB were used; the machine has "
+        f"{memory.total / 1e9:.1f} GB, of which {memory.available / 1e9:.1f} are free now)"
+    )
 
 
 def forget(folder: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from srcid.runs.folders import Run, home, root
-from srcid.runs.kernel import forget, kernel_manager
+from srcid.runs.kernel import forget, how_it_died, kernel_manager
 from srcid.runs.notebooks import import_papermill, read_notebook
 from srcid.runs.requests import Request, claimed, request
 
@@ -77,6 +77,7 @@ def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
         "SRCID_RUNS": str(root()),
         "PLOTLY_RENDERER": "plotly_mimetype",
     }
+    manager = kernel_manager(run.folder, environment)
     # Kernels that start together race for ports; socket files in a folder of their own cannot collide
     # (jupyter_client's default name for them is the same for all kernels of a working directory).
     wires = {} if os.name == "nt" else {"transport": "ipc", "ip": str(sockets / "kernel")}
@@ -94,7 +95,7 @@ def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
                 stdout_file=progress,
                 store_widget_state=False,
                 config=Config(KernelManager=wires),
-                kernel_manager_class=kernel_manager(run.folder, environment),
+                kernel_manager_class=manager,
                 on_cell_start=progress.cell_started,
                 on_cell_executed=progress.cell_ended,
             )
@@ -107,9 +108,8 @@ def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
         run.mark("interrupted", error="stopped from the keyboard")
         raise
     except Exception as error:  # the kernel died, or never came up
-        run.mark("failed", error=f"{type(error).__name__}: {error}")
-        died = f"the kernel died (out of memory? what it said last, if anything, is in {run.folder}/kernel.log)"
-        cause = died if "kernel died" in str(error).lower() else f"{error}"
+        cause = how_it_died(manager, run.folder) if "kernel died" in str(error).lower() else f"{error}"
+        run.mark("failed", error=f"{type(error).__name__}: {cause}")
         raise RunFailed(_failure(path.stem, progress.label, cause, [], run), run) from error
     finally:
         shutil.rmtree(sockets, ignore_errors=True)

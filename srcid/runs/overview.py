@@ -24,14 +24,14 @@ class RunWarning(UserWarning):
 
 
 def latest(notebook: str) -> Run:
-    """Return the run of ``notebook`` that finished last.
+    """Return the run of ``notebook`` that finished last, whatever the clock said.
 
     Raises:
         RunError: there is none.
     """
     every = [(run, run.status) for run in _readable({})]
     done = [
-        (status["ended"], run)
+        (_place(status), run)
         for run, status in every
         if status["notebook"] == notebook and status["status"] == "finished"
     ]
@@ -123,10 +123,15 @@ def _summary(run: Run, status: Mapping[str, Any]) -> dict[str, Any]:
     state, begun, ended = status.get("status"), status.get("started"), status.get("ended")
     if state == "running" and status.get("host") == platform.node() and not _alive(status.get("pid")):
         state = "interrupted"
-    seconds = None
-    if begun and ended:
+    seconds = status.get("seconds")
+    if begun and ended and not isinstance(seconds, int | float):
         seconds = round((datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds(), 1)
     return dict(run=run.name, notebook=status.get("notebook"), status=state, started=begun, seconds=seconds)
+
+
+def _place(status: Mapping[str, Any]) -> tuple[int, str]:
+    sequence = status.get("sequence")
+    return sequence if type(sequence) is int else 0, status["ended"]
 
 
 def _alive(pid: int | None) -> bool:

@@ -548,10 +548,34 @@ def test_a_run_that_its_notebook_calls_stopped_stays_so(project):
 
 def test_a_dying_kernel_ends_the_run(project):
     make_notebook(project / "notebooks" / "dead.ipynb", "import os\nos.write(2, b'last words')\nos._exit(9)")
-    with pytest.raises(runs.RunFailed, match="the kernel died") as caught:
+    with pytest.raises(runs.RunFailed, match="the kernel died with exit status 9; what it said last") as caught:
         runs.execute("dead", stream=io.StringIO())
-    assert caught.value.run.status["status"] == "failed"
+    assert caught.value.run.status["status"] == "failed" and "exit status 9" in caught.value.run.status["error"]
     assert "last words" in (caught.value.run.folder / "kernel.log").read_text()
+
+
+def test_of_a_killed_kernel_the_signal_and_the_memory_are_told(project):
+    make_notebook(project / "notebooks" / "killed.ipynb", "import os\nos.kill(os.getpid(), 9)")
+    killed = r"the kernel died by signal SIGKILL, as .* out of memory .*at most [\d.]+ GB.* has [\d.]+ GB, of which"
+    with pytest.raises(runs.RunFailed, match=killed):
+        runs.execute("killed", stream=io.StringIO())
+
+
+def test_order_and_duration_of_runs_do_not_follow_a_clock_that_is_set_back(monkeypatch):
+    from srcid.runs import folders
+
+    first, second = (runs.Run.create_or_open(name, "02_train", {}) for name in ("first", "second"))
+    for run, begun, ended in ((first, "2026", "2026"), (second, "2026", "2020")):
+        monkeypatch.setattr(folders, "_now", lambda year=begun: f"{year}-01-02T03:04:05+00:00")
+        run.mark("running")
+        monkeypatch.setattr(folders, "_now", lambda year=ended: f"{year}-01-02T03:04:05+00:00")
+        run.finish()
+    assert second.status["ended"] < first.status["ended"] and runs.latest("02_train") == second
+    assert all(0 <= seconds < 60 for seconds in runs.table().seconds)
+    second.write("status.json", {**second.status, "sequence": "last", "clock": "x", "seconds": "y"})
+    assert runs.latest("02_train") == first and len(runs.table()) == 2
+    second.mark("interrupted")
+    assert second.status["seconds"] is None
 
 
 def test_nothing_starts_when_a_parameter_is_wrong(project, tiny):
