@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from srcid.features.media import FILES
+
 LEAST_SECONDS = 0.5  # of sound per step; longer recordings stretch all steps of the clip
 _NEAR = 3  # words of a sentence shown on either side of an exemplar
-_FILES = ("wav", "png")  # kinds of references whose files lie in the store's media folder
 _WITHOUT = "sounds and images from its files are left out"
 
 
@@ -108,7 +109,7 @@ def card_media(card: Any, table: Any) -> CardMedia:
         found = []
         for e in exemplars:
             kind = e.media.partition(":")[0]
-            if not e.media or (kind in _FILES and root is None):
+            if not e.media or (kind in FILES and root is None):
                 found.append(Shown("none"))
                 continue
             try:
@@ -125,7 +126,7 @@ def _media_root(table: Any, card: Any) -> tuple[Path | None, str]:
     """Return the folder that files are looked for in, and what to say if there is none but one is needed."""
     from srcid.features import FeatureStore, StoreError
 
-    if not any(e.media.startswith(_FILES) for exemplars in card.exemplars.values() for e in exemplars):
+    if not any(e.media.startswith(FILES) for exemplars in card.exemplars.values() for e in exemplars):
         return None, ""
     try:
         store = FeatureStore.open(table.store_path, verify=False)

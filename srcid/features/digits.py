@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from srcid.features.front_ends import word_vector
+from srcid.features.front_ends import standardised, word_vector
 from srcid.features.recordings import HOP, Recording, Speech, mel_filters, read_speech, spectrum
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import consecutive_splits, distinct, event_fits, event_slots, multi_hot
@@ -128,7 +128,7 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
     }
     return FeatureStore.create(
         path,
-        features={m: _standardise(values, splits["train"]) for m, (values, _, _) in rendered.items()},
+        features={m: standardised(values, splits["train"]) for m, (values, _, _) in rendered.items()},
         labels={
             "event": event,
             "fine": plan.size,
@@ -274,10 +274,3 @@ def _mistype(rng: np.random.Generator, word: str, rate: float) -> str:
         stray = chr(ord("a") + int(rng.integers(26)))
         letters.append((stray, letter * 2, "")[kind] if wrong else letter)
     return "".join(letters) or word
-
-
-def _standardise(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Bring every feature to mean 0 and deviation 1 over all steps (and cells) of ``rows``."""
-    axes = tuple(range(values.ndim - 1))
-    mean, deviation = values[rows].mean(axes, dtype=float), values[rows].std(axes, dtype=float)
-    return ((values - mean) / np.maximum(deviation, 1e-6)).astype(np.float32)

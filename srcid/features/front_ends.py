@@ -122,6 +122,22 @@ def word_vector(word: str, dim: int) -> np.ndarray:
     return (np.sum(parts, axis=0) / np.sqrt(len(parts))).astype(np.float32)
 
 
+def standardised(values: np.ndarray, rows: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """Bring every feature to mean 0 and deviation 1 over all steps (and cells) of ``rows``; masked steps become 0.
+
+    Args:
+        values: ``[N, T, ...]``.
+        rows: the clips that are learned from.
+        mask: bool ``[N, T]``, the steps that there are; all by default.
+    """
+    axes = tuple(range(values.ndim - 1))
+    there: Any = True if mask is None else mask.reshape(*mask.shape, *[1] * (values.ndim - 2))
+    seen = True if mask is None else there[rows]
+    mean = values[rows].mean(axes, dtype=float, where=seen)
+    deviation = values[rows].std(axes, dtype=float, where=seen)
+    return (np.where(there, values - mean, 0) / np.maximum(deviation, 1e-6)).astype(np.float32)
+
+
 FRONT_ENDS: dict[str, FrontEnd] = {
     "audio": FrontEnd("log-mel", "1", log_mel),
     "video": FrontEnd("patches", "1", patches),

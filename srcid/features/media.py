@@ -3,6 +3,7 @@
 A reference is text ``kind:locator``; the empty reference stands for nothing (background, nothing kept)::
 
     wav:relative/path.wav#0.0,0.5   seconds 0 to 0.5 of a recording     -> (rate in Hz, float32 in -1..1)
+    sound:relative/path.ogg#0.0,0.5 the same of any file that soundfile reads
     voice:123                       recording 123 of the synthetic voices of this package
     png:relative/path.png           an image                             -> uint8 [H,W] or [H,W,3]
     digits:123                      image 123 of scikit-learn's digits   -> uint8 [8,8]
@@ -28,6 +29,9 @@ from srcid.params import suggest
 
 if TYPE_CHECKING:
     from srcid.features.store import FeatureStore
+
+
+FILES = ("wav", "sound", "png")  # kinds of references whose files lie in the store's media folder
 
 
 class MediaError(ValueError):
@@ -59,10 +63,10 @@ def reference_problem(reference: str) -> str:
     """Say what keeps a reference from standing for anything; empty if nothing does. No file is looked at."""
     try:
         kind, locator = _split(reference) if reference else ("", "")
-        if kind == "wav":
+        if kind in ("wav", "sound"):
             _seconds(reference)
-        if kind in ("wav", "png"):
-            name = locator.partition("#")[0] if kind == "wav" else locator
+        if kind in FILES:
+            name = locator if kind == "png" else locator.partition("#")[0]
             parts = PurePosixPath(name).parts
             if not name or "\0" in name or name.startswith("/") or ".." in parts:
                 raise MediaError(f"found '{reference}', need a path below the media folder")
@@ -76,7 +80,7 @@ def resolve(reference: str, root: str | Path = ".") -> Media:
     if not reference:
         return Media("none", None)
     kind, _ = _split(reference)
-    if kind in ("wav", "voice"):
+    if kind in ("wav", "sound", "voice"):
         return Media("audio", audio(reference, root))
     if kind == "word":
         return Media("word", word(reference))
@@ -84,12 +88,13 @@ def resolve(reference: str, root: str | Path = ".") -> Media:
 
 
 def audio(reference: str, root: str | Path = ".") -> tuple[int, np.ndarray]:
-    """Return ``(rate in Hz, float32 samples [n] or [n, channels])`` of a ``wav:`` or ``voice:`` reference."""
+    """Return ``(rate in Hz, float32 samples [n] or [n, channels])`` of a reference to a sound."""
     kind, locator = _split(reference)
     if kind == "voice":
         return _voice(locator)
-    _split(reference, "wav")
     name, start, stop = _seconds(reference)
+    if kind == "sound":
+        return _part(_file(name, root), start, stop)
     rate, samples = read_wav(_file(name, root))
     return rate, samples[round(start * rate) : None if stop is None else round(stop * rate)]
 
@@ -120,20 +125,37 @@ def read_wav(file: Path) -> tuple[int, np.ndarray]:
     return int(rate), samples.astype(np.float32)
 
 
+def _part(file: Path, start: float, stop: float | None) -> tuple[int, np.ndarray]:
+    """Return rate and samples of a part of a file that soundfile reads."""
+    try:
+        import soundfile
+    except ImportError:
+        raise MediaError(f"{file.name} needs the package soundfile: pip install 'srcid[media]'") from None
+    try:
+        with soundfile.SoundFile(file) as sound:
+            rate = sound.samplerate
+            sound.seek(min(round(start * rate), len(sound)))
+            return rate, sound.read(-1 if stop is None else round((stop - start) * rate), dtype="float32")
+    except (soundfile.SoundFileError, OSError) as error:
+        raise MediaError(f"{file.name} cannot be read as a sound ({str(error)[:100]})") from None
+
+
 def _seconds(reference: str) -> tuple[str, float, float | None]:
     """Return file, start and stop of ``wav:FILE#START,STOP``; a file's own name may hold ``#`` too."""
-    locator = _split(reference, "wav")
+    kind, locator = _split(reference)
+    if kind not in ("wav", "sound"):
+        raise MediaError(f"found media reference '{reference}', need 'wav:...' or 'sound:...'")
     name, _, seconds = locator.rpartition("#")
     if not name or not re.fullmatch(r"[^/]*,[^/]*", seconds):
-        if "#" in locator and not locator.lower().endswith(".wav"):
-            raise MediaError(f"found '{reference}', need 'wav:FILE#START,STOP' in seconds")
+        if "#" in locator and (kind == "sound" or not locator.lower().endswith(".wav")):
+            raise MediaError(f"found '{reference}', need '{kind}:FILE#START,STOP' in seconds")
         return locator, 0.0, None
     try:
         start, stop = (float(part) for part in seconds.split(","))
     except ValueError:
         start = stop = np.nan
     if not 0 <= start <= stop < np.inf:
-        raise MediaError(f"found '{reference}', need 'wav:FILE#START,STOP' in seconds")
+        raise MediaError(f"found '{reference}', need '{kind}:FILE#START,STOP' in seconds")
     return name, start, stop
 
 
@@ -196,7 +218,7 @@ def word(reference: str) -> str:
 def _split(reference: str, need: str = "") -> Any:
     """Return ``(kind, locator)``, or the locator alone where one ``need``-ed kind is asked for."""
     kind, colon, locator = reference.partition(":")
-    kinds = ["wav", "voice", "png", "digits", "word"]
+    kinds = ["wav", "sound", "voice", "png", "digits", "word"]
     if not colon or kind not in kinds:
         raise MediaError(f"found media reference '{reference}', need KIND:LOCATOR with one of {kinds}")
     if need and kind != need:

@@ -18,6 +18,7 @@ from srcid.features.checks import StoreError
 from srcid.features.digits import DigitsParams, make_digits
 from srcid.features.manifest import read_manifest
 from srcid.features.recordings import find_recordings, speech_fingerprint
+from srcid.features.stamps import StampsParams, find_stamps, make_stamps, stamps_fingerprint
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import SyntheticParams, make_synthetic
 from srcid.params import ParameterError, Section, describe, suggest
@@ -44,6 +45,14 @@ def _digits_identity(params: DigitsParams) -> dict[str, Any]:
     return {**params.model_dump(mode="json", exclude={"fsdd"}), "recordings": speech_fingerprint(params.fsdd)}
 
 
+def _stamps_identity(params: StampsParams) -> dict[str, Any]:
+    return {**params.model_dump(mode="json", exclude={"stamps"}), "files": stamps_fingerprint(params.stamps)}
+
+
+def _seek_stamps(options: Mapping[str, Any]) -> None:
+    find_stamps(str(options.get("stamps", StampsParams().stamps)))
+
+
 def _recordings_folder(params: DigitsParams) -> Path | None:
     return find_recordings(params.fsdd) if params.fsdd else None
 
@@ -56,18 +65,21 @@ def _seek_recordings(options: Mapping[str, Any]) -> None:
 DATA_SETS: dict[str, DataSet] = {
     "synthetic": DataSet(SyntheticParams, make_synthetic, 1, _synthetic_identity),
     "digits": DataSet(DigitsParams, make_digits, 1, _digits_identity, _seek_recordings, _recordings_folder),
+    "stamps": DataSet(
+        StampsParams, make_stamps, 1, _stamps_identity, _seek_stamps, lambda params: find_stamps(params.stamps)
+    ),
 }
 
 
 def open_data(
     name_or_path: str | Path, root: str | Path = "data", options: Mapping[str, Any] | None = None
 ) -> FeatureStore:
-    """Return the store called ``synthetic`` or ``digits``, made on first use, or the one at a path.
+    """Return the store called ``synthetic``, ``digits`` or ``stamps``, made on first use, or the one at a path.
 
     Args:
         name_or_path: a name in :data:`DATA_SETS`, or the folder of a store.
         root: folder that keeps made stores, one per set of parameters; created on need.
-        options: parameters of the named data set (:class:`SyntheticParams`, :class:`DigitsParams`); none for
+        options: parameters of the named data set (:class:`SyntheticParams`, ...); none for
             a path.
 
     Raises:
