@@ -199,6 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits")
     parser.add_argument("--fsdd", default="")
+    parser.add_argument("--generator", default="", metavar="A=1", help="options of the data set, such as train=4000")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--split", default="val", choices=("val", "test"))
     parser.add_argument("--only", default="", help="comma-separated beginnings of names of settings")
@@ -210,10 +211,10 @@ def main() -> None:
 
     from srcid import runs
 
-    store = runs.open_store(arguments.data, fsdd=arguments.fsdd)
+    keywords = lambda text: eval(f"dict({text})", {})  # noqa: E731
+    store = runs.open_store(arguments.data, keywords(arguments.generator), arguments.fsdd)
     folder = Path(arguments.runs)
     folder.mkdir(parents=True, exist_ok=True)
-    keywords = lambda text: eval(f"dict({text})", {})  # noqa: E731
     settings = {n: c for n, c in SETTINGS.items() if n.startswith(tuple(arguments.only.split(",")))}
     settings |= {name.strip(): keywords(text) for name, _, text in (part.partition(":") for part in arguments.set)}
     base, results = keywords(arguments.base), {}

@@ -66,7 +66,7 @@ class DigitsParams(Section):
     """What to make of the recordings and images."""
 
     fsdd: str = Field("", description="folder of the Free Spoken Digit Dataset; empty: synthetic voices")
-    train: int = Field(2000, ge=1, description="training clips")
+    train: int = Field(4000, ge=1, description="training clips")
     val: int = Field(500, ge=1, description="validation clips")
     test: int = Field(500, ge=1, description="test clips")
     steps: int = Field(10, ge=2, description="time steps T per clip: seconds, and words of the caption")
