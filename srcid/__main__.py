@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from srcid import runs
-from srcid.files import DiskError
+from srcid.files import FULL, REFUSED, DiskError
 from srcid.runs.grid import MOST
 from srcid.values import Word, shorten
 
@@ -29,7 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:  # parameters, runs, stores: the message says what to do
         print(f"srcid: {error}", file=sys.stderr)
         return 2
-    except (runs.RunFailed, DiskError) as error:
+    except OSError as error:
+        if error.errno not in (*FULL, *REFUSED) and not isinstance(error, DiskError):
+            raise
+        said = error if isinstance(error, DiskError) else f"{shorten(error.filename, 200)}: {error.strerror}"
+        print(f"srcid: {said}", file=sys.stderr)
+        return 1 if error.errno in FULL else 2
+    except runs.RunFailed as error:
         print(f"srcid: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -179,7 +185,7 @@ def _runs(options: argparse.Namespace) -> int:
         warnings.simplefilter("ignore", runs.RunWarning)
         table = runs.table(options.notebook, where=_values(options.where))
     if options.sort and options.sort not in table:
-        raise ValueError(f"there is no column '{options.sort}'; there are {', '.join(table)}")
+        raise ValueError(f"there is no column {shorten(options.sort)}; there are {', '.join(table)}")
     if options.sort:
         table = table.sort_values(options.sort, kind="stable")
     if len(table):

@@ -18,7 +18,10 @@ from typing import Any
 
 import numpy as np
 
-_REFUSED = (
+from srcid.values import shorten
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
 )  # fmt: skip
 _BLOCK, _BLOCKS = 4096, 64  # bytes and number of the blocks that a sample of a file consists of
@@ -43,7 +46,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         DiskError: the disk is full or cannot be written.
     """
     draft = draft_of(path)
-    with disk_errors(path.parent):
+    with disk_errors(path.parent, shown={str(draft): path}):
         try:
             draft.touch()
             mode = draft.stat().st_mode
@@ -55,6 +58,21 @@ def whole_file(path: Path) -> Iterator[Path]:
         finally:
             draft.unlink(missing_ok=True)
     remove_orphans(path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are not there yet.
+
+    Raises:
+        DiskError: it cannot be made.
+    """
+    try:
+        with disk_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # as below /proc
+        raise DiskError(
+            error.errno, f"{shorten(str(path), 200)} cannot be made; need a place that you may write to"
+        ) from None
 
 
 def draft_of(path: Path) -> Path:
@@ -88,11 +106,12 @@ def exists(path: Path) -> bool:
 
 
 @contextmanager
-def disk_errors(folder: Path, need: int = 0) -> Iterator[None]:
+def disk_errors(folder: Path, need: int = 0, shown: Mapping[str, Path] | None = None) -> Iterator[None]:
     """Say in one sentence what keeps the code inside from writing to ``folder``.
 
     Args:
         need: bytes that are about to be written, where known.
+        shown: what to call files whose names tell nobody anything.
 
     Raises:
         DiskError: the disk is full or cannot be written.
@@ -105,14 +124,15 @@ def disk_errors(folder: Path, need: int = 0) -> Iterator[None]:
         # safetensors tells of the system's errors in words only
         said = re.search(r"os error (\d+)", str(error))
         number = error.errno if isinstance(error, OSError) else int(said[1]) if said else None
-        if number in (errno.ENOSPC, errno.EDQUOT):
+        if number in FULL:
             there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
             free = f"{shutil.disk_usage(there).free / 1e6:,.1f} MB are free"
             wanted = f"{need / 1e6:,.1f} MB are needed" if need else "more is needed"
             text = f"no space left in {folder}: {free}, {wanted}; free some space, then run the same command again"
-        elif number in _REFUSED:
-            place = getattr(error, "filename", None) or folder
-            text = f"{place} cannot be written ({os.strerror(number)}); need a folder that you may write to"
+        elif number in REFUSED:
+            place = str(getattr(error, "filename", None) or folder)
+            place = shorten(str((shown or {}).get(place, place)), 200).strip("'")
+            text = f"{place} cannot be written ({os.strerror(number)}); need a place that you may write to"
         else:
             raise
         raise DiskError(number, text) from None

@@ -1,5 +1,6 @@
 """The command lines: ``python -m srcid``, ``./lab`` and ``.ci/run``."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -12,8 +13,11 @@ import pytest
 
 from srcid import runs
 from srcid.__main__ import MAIN_JOB, main
+from srcid.files import DiskError
+from srcid.runs.folders import Run
 from tests.notebook_maker import make_notebook
 
+LONG = "x" * 300
 ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -107,6 +111,16 @@ def test_a_failing_notebook_exits_with_one(project, capsys):
         (["run", "tiny", "--name", "a/b"], "cannot name a run"),
         (["report", "nothing"], "no run folder"),
         (["lab", "data=digits"], "there is no notebook '01_data'"),
+        (["run", "."], "there is no notebook '.'"),
+        (["run", LONG], "there is no notebook 'xxx"),
+        (["run", "tiny", "--name", LONG], "cannot name a run"),
+        (["run", "tiny", f"{LONG}=1"], "is no parameter of tiny"),
+        (["run", "tiny", "count=\udcff"], "count"),
+        (["runs", "--sort", LONG], "there is no column 'xxx"),
+        (["report", LONG], "is no run folder"),
+        (["figure", LONG, "scores", "x.html"], "is no run folder"),
+        (["convert", LONG, "nowhere", "made"], "found layout 'xxx"),
+        (["convert", "ave", LONG, "made"], "found no folder"),
     ],
 )
 def test_mistakes_get_one_message_and_exit_two(project, capsys, words, message):
@@ -114,7 +128,49 @@ def test_mistakes_get_one_message_and_exit_two(project, capsys, words, message):
     assert main(words) == 2
     said = capsys.readouterr()
     assert said.err.startswith("srcid: ") and message in said.err and "Traceback" not in said.err
-    assert not (project / "runs").exists()
+    assert len(said.err) < 2000 and LONG not in said.err.partition(":")[2][:260]
+    assert {path.name for path in project.iterdir()} == {"notebooks"}
+
+
+def test_what_cannot_be_written_or_drawn_is_told_in_one_sentence_and_leaves_nothing(project, capsys):
+    import plotly.graph_objects as go
+
+    run = Run.create_or_open("mine", "tiny", {"seed": 1})
+    run.save_figure(go.Figure(layout=dict(title="one")), "one")
+    (run.figures / "odd.json").write_text('{"figure": {"data": 3}}')
+    make_notebook(run.notebook)
+    (project / "file").touch()
+    before = {str(path): path.stat().st_size for path in project.rglob("*")}
+    cases = [
+        (["figure", "mine", "../params", "x.html"], "mine has no figure '../params'; there are odd, one"),
+        (["figure", "mine", "oen", "x.html"], "did you mean 'one'?"),
+        (["figure", "mine", "odd", "x.html"], "odd.json is damaged"),
+        (["figure", "mine", "one", "x.txt"], "need one ending in"),
+        (["figure", "mine", "one", "file/x.html"], "cannot be written"),
+        (["figure", "mine", "one", f"{LONG}.html"], "File name too long"),
+        (["figure", "mine", "one", "/proc/no/x.html"], "cannot be made"),
+        (["report", "mine", "--to", "file/x.html"], "cannot be written"),
+        (["report", "mine", "--to", LONG], "File name too long"),
+        (["report", "mine", "--to", "notebooks"], "Is a directory"),
+    ]
+    (project / "notebooks").mkdir()
+    for words, message in cases:
+        assert main(words) == 2, words
+        said = capsys.readouterr().err
+        assert said.startswith("srcid: ") and message in said and said.count("\n") == 1 and len(said) < 400, said
+    (project / "notebooks").rmdir()
+    assert {str(path): path.stat().st_size for path in project.rglob("*")} == before
+
+
+def test_a_full_disk_is_told_and_ends_with_one(project, capsys, monkeypatch):
+    make_notebook(project / "notebooks" / "tiny.ipynb")
+
+    def full(*args, **options):
+        raise DiskError(errno.ENOSPC, "no space left in runs: 0.0 MB are free")
+
+    monkeypatch.setattr("srcid.runs.execute", full)
+    assert main(["run", "tiny"]) == 1
+    assert capsys.readouterr().err == "srcid: no space left in runs: 0.0 MB are free\n"
 
 
 def test_a_table_of_no_runs_says_so(project, capsys):

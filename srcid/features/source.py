@@ -21,7 +21,9 @@ from srcid.features.recordings import find_recordings, speech_fingerprint
 from srcid.features.stamps import StampsParams, find_stamps, make_stamps, stamps_fingerprint
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import SyntheticParams, make_synthetic
+from srcid.files import exists
 from srcid.params import ParameterError, Section, describe, suggest
+from srcid.values import shorten
 
 
 class DataSet(NamedTuple):
@@ -119,6 +121,19 @@ def fingerprint(name_or_path: str | Path, options: Mapping[str, Any] | None = No
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def clips_of(name_or_path: str | Path, options: Mapping[str, Any] | None = None) -> int:
+    """Return how many clips these data have, without making or reading them.
+
+    Raises:
+        StoreError, ParameterError: as :func:`open_data`.
+    """
+    name = str(name_or_path)
+    if name not in DATA_SETS:
+        return read_manifest(Path(name)).clips
+    params: Any = _make_params(name, dict(options or {}))
+    return params.train + params.val + params.test
+
+
 def check_data(
     name_or_path: str | Path, root: str | Path = "data", options: Mapping[str, Any] | None = None
 ) -> list[str]:
@@ -157,11 +172,11 @@ def _make_params(name: str, options: Mapping[str, Any]) -> Section:
 
 
 def _open_path(path: Path, root: Path, options: dict[str, Any], verify: bool = True) -> FeatureStore:
-    if not path.is_dir():
+    if not exists(path) or not path.is_dir():
         made = sorted(str(file.parent) for file in root.glob("*/manifest.json"))
         known = [*DATA_SETS, *made]
         need = f"need the folder of a store or one of {', '.join(known)}{suggest(str(path), known)}"
-        raise StoreError("there are no such data:", [f"found '{path}', {need}"])
+        raise StoreError("there are no such data:", [f"found {shorten(str(path))}, {need}"])
     if options:
         raise ParameterError(
             f"found options {', '.join(sorted(options))} for the store at {path}; a store is opened as it "

@@ -29,7 +29,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from srcid.files import code_version, disk_errors, draft_of, exists, remove_orphans, whole_file
+from srcid.files import code_version, draft_of, exists, make_folder, remove_orphans, whole_file
+from srcid.params import suggest
 from srcid.problems import ProblemsError
 from srcid.values import normal_name, plain, shorten
 
@@ -150,9 +151,8 @@ class Run:
         if not target.exists():
             draft = draft_of(target)
             try:
-                with disk_errors(target.parent):
-                    for part in ("checkpoint", "codes", "figures"):
-                        (draft / part).mkdir(parents=True)
+                for part in ("checkpoint", "codes", "figures"):
+                    make_folder(draft / part)
                 run = cls(draft)
                 run.write("params.json", params)
                 about = dict(notebook=notebook, identity=identifier, code=code_version(), checksum="")
@@ -266,13 +266,26 @@ class Run:
         return self.write(f"figures/{name}.json", content | {"figure": json.loads(figure.to_json())})
 
     def load_figure(self, name: str) -> Any:
-        """Return the plotly figure kept under ``name``."""
+        """Return the plotly figure kept under ``name``.
+
+        Raises:
+            RunError: there is none; the message says which there are. Or it is damaged.
+        """
         import plotly.graph_objects as go
 
         from srcid.style import apply_style
 
         apply_style()
-        return go.Figure(self.read(f"figures/{name}.json")["figure"])
+        known = sorted(path.stem for path in self.figures.glob("*.json"))
+        if name not in known:
+            there = f"; there are {', '.join(known)}" if known else "; it has none"
+            raise RunError(f"{self.name} has no figure {shorten(name)}{suggest(name, known)}{there}")
+        try:
+            return go.Figure(self.read(f"figures/{name}.json")["figure"])
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, RunError):
+                raise
+            raise RunError(f"{self.figures / name}.json is damaged: what it holds is no figure") from None
 
 
 def _sequence(status: Path) -> int:

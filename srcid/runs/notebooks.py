@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from srcid.features import FeatureStore
-from srcid.features.source import DATA_SETS, check_data, fingerprint, open_data
+from srcid.features.source import DATA_SETS, check_data, clips_of, fingerprint, open_data
 from srcid.files import exists, whole_file
 from srcid.params import ParameterError, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home
@@ -231,8 +231,12 @@ def _data(own: dict[str, Any], names: Declared, folder: Path) -> tuple[list[str]
     data, fsdd, generator = (own.get(n, names.get(n, (None, None))[1]) for n in ("data", "fsdd", "generator"))
     data, made, options = _data_source(data, generator, fsdd)
     with contextlib.chdir(folder):  # where the kernel will start
-        problems = check_data(data, made, options)
-        return problems, "" if problems else fingerprint(data, options)
+        if problems := check_data(data, made, options):
+            return problems, ""
+        clips, row = clips_of(data, options), own.get("row", -1)
+        if not -1 <= row < clips:  # told before training rather than after it
+            problems.append(f"row={row}: these data have {clips:,} clips; need 0 to {clips - 1}, or -1")
+        return problems, fingerprint(data, options)
 
 
 def _run(run: str) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from srcid.params import ParameterError, suggest
 from srcid.runs.folders import Run, RunError, plain, root
 from srcid.runs.grid import expand
+from srcid.values import shorten
 
 TRAINING = "02_train"  # the notebook whose runs the others look into
 
@@ -72,7 +73,7 @@ def table(notebook: str | None = None, where: Mapping[str, Any] | None = None) -
     for name, reason in skipped.items():
         warnings.warn(f"runs/{name} left out: {reason}", RunWarning, stacklevel=2)
     if unknown := [name for cell in wanted[:1] for name in cell if name not in known and known]:
-        problems = [f"no run has a parameter '{name}'{suggest(name, sorted(known))}" for name in unknown]
+        problems = [f"no run has a parameter {shorten(name)}{suggest(name, sorted(known))}" for name in unknown]
         raise ParameterError("runs cannot be chosen:", problems)
     same: dict[str, list[Mapping[str, Any]]] = {}
     for about, params, _ in rows:

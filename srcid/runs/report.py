@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srcid.files import disk_errors, whole_file
+from srcid.files import make_folder, whole_file
 from srcid.page import DRAW, clean, figure_data, place, policy
 from srcid.problems import ProblemsError
 from srcid.runs.front import front
+from srcid.values import shorten
 
 PLOTLY = "application/vnd.plotly.v1+json"
 LARGEST = 1_000_000  # bytes of a committed notebook
@@ -148,8 +149,7 @@ def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = 
     }
     body, _ = exporter.from_notebook_node(new_notebook(cells=cells), resources=resources)
     path = Path(path)
-    with disk_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_file(path) as draft:
         draft.write_text(body, encoding="utf-8")
     return path
@@ -306,17 +306,19 @@ def draw(figure: Any, path: str | Path) -> Path:
 
     Raises:
         ReportError: no such kind of file, or kaleido or Chromium is missing.
+        DiskError: it cannot be written.
     """
     from srcid.style import picture, write_page
 
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".html":
-        write_page(figure, path)
-    elif path.suffix in (".png", ".svg", ".pdf", ".webp", ".jpg"):
-        path.write_bytes(_image(picture(figure), path.suffix.removeprefix("."), ReportError, scale=2))
-    else:
-        raise ReportError(f"found a file named {path.name}; need one ending in .png, .svg, .pdf or .html")
+    if path.suffix not in (".html", ".png", ".svg", ".pdf", ".webp", ".jpg"):
+        raise ReportError(f"found a file named {shorten(path.name)}; need one ending in .png, .svg, .pdf or .html")
+    make_folder(path.parent)
+    with whole_file(path) as draft:
+        if path.suffix == ".html":
+            write_page(figure, draft)
+        else:
+            draft.write_bytes(_image(picture(figure), path.suffix.removeprefix("."), ReportError, scale=2))
     return path
 
 

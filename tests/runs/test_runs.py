@@ -203,7 +203,7 @@ def test_figures_come_back_as_they_were():
     content = json.loads(path.read_text())
     assert (path, content["format"], content["name"]) == (run.figures / "curve.json", "srcid-figure", "curve")
     assert run.load_figure("curve").to_dict() == figure.to_dict()
-    with pytest.raises(runs.RunError, match=r"no figures/other\.json"):
+    with pytest.raises(runs.RunError, match="a-run has no figure 'other'; there are curve"):
         run.load_figure("other")
 
 
@@ -439,6 +439,13 @@ def test_data_are_checked_with_the_parameters(project):
         runs.check_parameters("reader", {"data": "digits", "generator": {"fsdd": "nowhere"}})
     with pytest.raises(ParameterError, match=r"found 'synthetik', .*did you mean 'synthetic'\?"):
         runs.check_parameters("reader", {"data": "synthetik"})
+    with pytest.raises(ParameterError, match=r"row=999999: these data have [\d,]+ clips; need 0 to \d+, or -1"):
+        runs.check_parameters("reader", {"row": 999_999})
+    assert runs.check_parameters("reader", {"row": 5, "generator": {"train": 4, "val": 1, "test": 1}})["row"] == 5
+    with pytest.raises(ParameterError, match="row=6: these data have 6 clips"):
+        runs.check_parameters("reader", {"row": 6, "generator": {"train": 4, "val": 1, "test": 1}})
+    with pytest.raises(ParameterError, match="there are no such data"):
+        runs.check_parameters("reader", {"data": "x" * 300})
     with pytest.raises(ParameterError) as caught:  # what could not be read is told once
         runs.check_parameters("reader", {"data": "digits", "generator": "[1]"})
     assert str(caught.value).count("\n  - ") == 1

@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from srcid.features.published.unpickle import PickleRefused, load_arrays
+from srcid.files import exists
 from srcid.problems import ProblemsError
+from srcid.values import shorten
 
 MAX_ITEM_BYTES = 64 * 2**20
 """A clip's features in one archive; ten seconds of a 7x7x512 grid in float64 take 2 MB."""
@@ -59,8 +61,8 @@ class Found:
             SourceError: there is no such folder.
         """
         root = Path(root)
-        if not root.is_dir():
-            raise SourceError(f"found no folder {root}; need the one that holds the published files")
+        if not exists(root) or not root.is_dir():
+            raise SourceError(f"found no folder {shorten(str(root), 200)}; need the one that holds the published files")
         archives: dict[str, dict[str, str]] = {}
         doubled, others = [], []
         for file in _files(root):

@@ -23,6 +23,7 @@ from srcid.features.published.archives import Found, SourceError
 from srcid.features.published.conversion_audit import ConversionAudit, conversion_audit
 from srcid.features.published.plan import STEPS, Options, Plan, Stream
 from srcid.features.store import FeatureStore
+from srcid.values import shorten
 
 LAYOUTS: dict[str, Callable[[Found, Options], Plan]] = {**vggsound.LAYOUTS, **ave.LAYOUTS, **captions.LAYOUTS}
 """Name of a published layout -> what reads its lists."""
@@ -78,9 +79,9 @@ def convert(
     heading = f"cannot convert {source} to a feature store at {path}:"
     problems = check_target(path)
     if layout not in LAYOUTS:
-        problems.append(f"found layout '{layout}', need one of {', '.join(LAYOUTS)}")
+        problems.append(f"found layout {shorten(layout)}, need one of {', '.join(LAYOUTS)}")
     if dtype not in DTYPES:
-        problems.append(f"found type '{dtype}', need {' or '.join(DTYPES)}")
+        problems.append(f"found type {shorten(dtype)}, need {' or '.join(DTYPES)}")
     StoreError.check(heading, problems)
     try:
         found = Found.below(source)
