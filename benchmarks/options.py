@@ -176,12 +176,14 @@ def one(store_path: str, name: str, changes: dict, seed: int, split: str, folder
     result = train(store, params, run, on_metrics=lines.append)
     record |= dict(name=name, changes=changes, seed=seed, opened=result.opened, opened_by=result.opened_by)
     record.setdefault("seconds", time.perf_counter() - began)
-    found = measure(encode(load(run), store, run / "codes"), store, params, split)
+    table = encode(load(run), store, run / "codes")
     last = [line for line in lines if any(key.startswith("val/") for key in line)][-1]
-    for k in range(1, params.layers + 1):
-        rates = [value for key, value in last.items() if key.startswith(f"val/rate/{k}/")]
-        found[f"rate{k}"] = float(np.mean(rates)) if rates else np.nan
-    record[split] = found | {key: value for key, value in last.items() if key.startswith(("val/rate", "val/skill"))}
+    for part in ("val", split):
+        found = measure(table, store, params, part)
+        for k in range(1, params.layers + 1):
+            rates = [value for key, value in last.items() if key.startswith(f"val/rate/{k}/")]
+            found[f"rate{k}"] = float(np.mean(rates)) if rates else np.nan
+        record[part] = found | {key: value for key, value in last.items() if key.startswith(("val/rate", "val/skill"))}
     record_path.write_text(json.dumps(record))
     shutil.rmtree(run)
     return record
