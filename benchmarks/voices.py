@@ -2,11 +2,11 @@
 
     python benchmarks/voices.py --fsdd PATH --seeds 5 --page docs/results/voices.md
 
-Trains the demo preset on ``digits`` for every seed, once on the voices of the package and once on the Free Spoken Digit
-Dataset (``data/README.md``), and encodes both data sets by both models. Probes learn from the codes of the data that the
-model was trained on, and are asked about the test clips of either. Pictures and words are the same in both, so only
-directions with sound in them differ. Two trainings of two to four minutes a seed on two cores; finished ones are kept in
-``--runs`` and not repeated. What is in a page is written anew by every call.
+Trains the demo preset on ``digits`` for every seed, once on the voices of the package and once on the Free Spoken
+Digit Dataset (``data/README.md``), and encodes both data sets by both models. Probes learn from the codes of the data
+that the model was trained on, and are asked about the test clips of either. Pictures and words are the same in both, so
+only directions with sound in them differ. Two trainings of two to four minutes a seed on two cores; finished ones are
+kept in ``--runs`` and not repeated.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def finding(table: Any) -> str:
     score = {(r["learned from"], r["asked about"]): r["score"] for _, r in rows.iterrows()}
     voices, people = WORDS.values()
     return (
-        f"By sound alone, what learned from voices names the digit of {score[voices, voices].text('.0f')} % of voices' and "
-        f"{score[voices, people].text('.0f')} % of people's test clips; what learned from people, of "
+        f"By sound alone, what learned from voices names the digit of {score[voices, voices].text('.0f')} % of "
+        f"voices' and {score[voices, people].text('.0f')} % of people's test clips; what learned from people, of "
         f"{score[people, people].text('.0f')} % of people's and {score[people, voices].text('.0f')} % of voices' "
         f"(chance {rows['chance'].mean():.0f} %; {score[voices, voices].n} seeds, 95 % intervals over seeds)"
     )
@@ -97,16 +97,18 @@ def figure(table: Any) -> Any:
 
     part = table[table["task"] == "classification"]
     fig = go.Figure()
-    for (learned, asked), rows in part.groupby(["learned from", "asked about"], sort=False):
+    names = list(QUESTIONS)
+    for place, ((learned, asked), rows) in enumerate(part.groupby(["learned from", "asked about"], sort=False)):
         values = [score.value for score in rows["score"]]
         reach = [score.high - score.value if score.known else 0 for score in rows["score"]]
         color = "#0072B2" if learned == WORDS["voices"] else "#D55E00"
         fig.add_trace(go.Scatter(
-            x=values, y=rows["question"], mode="markers", name=f"{learned} → {asked}", error_x=dict(array=reach, color=color),
+            x=values, y=[names.index(question) + 0.16 * (place - 1.5) for question in rows["question"]],
+            mode="markers", name=f"{learned} → {asked}", error_x=dict(array=reach, color=color),
             marker=dict(color=color, size=11, symbol="circle" if learned == asked else "circle-open"),
         ))  # fmt: skip
     fig.update_xaxes(title="accuracy of classification, %", range=[0, 102])
-    fig.update_yaxes(autorange="reversed")
+    fig.update_yaxes(autorange="reversed", tickvals=list(range(len(names))), ticktext=names)
     caption = "Means over seeds, 95 % t-intervals. Filled: asked about the data learned from; open: about the other."
     return finish(fig, finding(table), caption, height=340)
 

@@ -9,7 +9,8 @@ makes. A clip is a stamp in one voice:
   elsewhere at each step; mirrored in half of the clips.
 - text ``[64]``: hashed subwords of the name, its words spread over the steps as in speech.
 
-All are standardised by the present steps of the training clips. A stamp is in one split, in whatever voice.
+All are standardised by the present steps of the training clips. A stamp is in one split, in whatever voice, and so are
+stamps that share a name or a recording.
 """
 
 from __future__ import annotations
@@ -66,10 +67,9 @@ class Stamp:
     voices: dict[str, Path]
 
     @property
-    def split(self) -> str:
-        """Split of all its clips, by a hash of its name: 70, 10 and 20 % of stamps."""
-        place = zlib.crc32(self.name.encode()) % 10
-        return "train" if place < 7 else "val" if place < 8 else "test"
+    def category(self) -> str:
+        """Its topmost folder."""
+        return self.name.partition("/")[0]
 
 
 def find_stamps(folder: str | Path) -> Path:
@@ -114,6 +114,35 @@ def read_stamps(folder: Path, params: StampsParams) -> list[Stamp]:
     return found
 
 
+def split_stamps(stamps: list[Stamp]) -> list[str]:
+    """Return the split of each stamp: 70, 10 and 20 % of each category, by a hash of names.
+
+    Stamps that have a name or a recording in common, directly or by way of others, are in one split.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    marks: dict[tuple[str, str], int] = {}
+    pairs = []
+    for number, stamp in enumerate(stamps):
+        for voice, file in stamp.voices.items():
+            language = "en" if voice == NATURAL else voice
+            name = " ".join(words_of(stamp.names[language])).casefold()
+            for mark in ((language, name), ("recording", hashlib.sha256(file.read_bytes()).hexdigest())):
+                pairs.append((number, len(stamps) + marks.setdefault(mark, len(marks))))
+    ends = np.array(pairs).T
+    size = len(stamps) + len(marks)
+    group = connected_components(coo_array((np.ones(len(pairs)), ends), (size, size)), directed=False)[1][: len(stamps)]
+    first = {int(g): stamp for g, stamp in zip(reversed(group), reversed(stamps), strict=True)}
+    splits = {}
+    for category in {stamp.category for stamp in first.values()}:
+        own = sorted((zlib.crc32(s.name.encode()), g) for g, s in first.items() if s.category == category)
+        for place, (_, g) in enumerate(own):
+            share = (place + 0.5) / len(own)
+            splits[g] = "train" if share < 0.7 else "val" if share < 0.8 else "test"
+    return [splits[int(g)] for g in group]
+
+
 def make_stamps(path: str | Path, params: StampsParams | None = None) -> FeatureStore:
     """Write the clips of ``params`` to a new store at ``path``; same parameters and files, same bytes.
 
@@ -129,8 +158,9 @@ def make_stamps(path: str | Path, params: StampsParams | None = None) -> Feature
     folder = find_stamps(params.stamps)
     stamps = read_stamps(folder, params)
     problems = missing_readers({file for stamp in stamps for file in stamp.voices.values()})
+    owner = split_stamps(stamps) if stamps else []
     for split in SPLITS:
-        if not any(stamp.split == split for stamp in stamps):
+        if split not in owner:
             problems.append(f"found no stamp with a voice of {', '.join(params.languages)} for split {split}")
     StoreError.check(f"the stamps in {folder} cannot be used; {STAMPS_ADVICE}:", problems)
     rows: list[dict[str, Any]] = []
@@ -143,7 +173,7 @@ def make_stamps(path: str | Path, params: StampsParams | None = None) -> Feature
             continue
         for voice in stamp.voices:
             try:
-                rows.append(_clip(stamp, number, image, voice, folder, params))
+                rows.append(_clip(stamp, number, image, voice, folder, params) | {"split": owner[number]})
             except ReadError as error:  # some of the package's natural sounds are silent
                 unread.append(str(error))
     problems = [f"no clip of split {s} can be read" for s in SPLITS if all(row["split"] != s for row in rows)]
@@ -203,7 +233,6 @@ def _clip(
     return {
         "id": f"{stamp.name} {voice}",
         "item": number,
-        "split": stamp.split,
         "folder": stamp.name.rpartition("/")[0],
         "voice": voice,
         "language": language,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from srcid.features import FeatureStore, StoreError, open_data
 from srcid.features.media import MediaError, resolve
 from srcid.features.source import check_data, fingerprint
-from srcid.features.stamps import NATURAL, StampsParams, find_stamps, make_stamps, read_stamps
+from srcid.features.stamps import NATURAL, Stamp, StampsParams, find_stamps, make_stamps, read_stamps, split_stamps
 from srcid.params import ParameterError
 from tests.features import media_files as files
 
@@ -29,12 +29,12 @@ def package(tmp_path_factory) -> Path:
     for n in range(COUNT):
         kind = ("animals/birds", "animals/fish", "food", "space")[n % 4]
         picture = files.picture(folder / f"{kind}/thing{n}.png", list(files.COLOURS)[n % 3], (70, 50))
-        names = f"A thing number {n}.\nfr.utf8=Une chose {n}.\nes.utf8=Cosa.\nzz.utf8=\n"
+        names = f"A thing number {n}.\nfr.utf8=Une chose {n}.\nes.utf8=Cosa {n}.\nzz.utf8=\n"
         picture.with_suffix(".txt").write_text(names, encoding="utf-8")
         for voice, hertz in TONES.items():
             end = picture.with_suffix(".ogg") if voice == NATURAL else picture.with_name(f"thing{n}_desc_{voice}.ogg")
             if voice != NATURAL or n % 4 == 0:
-                soundfile.write(end, files.tone([hertz], 22_050)[: 22_050 * 7 // 8], 22_050)
+                soundfile.write(end, (1 - n / 100) * files.tone([hertz], 22_050)[: 22_050 * 7 // 8], 22_050)
     soundfile.write(folder / "food/thing2_desc_es.ogg", np.zeros(22_050, np.float32), 22_050)  # some are silent
     (folder / "food/thing6.txt").unlink()  # and some have no name
     return root
@@ -71,8 +71,28 @@ def test_a_stamp_is_one_item_in_one_split(store):
         for item in store.labels["item"][rows]:
             assert owner.setdefault(int(item), split) == split
     assert len(owner) == COUNT - 1 and set(owner.values()) == {"train", "val", "test"}
+    for category in range(3):  # each category is in each split
+        for rows in store.splits.values():
+            assert store.labels["event"][rows, 0, category].any()
     names = np.array(store.label_info["item"].classes)[store.labels["item"]]
     assert [i.rpartition(" ")[0].removesuffix(" natural") for i in store.ids] == names.tolist()
+
+
+def test_stamps_that_share_a_name_or_a_recording_are_in_one_split(tmp_path):
+    stamps = []
+    for n in range(60):
+        (tmp_path / f"{n}.ogg").write_bytes(bytes([n if n % 10 else n // 20]))  # 0 and 10, 20 and 30, 40 and 50
+        names = {"fr": f"nom {n if n % 7 else 'commun'}", "en": f"name {n}"}
+        stamps.append(Stamp(f"{'abc'[n % 3]}/{n}", names, {"fr": tmp_path / f"{n}.ogg"}))
+    splits = split_stamps(stamps)
+    assert len({splits[n] for n in range(0, 60, 7)} | {splits[n] for n in (0, 10)}) == 1
+    assert splits[20] == splits[30] and splits[40] == splits[50]
+    for category in range(3):
+        own = splits[category::3]
+        assert [round(own.count(s) / len(own), 1) for s in ("train", "val", "test")] == pytest.approx(
+            [0.7, 0.1, 0.2], abs=0.21
+        )
+    assert splits == split_stamps(stamps)
 
 
 def test_what_is_heard_seen_and_read_is_what_the_features_say(store):
