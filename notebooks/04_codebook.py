@@ -42,6 +42,7 @@ from srcid.codebook.added_information import added_information
 from srcid.codebook.agreement import code_agreement, confusion
 from srcid.codebook.browser.clips import ClipCodes
 from srcid.codebook.browser.explorer import CodeExplorer
+from srcid.codebook.browser.finder import ClipFinder
 from srcid.codebook.browser.pages import write_code_pages
 from srcid.codebook.browser.usage import UsageBrowser
 from srcid.codebook.figures.agreement import agreement_figure, confusion_map
@@ -53,6 +54,7 @@ from srcid.codebook.meaning import association
 from srcid.codebook.usage import code_usage, growth, sharing
 from srcid.codes import CodeTable
 from srcid.symbols import for_each, label_names, layers_and_stages, place_name
+from srcid.widget import show
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
@@ -279,7 +281,7 @@ strips
 # %% tags=[]
 common = range(1, min(each.layers for each in tables.values()) + 1)
 matched = for_each(match_codes, tables, [dict(layer=k, clips=counted, label=label or None) for k in common if other])
-matching = matching_figure(matched.results, matched.notes or ["set `other` to compare with a second run"])
+matching = matching_figure(matched.results, matched.notes if other else ["set other to compare with a second run"])
 here.save_figure(matching, "matching")
 matching
 
@@ -288,6 +290,20 @@ pd.concat([found.frame().assign(layer=found.layer) for found in matched.results]
 
 # %% tags=["nbval-check-output"]
 print(f"{len(tables)} run(s) on {table.clips:,} clips of {table.steps} steps in {len(table.modalities)} modalities")
+
+# %% [markdown] tags=[]
+# ## Find clips
+#
+# Clips with a step for which all that is asked holds at once: a class, a code, two modalities whose codes differ. The
+# most doubtful step decides a clip's place: a margin of 0 means that another code was as near. What was found can be
+# kept under a name, with a note: it then lies beside the run, and here as `finder.kept["the name"]`.
+
+# %% tags=[]
+finder = ClipFinder(table, split=counted or "", folder=here.folder / "selections", on_code=explorer.select)
+show(finder)
+
+# %% tags=[]
+finder.frame().head()
 
 # %% tags=[]
 scores = {f"agreement/{p.layer}/{p.first}-{p.second}/{p.where}": p.match.value for a in agreed.results for p in a.pairs}

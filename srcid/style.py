@@ -56,6 +56,7 @@ _INK_FILL = "rgb({}, {}, {})".format(*(int(INK[i : i + 2], 16) for i in (1, 3, 5
 PAGE_STYLE = (
     f"<style>.js-plotly-plot text[style*='fill: {_INK_FILL}']"
     "{fill:var(--jp-content-font-color1,currentColor)!important;fill-opacity:.78!important}"
+    ".js-plotly-plot text tspan[style*='fill']{fill-opacity:1}"
     ".js-plotly-plot .modebar-group{background-color:var(--jp-layout-color0,transparent)!important}</style>"
 )
 
@@ -114,6 +115,11 @@ def code_color(code: int, layer: int = 1) -> str:
     hue = (code * 0.618033988749895 + 0.31 * layer) % 1
     red, green, blue = colorsys.hls_to_rgb(hue, (0.42, 0.58, 0.72)[code % 3], 0.55)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def swatch(name: str, color: str) -> str:
+    """Return a name behind a square of its colour, for figures and pages: no text in a colour reads in both themes."""
+    return f"<span style='color:{color}'>■</span> {name}"
 
 
 def ink_on(color: str) -> str:

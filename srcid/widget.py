@@ -1,7 +1,8 @@
-"""What all widgets share: whether somebody is there to click, and showing what goes wrong in a callback."""
+"""What widgets share, and cells: whether somebody is there to click, what goes wrong in a callback, tables as files."""
 
 from __future__ import annotations
 
+import base64
 import gc
 import html
 from collections.abc import Callable
@@ -29,6 +30,30 @@ def keep_to_itself() -> None:
 
     if not has_front_end():
         comm.create_comm = comm.DummyComm
+
+
+_LARGEST = 2**20  # bytes of a table that goes into the page as a file
+
+
+def offer_csv() -> None:
+    """Let every table that a cell shows offer itself as a CSV file, where somebody can click."""
+    if not has_front_end():
+        return
+    from IPython import get_ipython
+
+    formatter = get_ipython().display_formatter.formatters["text/html"]
+    for module in ("pandas", "pandas.core.frame"):  # which of both depends on pandas' version
+        formatter.for_type_by_name(module, "DataFrame", table_html)
+
+
+def table_html(table: Any) -> str | None:
+    """A DataFrame as notebooks show it, with a link below that saves all of it as CSV; without where it is large."""
+    shown = table._repr_html_()
+    content = table.to_csv(index=type(table.index).__name__ != "RangeIndex").encode()
+    if shown is None or len(content) > _LARGEST:
+        return shown
+    address = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(content).decode()}"
+    return f"{shown}<a class='srcid-csv' download='table.csv' href='{address}'>CSV</a>"
 
 
 class Guard:

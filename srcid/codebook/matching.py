@@ -100,24 +100,23 @@ class Matching:
         return pd.DataFrame(rows)
 
     @property
-    def finding(self) -> str:
+    def summary(self) -> str:
         """Matched share beside chance, codes without a partner, and codes that changed their class."""
-        first, second = self.names
-        lost = " and ".join(
-            f"{len(codes)} of {used} codes of {name}"
-            for codes, used, name in zip(self.unmatched, self.codes, self.names, strict=True)
-        )
+        lost = " and ".join(f"{len(codes)} of {used}" for codes, used in zip(self.unmatched, self.codes, strict=True))
+        ends = f" [{100 * self.share.low:.0f}, {100 * self.share.high:.0f}]" if self.share.known else ""
         said = (
-            f"{place_name(self.layer)} ({self.sample}): {first} and {second} have matched codes at "
-            f"{100 * self.share.value:.0f} %"
+            f"{place_name(self.layer)} ({self.sample}): matched codes at {100 * self.share.value:.0f} %{ends} of steps "
+            f"(chance {100 * self.chance:.0f} %), {lost} codes without a partner"
         )
-        if self.share.known:
-            said += f" [{100 * self.share.low:.0f}, {100 * self.share.high:.0f}]"
-        said += f" of steps (chance {100 * self.chance:.0f} %); without a partner: {lost}"
         if not self.label:
             return said
         changed = sum(m.changed for m in self.matches)
-        return f"{said}; {changed} of {len(self.matches)} pairs surely changed their majority class ('{self.label}')"
+        return f"{said}, {changed} of {len(self.matches)} pairs of surely another majority class ('{self.label}')"
+
+    @property
+    def finding(self) -> str:
+        """Both names and the summary."""
+        return f"{' and '.join(self.names)}, {self.summary}"
 
 
 def check_same_clips(tables: Mapping[str, Any]) -> None:

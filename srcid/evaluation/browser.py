@@ -191,7 +191,7 @@ class CodeTurner:
         table.insert(1, "probe", table.pop("train") + " → " + table.pop("test"))
         changed = (table["before"] != table["after"]).map({True: "≠", False: "="})
         table.insert(4, "", changed)
-        self.answers.value = table.to_html(index=False, border=0, col_space=60)
+        self.answers.value = table.to_html(index=False, border=0, col_space=60, justify="left")
 
 
 def sound_rows(gallery: Any, media: dict[int, Any]) -> list[str]:

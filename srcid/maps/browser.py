@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from srcid.maps.atlas import Missing
-from srcid.maps.linking import Choice, Links, read_selections, write_selection
+from srcid.maps.linking import Choice, Links
 from srcid.maps.projection import Projection
+from srcid.selections import read_selections, write_selection
 from srcid.widget import Guard, framed, redraw
 
 _MODES = {"point and click": "zoom", "lasso": "lasso", "box": "select"}
@@ -36,14 +37,14 @@ class LinkedMaps:
         color: column to begin with; None: the first that any map has.
         columns: maps beside each other.
         table: the CodeTable of the points, whose media are shown; None shows none.
-        folder: where kept selections lie, a CSV file each; None keeps them in memory only.
+        folder: where kept selections lie, a CSV file each and a note beside it; None keeps them in memory only.
 
     Raises:
         ValueError: no views, or one of three dimensions, in which nothing can be lassoed.
 
     Attributes:
         chosen: the :class:`srcid.maps.linking.Choice`, or None.
-        kept: named selections as DataFrames, those of earlier sessions included.
+        kept: named selections as DataFrames, those of earlier sessions included; ``attrs["note"]`` is the note.
         widget: the whole view; ``figure()`` is its static twin.
     """
 
@@ -80,6 +81,7 @@ class LinkedMaps:
         button = dict(layout=dict(width="70px"))
         self.clear = ipywidgets.Button(description="clear", tooltip="mark nothing", **button)
         self.name = ipywidgets.Text(placeholder="name of the marked points", layout=dict(width="190px"))
+        self.note = ipywidgets.Text(placeholder="note", layout=dict(width="190px"))
         self.keep = ipywidgets.Button(description="keep", tooltip="keep the marked points under this name", **button)
         self.counts, self.media = ipywidgets.HTML(), ipywidgets.HTML()
         self.view = go.FigureWidget()
@@ -89,7 +91,7 @@ class LinkedMaps:
         self._fill_values()
         self._wire()
         self._tell()
-        controls = [self.mode, self.color, self.value, self.clear, self.name, self.keep]
+        controls = [self.mode, self.color, self.value, self.clear, self.name, self.note, self.keep]
         line = ipywidgets.HBox(controls, layout=dict(flex_flow="row wrap"))
         self.widget = ipywidgets.VBox([line, self.guard.message, view, self.media, self.counts])
 
@@ -134,7 +136,7 @@ class LinkedMaps:
         table = self.views[self._made[0]].frame().iloc[rows].reset_index(drop=True)
         return table.assign(**{name: codes[rows] for name, codes in self.links.codes_of(0).items()})
 
-    def keep_selection(self, name: str) -> None:
+    def keep_selection(self, name: str, note: str = "") -> None:
         """Keep the marked points under a name; what was kept under it before goes.
 
         Raises:
@@ -143,8 +145,9 @@ class LinkedMaps:
         if self.chosen is None:
             raise ValueError("found nothing marked; draw a lasso or a box first")
         table = self.frame()
+        table.attrs["note"] = note
         if self.folder is not None:
-            write_selection(self.folder, name, table)
+            write_selection(self.folder, name, table, note)
         self.kept[name] = table
 
     def _draw(self, color: str) -> Any:
@@ -233,7 +236,7 @@ class LinkedMaps:
         self._fill_values()
 
     def _keep(self) -> None:
-        self.keep_selection(self.name.value.strip())
+        self.keep_selection(self.name.value.strip(), self.note.value.strip())
         self._tell()
 
     def _fill_values(self) -> None:

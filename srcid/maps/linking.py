@@ -1,16 +1,12 @@
-"""Points of several maps that stand for the same thing: chosen in one map, found in the others, kept by name."""
+"""Points of several maps that stand for the same thing: chosen in one map, found in the others."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from srcid.files import whole_file
 
 Columns = Mapping[str, np.ndarray]
 PLACE, CODE, ROW = ("modality", "clip", "step"), ("layer", "stage", "code"), ()
@@ -156,25 +152,3 @@ def _tally(values: np.ndarray, mask: np.ndarray, among: np.ndarray | None = None
     every = np.bincount(inverse if among is None else inverse[among], minlength=len(names))
     order = np.argsort(-here, kind="stable")
     return tuple((str(names[i]), int(here[i]), int(every[i])) for i in order if here[i])
-
-
-def write_selection(folder: str | Path, name: str, table: Any) -> Path:
-    """Keep a DataFrame of points as ``<folder>/<name>.csv``; one of that name is replaced.
-
-    Raises:
-        ValueError: the name cannot be that of a file.
-    """
-    if not re.fullmatch(r"\w[\w .-]{0,59}", name) or name.endswith((".", " ")):
-        raise ValueError(f"found the name '{name[:80]}'; need up to 60 letters, digits, spaces, dots, dashes")
-    path = Path(folder) / f"{name}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as draft:
-        table.to_csv(draft, index=False)
-    return path
-
-
-def read_selections(folder: str | Path) -> dict[str, Any]:
-    """The selections kept in a folder, by name, as DataFrames."""
-    import pandas
-
-    return {path.stem: pandas.read_csv(path) for path in sorted(Path(folder).glob("[!.]*.csv"))}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,14 @@ class Points:
             "several", "all" or "none") and label (the most frequent one where it is used).
         title: "general features of layer 1".
         note: how points were chosen, or empty.
+        order: of columns that hold classes, their names in the order of the data.
     """
 
     features: np.ndarray
     columns: dict[str, np.ndarray]
     title: str = "points"
     note: str = ""
+    order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, features: np.ndarray, title: str = "points", **columns: np.ndarray) -> Points:
@@ -57,7 +59,7 @@ class Points:
         """The same points in random order, so that a drawing hides no group behind the last one."""
         order = np.random.default_rng(seed).permutation(len(self.features))
         columns = {name: column[order] for name, column in self.columns.items()}
-        return Points(self.features[order], columns, self.title, self.note)
+        return Points(self.features[order], columns, self.title, self.note, self.order)
 
 
 def feature_points(table: Any, layer: int = 1, kind: str = "general",
@@ -108,9 +110,9 @@ def feature_points(table: Any, layer: int = 1, kind: str = "general",
     if count < total:
         within = f" within each class of '{label.name}', in proportion" if label else ""
         note = f"{count:,} of {total:,} points, their places drawn at random{within} (seed {seed})"
-    columns = _describe(table, layer, found)
+    columns, order = _describe(table, layer, found)
     of = "" if names == tuple(table.modalities) else f", {', '.join(names)}"
-    return Points(np.concatenate(features), columns, f"{kind} features of layer {layer}{of}", note)
+    return Points(np.concatenate(features), columns, f"{kind} features of layer {layer}{of}", note, order)
 
 
 def codebook_points(table: Any, layer: int | None = 1, clips: Any = None) -> Points:
@@ -123,7 +125,8 @@ def codebook_points(table: Any, layer: int | None = 1, clips: Any = None) -> Poi
     if layer is None:
         parts = [codebook_points(table, k, clips) for k in range(1, table.layers + 1)]
         joined = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
-        return Points(np.concatenate([part.features for part in parts]), joined, "codebooks of all layers")
+        every = np.concatenate([part.features for part in parts])
+        return Points(every, joined, "codebooks of all layers", order=parts[0].order)
     check_layer(table, layer)
     book = table.codebook(layer)
     if book is None:
@@ -152,10 +155,11 @@ def codebook_points(table: Any, layer: int | None = 1, clips: Any = None) -> Poi
         **uses,
         "modality": _users(table.modalities, np.stack(list(uses.values()))),
     }
+    order = {}
     if label_names(table):
         label = label_of(table, None, clips)
-        columns["label"] = np.concatenate([_frequent(own, label, size) for own in chosen])
-    return Points(np.asarray(book).reshape(-1, width), columns, f"codebook of layer {layer}")
+        columns["label"], order["label"] = np.concatenate([_frequent(own, label, size) for own in chosen]), label.names
+    return Points(np.asarray(book).reshape(-1, width), columns, f"codebook of layer {layer}", order=order)
 
 
 def stratified(strata: np.ndarray, limit: int, seed: int = 0) -> np.ndarray:
@@ -200,8 +204,9 @@ def _at(rows: np.ndarray, values: np.ndarray, places: np.ndarray, steps: int) ->
     return np.asarray(values)[where[clip], step]
 
 
-def _describe(table: Any, layer: int, places: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Columns of feature points, modality after modality."""
+def _describe(table: Any, layer: int,
+              places: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:  # fmt: skip
+    """Columns of feature points, modality after modality, and the order of those that hold classes."""
     place = np.concatenate(list(places.values()))
     clip, step = np.divmod(place, table.steps)
     modality = np.repeat(np.array(list(places)), [len(p) for p in places.values()])
@@ -216,16 +221,16 @@ def _describe(table: Any, layer: int, places: dict[str, np.ndarray]) -> dict[str
         every = np.stack([values.ravel() for values in codes.values()])
         same = ((every == every.max(axis=0)) | (every < 0)).all(axis=0) & ((every >= 0).sum(axis=0) > 1)
         columns["agreement"] = same[place]
+    order = {}
     for name in label_names(table):
         try:
             label = label_of(table, name)
         except InspectionError:
             continue  # constant: no colour to tell points apart by
-        columns[name if name not in columns else f"label/{name}"] = np.array([*label.names, ""])[
-            label.symbols.ravel()[place]
-        ]
-    main = next((name for name in ("event", *label_names(table)) if name in columns), None)
-    return {**columns, "label": columns[main]} if main else columns
+        free = name if name not in columns else f"label/{name}"
+        columns[free], order[free] = np.array([*label.names, ""])[label.symbols.ravel()[place]], label.names
+    main = next((name for name in ("event", *label_names(table)) if name in order), None)
+    return (columns | {"label": columns[main]}, order | {"label": order[main]}) if main else (columns, order)
 
 
 def _users(modalities: Sequence[str], uses: np.ndarray) -> np.ndarray:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class Projection:
         quality: see :class:`Quality`.
         notes: how points were chosen, which parameters were lowered for few points.
         cached: whether it was made before.
+        order: of columns that hold classes, their names in the order of the data.
     """
 
     coordinates: np.ndarray
@@ -57,6 +59,7 @@ class Projection:
     title: str
     notes: tuple[str, ...]
     cached: bool = False
+    order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def dimensions(self) -> int:
@@ -164,7 +167,7 @@ def project(points: Points | np.ndarray, method: str = "tsne", dimensions: int =
         coordinates, quality = kept["coordinates"], TypeAdapter(Quality).validate_json(str(kept["quality"]))
     notes = tuple(note for note in (points.note, *notes) if note)
     return Projection(
-        coordinates, points.columns, method, params, quality, points.title, notes, cached=kept is not None
+        coordinates, points.columns, method, params, quality, points.title, notes, kept is not None, points.order
     )
 
 

@@ -142,17 +142,21 @@ def openings(metrics: Metrics) -> dict[int, int]:
 
 
 def headline(metrics: Metrics, modalities: Sequence[str]) -> str:
-    """Say in one line what the curves show so far."""
+    """Say in one line what the curves show so far; of the loss since a layer joined, as it adds terms of its own."""
     steps, losses = series(metrics, "loss/total", 10**9)
     if not steps:
         return "Training: waiting for the first numbers"
-    text = f"Step {metrics[-1].get('step', int(steps[-1]))}: loss {losses[0]:.3g} → {losses[-1]:.3g}"
+    opened = openings(metrics)
+    newest = max(opened, key=opened.get, default=0)
+    begun = next((place for place, step in enumerate(steps) if step >= opened.get(newest, 0)), len(steps) - 1)
+    text = f"Step {metrics[-1].get('step', int(steps[-1]))}: loss {losses[begun]:.3g} → {losses[-1]:.3g}"
+    text += f" since layer {newest} opened" if newest else ""
     last = [series(metrics, f"agreement/1/{m}-{n}", 50)[1][-1:] for m, n in combinations(modalities, 2)]
     values = [value for tail in last for value in tail]
     if values:
         text += f"; two modalities share their layer-1 code in {min(values):.0%}"
         text += f" to {max(values):.0%} of steps" if len(values) > 1 else " of steps"
-    return "; ".join([text, *(opening(metrics, layer, step) for layer, step in openings(metrics).items())])
+    return "; ".join([text, *(opening(metrics, layer, step) for layer, step in opened.items())])
 
 
 def opening(metrics: Metrics, layer: int, step: int) -> str:

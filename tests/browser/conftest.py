@@ -30,12 +30,13 @@ _SETTINGS = {
 class Lab:
     """A running JupyterLab, whose root is ``folder``, and a browser.
 
-    ``complaints`` are errors of pages and their consoles, ``foreign`` requests to anywhere else.
+    ``complaints`` are errors of pages and their consoles, ``foreign`` requests to anywhere else. Screenshots go to the
+    folder ``artefacts`` (SRCID_ARTEFACTS), for people to look at; where nobody asks for them, none are made.
     """
 
     url: str
     folder: Path
-    artefacts: Path
+    artefacts: Path | None
     browser: object
     complaints: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
@@ -66,6 +67,8 @@ class Lab:
 
     def whole(self, page: object, name: str, part: int = 1800) -> None:
         """Keep screenshots of the whole notebook among the artefacts, ``part`` pixels each."""
+        if self.artefacts is None:
+            return
         height = page.evaluate(
             "() => [...document.querySelectorAll('.jp-Cell')].reduce((sum, c) => sum + c.offsetHeight, 0)"
         )
@@ -79,7 +82,8 @@ class Lab:
 
     def picture(self, page: object, name: str) -> None:
         """Keep a screenshot of what is seen of a page among the artefacts."""
-        page.screenshot(path=str(self.artefacts / f"{name}.png"))
+        if self.artefacts is not None:
+            page.screenshot(path=str(self.artefacts / f"{name}.png"))
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,6 @@ def inspected(lab: Lab) -> Inspected:
     return Inspected(lab, _finished_run(lab, data="synthetic", generator=TINY_DATA))
 
 
-@pytest.fixture(scope="session")
-def inspected_digits(lab: Lab, shared: Path) -> Inspected:
-    """The same on the digits, whose clips can be seen and heard."""
-    small = dict(train=96, val=32, test=32)
-    return Inspected(lab, _finished_run(lab, data="digits", fsdd=str(shared / "data/fsdd"), generator=small))
-
-
 def _finished_run(lab: Lab, **values: object) -> runs.Run:
     """Train where the lab's kernels look for runs and data."""
     with pytest.MonkeyPatch.context() as patch:
@@ -120,8 +117,9 @@ def _finished_run(lab: Lab, **values: object) -> runs.Run:
 def lab(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Iterator[Lab]:
     """JupyterLab on a free port, with settings, runs and data in a scratch folder, and a browser."""
     folder = tmp_path_factory.mktemp("lab")
-    artefacts = Path(os.environ.get("SRCID_ARTEFACTS") or tmp_path_factory.mktemp("artefacts"))
-    artefacts.mkdir(parents=True, exist_ok=True)
+    artefacts = Path(os.environ["SRCID_ARTEFACTS"]) if os.environ.get("SRCID_ARTEFACTS") else None
+    if artefacts is not None:
+        artefacts.mkdir(parents=True, exist_ok=True)
     for name, content in _SETTINGS.items():
         file = folder / "config/lab/user-settings" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)

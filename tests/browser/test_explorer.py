@@ -6,6 +6,8 @@ import nbformat
 import pytest
 
 from srcid.codebook.exemplars import CodeIndex
+from srcid.codebook.finder import find_clips
+from srcid.selections import read_selections
 from tests.browser.steps import CELLS, assert_well, in_both_themes, run_all, wait_for_the_end
 from tests.helpers import media_store, tiny_table
 
@@ -23,7 +25,14 @@ explorer
 clips = ClipCodes({{"wide": table, "narrow": CodeTable.open({second!r})}}, on_code=explorer.select)
 clips
 ---
-print(explorer.layer, explorer.code, clips.clip)"""
+print(explorer.layer, explorer.code, clips.clip)
+---
+from srcid.codebook.browser.finder import ClipFinder
+
+finder = ClipFinder(table, "test", folder={folder!r})
+finder
+---
+print(sorted(finder.kept), len(finder.frame()))"""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +50,8 @@ def made(lab):
 @pytest.fixture(scope="module")
 def page(lab, made):
     (wide, narrow), _, card = made
-    source = SOURCE.format(first=str(wide.path), second=str(narrow.path), layer=card.layer, code=card.code)
+    paths = dict(first=str(wide.path), second=str(narrow.path), folder=str(lab.folder / "explored/selections"))
+    source = SOURCE.format(**paths, layer=card.layer, code=card.code)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(part) for part in source.split("\n---\n")])
     notebook.metadata["kernelspec"] = dict(name="python3", display_name="Python 3", language="python")
     nbformat.write(notebook, lab.folder / "explored.ipynb")
@@ -60,7 +70,7 @@ def show(page, made, layer=None, code=None):
     """Bring the explorer to a code by its search box; the layer's by its menu."""
     _, _, card = made
     layer, code = layer or card.layer, card.code if code is None else code
-    menu = page.locator(".widget-dropdown:has(label:text-is('layer')) select")
+    menu = page.locator(".widget-dropdown:has(label:text-is('layer')) select").first
     menu.select_option(str(layer))
     search(page, str(code))
     wait_for_code(page, layer, code)
@@ -140,7 +150,7 @@ def test_neighbours_lead_on_by_button(lab, page, made):
     assert_well(lab, page.evaluate(CELLS))
 
 
-def test_clips_of_two_runs_stand_side_by_side_and_cells_lead_to_their_code(lab, page, made):
+def test_clips_of_two_runs_stand_together_and_cells_lead_to_their_code(lab, page, made):
     (wide, _), _, _ = made
     show(page, made)
     plots = "[...document.querySelectorAll('.js-plotly-plot')]"
@@ -167,11 +177,35 @@ def test_clips_of_two_runs_stand_side_by_side_and_cells_lead_to_their_code(lab, 
     assert_well(lab, page.evaluate(CELLS))
 
 
+def run_cell(page, place):
+    page.evaluate(
+        """async place => { const notebook = window.jupyterapp.shell.currentWidget.content;
+            notebook.activeCellIndex = place; await window.jupyterapp.commands.execute('notebook:run-cell'); }""",
+        place,
+    )
+
+
+def test_clips_are_found_and_kept_with_a_note(lab, page, made):
+    (wide, _), _, _ = made
+    found = find_clips(wide, "test", name="horn")
+    page.locator(".widget-dropdown:has(label:text-is('class')) select").select_option("event: horn")
+    page.wait_for_selector(f"text=/^{len(found)} of {len(wide.splits['test'])} test clips/", timeout=20_000)
+    page.wait_for_selector(f"text={found['id'].iloc[0]}")
+    page.get_by_placeholder("name of these clips").fill("horns")
+    page.get_by_placeholder("note", exact=True).fill("all of them")
+    page.get_by_role("button", name="keep").click()
+    page.wait_for_selector(f"text=Kept: horns ({len(found)})", timeout=20_000)
+    run_cell(page, 4)
+    page.wait_for_function(
+        f"() => ({CELLS})()[4].outputs[0]?.text?.startsWith(\"['horns'] {len(found)}\")", timeout=20_000
+    )
+    assert read_selections(lab.folder / "explored/selections")["horns"].attrs["note"] == "all of them"
+    lab.picture(page, "finder")
+    assert_well(lab, page.evaluate(CELLS))
+
+
 def test_the_kernel_knows_what_is_shown(lab, page, made):
     show(page, made, 2, 4)
-    page.evaluate(
-        """async () => { const notebook = window.jupyterapp.shell.currentWidget.content;
-            notebook.activeCellIndex = 2; await window.jupyterapp.commands.execute('notebook:run-cell'); }"""
-    )
+    run_cell(page, 2)
     page.wait_for_function(f"() => ({CELLS})()[2].outputs[0]?.text?.startsWith('2 4 ')", timeout=20_000)
     assert_well(lab, page.evaluate(CELLS))

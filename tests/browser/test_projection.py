@@ -139,11 +139,11 @@ def interact(lab, page, points):
 
 def test_points_are_lassoed_and_clicked(inspected):
     lab = inspected.lab
-    page = inspected.open("05_projection", points=600)
+    page = inspected.open("05_projection", points=300)
     run_all(page)
     cells = wait_for_the_end(page, 400)
     assert_well(lab, cells)
     in_both_themes(lab, page, "05_projection")
-    interact(lab, page, 600)
+    interact(lab, page, 300)
     assert_well(lab, page.evaluate(CELLS))
     page.close()

@@ -217,7 +217,7 @@ def same(view, figure):
     return drawn == [str(trace.z) + str(trace.customdata) for trace in figure.data if trace.type == "heatmap"]
 
 
-def test_two_runs_stand_side_by_side_on_the_clip_of_the_slider(tables, store):
+def test_two_runs_stand_together_on_the_clip_of_the_slider(tables, store):
     view = ClipCodes(tables)
     assert view.clip == store.splits["test"][0] and list(view.shown) == list(tables)
     view.slider.value = 3

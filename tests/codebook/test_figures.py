@@ -40,6 +40,7 @@ def table():
         clips=30,
         ids=np.array([f"clip-{i}" for i in range(30)]),
         labels={"event": event},
+        labelled={},
         label_info={"event": LabelInfo("event", "multilabel", "step", ("bark", "horn"), MODALITIES)},
         code=lambda layer, m: codes[layer, m],
         codes=lambda layer, m: codes[layer, m][..., None],

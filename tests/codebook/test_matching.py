@@ -62,7 +62,7 @@ def test_a_code_that_was_split_leaves_one_half_without_a_partner(pair, codes):
     assert found.partners == {c: c for c in range(CODES)} and found.unmatched == ((), (CODES,))
     zero = next(m for m in found.matches if m.first == 0)
     assert zero.of_first == pytest.approx((codes[:, :40] == 0).sum() / (codes == 0).sum()) and zero.of_second == 1
-    assert "without a partner: 0 of 6 codes of old and 1 of 7 codes of new" in found.finding
+    assert "0 of 6 and 1 of 7 codes without a partner" in found.finding
 
 
 def test_a_code_that_now_means_another_class_is_counted(pair):
@@ -76,7 +76,7 @@ def test_a_code_that_now_means_another_class_is_counted(pair):
     found = match_codes(pair(np.stack([first] * 2), np.stack([second] * 2), label))
     assert [(m.first, m.second, m.classes) for m in found.matches if m.changed] == [(3, 3, ("bark", "horn"))]
     assert found.frame().iloc[0][["old", "new", "changed"]].tolist() == [3, 3, True]
-    assert f"1 of {len(found.matches)} pairs surely changed their majority class ('event')" in found.finding
+    assert f"1 of {len(found.matches)} pairs of surely another majority class ('event')" in found.finding
     figure = matching_figure([found])
     marks = next(t for t in figure.data if t.name == "surely another majority class")
     assert len(marks.x) == 1 and "bark" in marks.customdata[0] and "horn" in marks.customdata[0]
@@ -87,7 +87,8 @@ def test_without_a_label_classes_are_left_out_and_said(pair, codes):
     assert not any(m.changed for m in found.matches) and "has no labels" in found.notes[0]
     assert "majority" not in found.finding
     figure = matching_figure([found])
-    assert figure.layout.title.text.replace("<br>", " ") == found.finding[0].upper() + found.finding[1:]
+    assert figure.layout.title.text.replace("<br>", " ") == f"old and new: {found.summary}"
+    assert found.finding == f"old and new, {found.summary}"
 
 
 def test_what_cannot_be_matched_is_refused(pair, codes):

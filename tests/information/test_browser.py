@@ -48,7 +48,7 @@ def test_choices_follow_each_other_and_the_views_follow_the_choice(measured):
     assert str(browser.pair.value) == "I(c1 first; c2 first)"
     assert browser.estimator.value in measured[1].brackets[browser.pair.value].estimates
     assert "I(c1 first; c2 first)" in browser.card.layout.title.text
-    assert browser.bracket.layout.yaxis.ticktext == ("<span style='color:#0072B2'>I(c1 first; c2 first)</span>",)
+    assert browser.bracket.layout.yaxis.ticktext == ("<span style='color:#0072B2'>■</span> I(c1 first; c2 first)",)
     browser.question.value = "within"
     assert str(browser.pair.value).startswith("I(z") and browser.guard.message.value == ""
 

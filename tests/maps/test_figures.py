@@ -169,6 +169,12 @@ def test_classes_keep_their_colours_and_background_is_grey():
     assert [found.names[i] for i in found.index] == columns["label"].tolist()
 
 
+def test_classes_stand_in_the_order_of_the_data():
+    columns = {"label": np.array(["two", "one", "background", "three", "one + two"])}
+    found = color_by(columns, "label", MODALITIES, ("one", "two", "three", "background"))
+    assert found.names == ("one", "two", "three", "one + two", "background")
+
+
 def test_rare_classes_beyond_ten_share_a_grey():
     values = np.array([f"c{i}" for i in range(14) for _ in range(20 - i)])
     found = color_by({"label": values}, "label", MODALITIES)

@@ -231,7 +231,10 @@ def test_sampling_keeps_places_in_all_modalities_and_says_so(tables):
         places[m].add((clip, step))
     assert places["first"] == places["second"] >= places["third"] and len(places["first"]) == 20
     assert found.note.startswith(f"{len(found.features)} of ") and "within each class of 'event'" in found.note
-    assert found.note[1:] in project(found, "pca").caption()
+    made = project(found, "pca")
+    assert found.note[1:] in made.caption()
+    assert made.order["label"] == made.order["event"] == ("bark", "horn", "rain", "background", "bark + horn")
+    assert made.order["label"] == codebook_points(tables["vq"], None).order["label"]
 
 
 @pytest.mark.parametrize("quantizer", ["vq", "rvq", "fsq"])

@@ -59,9 +59,18 @@ def test_the_opening_of_a_layer_is_found_and_marked():
 
 
 def test_the_headline_says_loss_and_agreement():
-    text = headline(metrics(), MODALITIES)
-    assert "loss 20 → 0.25" in text and "25%" in text
+    text = headline(metrics(opened=1000), MODALITIES)
+    assert "loss 20 → 0.25;" in text and "25%" in text
     assert "waiting" in headline([], MODALITIES)
+
+
+def test_the_loss_is_told_from_where_a_layer_joined():
+    """It adds terms of its own: a loss from the first step on would rise where everything improves."""
+    lines = [
+        line | {"loss/total": line["loss/total"] + 40 * (line["step"] > 200)} for line in metrics() if len(line) > 3
+    ]
+    text = headline(lines, MODALITIES)
+    assert text.startswith(f"Step 400: loss {40 + 100 / 205:.3g} → {40.25:.3g} since layer 2 opened; ")
 
 
 def test_curves_hold_the_metrics_in_the_colours_of_their_modalities():

@@ -68,9 +68,10 @@ class UsageBrowser:
         self.sort = choice("table by", list(_SORTS))
         self.guard, self.said, self.list = Guard(), ipywidgets.HTML(), ipywidgets.HTML()
         self.view = go.FigureWidget()
+        line = dict(flex_flow="row wrap", align_items="center")
         self.widget = ipywidgets.VBox([
-            ipywidgets.HBox([self.layer, self.stage, self.modality, self.label]),
-            ipywidgets.HBox([self.slider, self.said]), self.guard.message, framed(self.view),
+            ipywidgets.HBox([self.layer, self.stage, self.modality, self.label], layout=line),
+            ipywidgets.HBox([self.slider, self.said], layout=line), self.guard.message, framed(self.view),
             ipywidgets.HBox([self.sort]), self.list,
         ])  # fmt: skip
         self.guard(self._show)
@@ -192,4 +193,4 @@ class UsageBrowser:
             "steps": frame["steps"].map("{:,}".format),
             "clips": frame["clips"].map("{:,}".format),
         }
-        self.list.value = pd.DataFrame(shown).to_html(index=False, border=0, col_space=80)
+        self.list.value = pd.DataFrame(shown).to_html(index=False, border=0, col_space=80, justify="left")

@@ -12,7 +12,6 @@ from plotly.subplots import make_subplots
 
 from srcid.codebook.figures.kit import (
     add_map,
-    colored,
     dots,
     findings,
     legend_entry,
@@ -23,7 +22,17 @@ from srcid.codebook.figures.kit import (
     whiskers,
 )
 from srcid.statistics import t_interval
-from srcid.style import GENERAL, INK, OKABE_ITO, empty_figure, finish, legend_line, modality_colors, panel_titles
+from srcid.style import (
+    GENERAL,
+    INK,
+    OKABE_ITO,
+    empty_figure,
+    finish,
+    legend_line,
+    modality_colors,
+    panel_titles,
+    swatch,
+)
 from srcid.symbols import place_name
 
 _ROW = 17  # pixels of a row of dots
@@ -180,9 +189,9 @@ def confusion_map(
             for a, *row in zip(names, counts, share, strict=True)
         ])  # fmt: skip
         add_map(fig, [(np.where(counts > 0, share, np.nan), INK)], [""] * k, hover, **here)
-        fig.update_xaxes(title_text=f"place of the code of {colored(c.second, colors[c.second])}", showgrid=False,
+        fig.update_xaxes(title_text=f"place of the code of {swatch(c.second, colors[c.second])}", showgrid=False,
                          range=[0.5, k + 0.5], constrain="domain", **here)  # fmt: skip
-        fig.update_yaxes(title_text=f"place of the code of {colored(c.first, colors[c.first])}", autorange=None,
+        fig.update_yaxes(title_text=f"place of the code of {swatch(c.first, colors[c.first])}", autorange=None,
                          tickvals=None, ticktext=None, range=[k + 0.5, 0.5], constrain="domain", **here)  # fmt: skip
     caption = (
         "Codes in the order of how often both modalities use them, the same order on both sides: equal codes lie on "
@@ -202,7 +211,7 @@ def _rows(pairs: Sequence[tuple[str, Any]], modalities: Sequence[str]) -> tuple[
     for (name, first, second), group in groupby(pairs, key=lambda p: (p[0], p[1].first, p[1].second)):
         count = len(list(group))
         y += 0.0 if layer is None else 0.7 if layer == name else 1.4
-        pair = f"{colored(first, colors[first])} – {colored(second, colors[second])}"
+        pair = f"{swatch(first, colors[first])} – {swatch(second, colors[second])}"
         ticks[y + (count - 1) / 2] = f"{name if layer != name else ''}  {pair}"
         rows += [y + i for i in range(count)]
         y, layer = y + count, name

@@ -65,11 +65,6 @@ def name_rows(fig: go.Figure, ticks: dict[float, str], last: float) -> None:
                      zeroline=False)  # fmt: skip
 
 
-def colored(text: str, color: str) -> str:
-    """Return ``text`` in a colour, for labels of axes."""
-    return f"<span style='color:{color}'>{text}</span>"
-
-
 def panels(titles: Sequence[str], columns: int, height: int, **options: Any) -> tuple[go.Figure, int]:
     """Return a figure of titled panels, filled row by row, and the height of all."""
     rows = -(-len(titles) // columns)

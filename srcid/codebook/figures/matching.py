@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.codebook.figures.kit import add_map, nothing, panels, sentences, title
+from srcid.codebook.figures.kit import add_map, nothing, panels, sentences
 from srcid.style import GENERAL, INK, finish, legend_line
 from srcid.symbols import place_name
 
@@ -54,7 +54,8 @@ def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = (), most: i
         "interval from resampled clips; chance: clips of one run shuffled. Without a partner: codes that meet theirs "
         f"no more often than chance makes them. {sentences([*notes, *(n for m in matchings for n in m.notes)])}"
     )
-    finish(fig, title(matchings), caption, height=height, top=110, left=70)
+    said = f"{first} and {second}: {'; '.join(m.summary for m in matchings)}"
+    finish(fig, said, caption, height=height, top=110, left=70)
     return legend_line(fig)
 
 

@@ -12,7 +12,6 @@ from plotly.subplots import make_subplots
 
 from srcid.codebook.figures.kit import (
     add_map,
-    colored,
     dots,
     legend_entry,
     name_rows,
@@ -24,7 +23,7 @@ from srcid.codebook.figures.kit import (
 from srcid.codebook.figures.usage import STRIP, add_sharing, shared_first
 from srcid.codebook.meaning import ALPHA
 from srcid.statistics import Interval
-from srcid.style import GENERAL, INK, finish, legend_line, modality_colors, panel_titles
+from srcid.style import GENERAL, INK, finish, legend_line, modality_colors, panel_titles, swatch
 from srcid.symbols import place_name
 
 _CLASS = 17  # pixels of a row of classes
@@ -113,7 +112,7 @@ def added_information_figure(
         )  # fmt: skip
     for name, symbol in ((f"added, p < {ALPHA}", "circle"), (f"p ≥ {ALPHA}", "circle-open")):
         legend_entry(fig, name, 2, symbol=symbol, size=9, color=INK, line=dict(width=1.8, color=INK))
-    name_rows(fig, {y: f"{f'{n} · ' if m == whose[0] else ''}{colored(m, colors[m])}" for (n, m), y in place.items()},
+    name_rows(fig, {y: f"{f'{n} · ' if m == whose[0] else ''}{swatch(m, colors[m])}" for (n, m), y in place.items()},
               max(place.values()))  # fmt: skip
     fig.update_xaxes(title_text="bits a step", rangemode="tozero", zeroline=False)
     fig.update_xaxes(range=[-0.02 * most, most], col=2)

@@ -14,7 +14,7 @@ import numpy as np
 
 from srcid.codebook.figures.tiles import exemplar_tiles, picture_uri
 from srcid.features.clip_media import CardMedia
-from srcid.style import GENERAL, code_color, modality_colors
+from srcid.style import GENERAL, code_color, modality_colors, swatch
 from srcid.symbols import BACKGROUND
 
 _TRACK = "position:relative;flex:1;min-width:50px;height:13px;background:rgba(128,128,128,.15);border-radius:2px"
@@ -191,9 +191,7 @@ def _lines(series: Mapping[str, np.ndarray], colors: Mapping[str, str], nothing:
         path = "".join(f"{'L' if i else 'M'}{i},{h:.3f}H{i + 1}" for i, h in enumerate(heights))
         paths.append(f"<path d='{path}' fill='none' stroke='{colors[m]}' stroke-width='1.8' "
                      "vector-effect='non-scaling-stroke'/>")  # fmt: skip
-    legend = " ".join(
-        f"<span style='color:{colors[m]}'>{html.escape(m)} up to {c.max():,}</span>" for m, c in drawn.items()
-    )
+    legend = " ".join(swatch(f"{html.escape(m)} up to {c.max():,}", colors[m]) for m, c in drawn.items())
     size = len(next(iter(drawn.values())))
     return (
         f"<svg viewBox='0 -.05 {size} 1.1' preserveAspectRatio='none' style='width:100%;height:84px;display:block;"

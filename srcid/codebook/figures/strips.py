@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from srcid.codebook.matching import check_same_clips
 from srcid.features.figures import add_label_bars, clip_name, label_bars, label_caption, step_axis
-from srcid.style import INK, blanks, code_color, empty_figure, finish, ink_on, modality_colors
+from srcid.style import INK, blanks, code_color, empty_figure, finish, ink_on, modality_colors, swatch
 from srcid.symbols import InspectionError
 
 _ROW = 30  # pixels of a row of codes
@@ -137,7 +137,7 @@ def _heading(name: str, codes: Mapping[int, np.ndarray] | None) -> str:
 
 def _row_names(place: Mapping[tuple[int, str], float], modalities: tuple[str, ...]) -> list[str]:
     colors = modality_colors(modalities)
-    return [f"<span style='color:{colors[m]}'>{m}</span>  layer {k}" for k, m in place]
+    return [f"{swatch(m, colors[m])}  layer {k}" for k, m in place]
 
 
 def _of_several_symbols(tables: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from srcid.features.clip_media import CardMedia, Shown
-from srcid.style import modality_colors
+from srcid.style import modality_colors, swatch
 
 _SIDE = 72  # pixels of a picture's longer side
 _BARS = 36  # of a drawn sound
@@ -38,7 +38,7 @@ def exemplar_tiles(card: Any, table: Any, media: CardMedia, near: CardMedia) -> 
     blocks = []
     for m, exemplars in card.exemplars.items():
         count = f"{card.counts[m]:,} step{'s' * (card.counts[m] != 1)}"
-        head = f"<b style='color:{colors[m]}'>{html.escape(m)}</b> {count}"
+        head = f"<b>{swatch(html.escape(m), colors[m])}</b> {count}"
         tiles = [_tile(e, s, colors[m]) for e, s in zip(exemplars, media.shown[m], strict=True)]
         blocks.append(_row(head, tiles) if tiles else f"<div>{head}: never has this code</div>")
         misses = zip(card.near_misses.get(m, ()), near.shown.get(m, ()), strict=True)
@@ -65,6 +65,17 @@ def _tile(exemplar: Any, shown: Shown, color: str) -> str:
     )
 
 
+def media_tile(place: Any, shown: Shown, color: str, head: str) -> str:
+    """Return HTML with what one step of one modality is, and the code it has."""
+    name = html.escape(f"{place.modality}, clip {place.clip_id}, step {place.step}", quote=True)
+    code = f"code {place.code}" if place.code >= 0 else "no code"
+    return (
+        f"<figure style='margin:0;min-width:0;flex:1' title='{name}, row {place.clip}'><figcaption style='{_CAPTION}'>"
+        f"{swatch(html.escape(head), color)} {code}</figcaption>"
+        f"{_content(shown, name, color)}</figure>"
+    )
+
+
 def _content(shown: Shown, name: str, color: str) -> str:
     if shown.kind == "image":
         return f"<img alt='{name}' src='{picture_uri(shown.content)}' style='height:{_SIDE}px;max-width:100%'>"
@@ -79,7 +90,7 @@ def _content(shown: Shown, name: str, color: str) -> str:
         )
     if shown.kind == "word":
         before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
-        return f"<div>{before} <b style='color:{color};font-size:13px'>{word}</b> {after}</div>"
+        return f"<div>{before} <b style='font-size:13px'>{word}</b> {after}</div>"
     return ""
 
 

@@ -11,7 +11,6 @@ from plotly.subplots import make_subplots
 
 from srcid.codebook.figures.kit import (
     add_map,
-    colored,
     dots,
     legend_entry,
     name_rows,
@@ -20,7 +19,7 @@ from srcid.codebook.figures.kit import (
     title,
 )
 from srcid.codebook.usage import RARE
-from srcid.style import INK, fade, finish, legend_line, modality_colors, panel_titles
+from srcid.style import INK, fade, finish, legend_line, modality_colors, panel_titles, swatch
 from srcid.symbols import place_name
 
 _ROW = 19  # pixels of a row of dots
@@ -80,7 +79,7 @@ def usage_summary(usages: Sequence[Any], notes: Sequence[str] = ()) -> go.Figure
     fig.update_xaxes(type="log", tickvals=ticks, ticktext=bits, range=[-0.03, np.log10(1.15 * most)], col=1)
     fig.update_xaxes(title_text="share of the codes", tickformat=".0%", dtick=0.5, range=[0, 1.005], col=2)
     heads = [f"{place_name(u.layer, u.stage)} · " for u in usages]
-    name_rows(fig, {y: f"{'' if n != names[0] else heads[i]}{colored(n, colors[n])}" for (i, n), y in place.items()},
+    name_rows(fig, {y: f"{'' if n != names[0] else heads[i]}{swatch(n, colors[n])}" for (i, n), y in place.items()},
               max(every))  # fmt: skip
     fig.update_layout(barmode="stack", bargap=0)
     caption = (

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from srcid.evaluation.results import score_finding
-from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, panel_titles
+from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, panel_titles, swatch
 
 _ROW = 34  # pixels of a direction
 # colour: general features, quantised; grey: before quantisation. Filled: all layers; open: a single one.
@@ -94,5 +94,5 @@ def _segments(low: Any, high: Any) -> list[float | None]:
 
 
 def _arrow(pair: tuple[str, str], colors: dict[str, str]) -> str:
-    a, b = (f"<span style='color:{colors.get(m, INK)}'>{m}</span>" for m in pair)
+    a, b = (swatch(m, colors.get(m, INK)) for m in pair)
     return f"{a} → {b}"

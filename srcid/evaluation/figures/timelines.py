@@ -22,6 +22,7 @@ from srcid.style import (
     legend_line,
     modality_colors,
     panel_titles,
+    swatch,
 )
 
 _ROW = 21  # pixels of a row
@@ -105,8 +106,8 @@ def _label(key: Any, colors: dict[str, str]) -> str:
     if key == "truth":
         return "<b>truth</b>"
     if isinstance(key[0], int):
-        return f"<span style='color:{colors[key[1]]}'>{key[1]}</span> layer {key[0]}"
-    a, b = (f"<span style='color:{colors[m]}'>{m}</span>" for m in key)
+        return f"{swatch(key[1], colors[key[1]])} layer {key[0]}"
+    a, b = (swatch(m, colors[m]) for m in key)
     return f"{a} → {b}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, panel_titles
+from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, panel_titles, swatch
 
 _ROW = 24  # pixels of a direction
 _PANELS = (
@@ -73,5 +73,5 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
 
 def _direction(effect: Any, colors: dict[str, str]) -> str:
     ends = (effect.test, effect.train) if effect.task == "retrieval" else (effect.train, effect.test)
-    shown = [f"<span style='color:{colors.get(m, INK)}'>{m}</span>" for m in ends]
+    shown = [swatch(m, colors.get(m, INK)) for m in ends]
     return shown[1] if effect.task == "reconstruction" else " → ".join(shown)

@@ -19,7 +19,7 @@ from srcid.information.figures.estimators import (
     pair_color,
     squash,
 )
-from srcid.style import FAINT, INK, OKABE_ITO, empty_figure, finish, legend_line, modality_colors, panel_titles
+from srcid.style import FAINT, INK, OKABE_ITO, empty_figure, finish, legend_line, modality_colors, panel_titles, swatch
 from srcid.training.figures import opening, openings, series
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def bracket_figure(measurements: Measurements, modalities: Sequence[str], captio
     )  # fmt: skip
     fig.update_yaxes(
         tickvals=place.tolist(), range=[place[-1] + 0.6, -0.6], showgrid=False, zeroline=False,
-        ticktext=[f"<span style='color:{pair_color(p, colors)}'>{p}</span>" + " ⚠" * bool(b.contradiction)
+        ticktext=[swatch(p, pair_color(p, colors)) + " ⚠" * bool(b.contradiction)
                   for p, b in measurements.brackets.items()],
     )  # fmt: skip
     source = f"{measurements.source}, " if measurements.source else ""

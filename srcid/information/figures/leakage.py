@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from srcid.information.figures.estimators import add_interval, add_legend
-from srcid.style import GENERAL, INK, SPECIFIC, empty_figure, finish, modality_colors, panel_titles
+from srcid.style import GENERAL, INK, SPECIFIC, empty_figure, finish, modality_colors, panel_titles, swatch
 
 if TYPE_CHECKING:
     from srcid.information.leakage import Leaks
@@ -46,7 +46,7 @@ def leak_figure(leaks: Leaks, modalities: Sequence[str], caption: str = "") -> g
         add_interval(fig, probe.score, y, color, symbol + "-open" * leak.belongs, hover, nats=False, **where)
     fig.update_yaxes(
         tickvals=place.tolist(), range=[place[-1] + 0.7, -0.7], showgrid=False, zeroline=False,
-        ticktext=[f"{factor}, <span style='color:{colors.get(m, INK)}'>{m}</span>" for factor, m in rows],
+        ticktext=[f"{factor}, {swatch(m, colors.get(m, INK))}" for factor, m in rows],
     )  # fmt: skip
     lowest = min(-0.02, *(v.probe.score.value for v in probes))
     fig.update_xaxes(title_text="score of the probe", range=[lowest, 1.02])

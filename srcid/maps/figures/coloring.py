@@ -66,7 +66,9 @@ class Coloring:
         return "<br>".join([*("   ".join(row) for row in rows if row), *([self.note] if self.note else [])])
 
 
-def color_by(columns: Mapping[str, np.ndarray], column: str, modalities: Sequence[str]) -> Coloring:
+def color_by(
+    columns: Mapping[str, np.ndarray], column: str, modalities: Sequence[str], order: Sequence[str] = ()
+) -> Coloring:
     """Colour points by a column; points without that column become grey.
 
     Modalities and codes have their own colours, truth values orange and grey, numbers twelve shades, and any
@@ -75,6 +77,7 @@ def color_by(columns: Mapping[str, np.ndarray], column: str, modalities: Sequenc
     Args:
         columns: what is known of the points, ``[n]`` each.
         modalities: all modalities of the table, which fixes their colours.
+        order: of classes, as the data name them; values that are not among these follow, sorted.
     """
     if column not in columns:
         size = len(next(iter(columns.values()), ()))
@@ -101,7 +104,8 @@ def color_by(columns: Mapping[str, np.ndarray], column: str, modalities: Sequenc
         shades = _shades(len(ordered))
         return _listed(column, values, dict(zip(ordered, shades, strict=True)))
     telling = [name for name in names[np.argsort(-counts, kind="stable")] if name not in PLAIN]
-    kept = sorted(telling[: len(CATEGORIES)], key=_natural)
+    place = {name: i for i, name in enumerate(order)}
+    kept = sorted(telling[: len(CATEGORIES)], key=lambda name: (place.get(name, len(place)), _natural(name)))
     return _listed(column, values, dict(zip(kept, CATEGORIES, strict=False)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from srcid.features.clip_media import Shown, card_media
-from srcid.style import modality_colors
+from srcid.style import modality_colors, swatch
 
 _SIDE = 96  # pixels of a picture's longer side
 
@@ -31,7 +31,7 @@ def place_media(table: Any, clip: int, step: int) -> str:
     }
     media = card_media(SimpleNamespace(exemplars=places), table)
     tiles = [
-        f"<figure style='margin:0'><figcaption style='color:{colors[m]};font-weight:600'>{html.escape(m)}</figcaption>"
+        f"<figure style='margin:0'><figcaption><b>{swatch(html.escape(m), colors[m])}</b></figcaption>"
         f"{_content(shown)}</figure>"
         for m, (shown,) in media.shown.items()
         if shown.kind != "none"

@@ -46,7 +46,7 @@ def map_figure(panels: Sequence[Panel], modalities: Sequence[str], title: str = 
     rows = -(-len(panels) // wide)
     size = 560 if wide == 1 else (WIDTH - 2 * _SIDE - (wide - 1) * _GAP) // wide
     heads = _heads(panels)
-    shades = [None if _missing(p) else color_by(p.columns, column, modalities) for p, column in panels]
+    shades = [_shade(p, column, modalities) for p, column in panels]
     keys = [("" if c is None else c.key(int(size / _LETTER), _KEY_LINES)) for c in shades]
     once = len({id(p) for p, _ in panels}) == 1 and len(panels) > 1  # one map in several colours: said in the title
     quality = ["" if once else "<br>".join(_quality_lines(p)) for p, _ in panels]
@@ -73,9 +73,8 @@ def recolor(fig: go.Figure, panels: Sequence[Panel], modalities: Sequence[str]) 
     """Colour the panels of a figure of :func:`map_figure` by other columns, keys included."""
     keys = {note.name: note for note in fig.layout.annotations}
     for i, (projection, column) in enumerate(panels):
-        if _missing(projection):
+        if (shade := _shade(projection, column, modalities)) is None:
             continue
-        shade = color_by(projection.columns, column, modalities)
         axis = fig.layout["xaxis" if i == 0 else f"xaxis{i + 1}"]
         width = (axis.domain[1] - axis.domain[0]) * (WIDTH - 2 * _SIDE)
         fig.data[i].marker.update(shade.marker())
@@ -110,6 +109,13 @@ def _say(fig: go.Figure, text: str, name: str, x: float, y: float, anchor: str, 
 
 def _lines(text: str) -> int:
     return text.count("<br>") + 1 if text else 0
+
+
+def _shade(projection: Projection | Missing, column: str, modalities: Sequence[str]) -> Coloring | None:
+    """The colours of a panel; None where there is no map."""
+    if _missing(projection):
+        return None
+    return color_by(projection.columns, column, modalities, projection.order.get(column, ()))
 
 
 def _missing(projection: Projection | Missing) -> bool:

@@ -1,0 +1,130 @@
+"""Find clips and keep them: by split, class, code and modalities that differ; a named selection is a table."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from srcid.selections import read_selections, write_selection
+from srcid.widget import Guard
+
+_SHOWN = 12  # clips of a page
+
+
+class ClipFinder:
+    """Clips that fit all that is asked, the most doubtful first: to see, hear and read, and to keep under a name.
+
+    Args:
+        table: a CodeTable. Without codes (identity quantiser) the view is one sentence that says so.
+        split: whose clips to begin with; empty for all.
+        folder: where kept selections lie, a CSV file each and a note beside it; None keeps them in memory only.
+        on_code: called with layer and code when a code was asked for, for views that follow.
+
+    Attributes:
+        widget: the view, for display.
+        found: the clips as a DataFrame, see :func:`srcid.codebook.finder.find_clips`.
+        kept: named selections as DataFrames, those of earlier sessions included; ``attrs["note"]`` is the note.
+    """
+
+    def __init__(self, table: Any, split: str = "", folder: str | Path | None = None,
+                 on_code: Callable[[int, int], None] | None = None) -> None:  # fmt: skip
+        import ipywidgets as w
+
+        from srcid.codebook.finder import SORTS
+        from srcid.symbols import InspectionError, label_names, label_of
+
+        self.table, self.on_code, self.found = table, on_code, None
+        self.folder = None if folder is None else Path(folder)
+        self.kept = {} if self.folder is None else read_selections(self.folder)
+        classes = [("any", ("", ""))]
+        for label in label_names(table):
+            try:
+                classes += [(f"{label}: {name}", (label, name)) for name in label_of(table, label).classes]
+            except InspectionError:  # a constant label has no classes to ask for
+                continue
+        pairs = [("any", None), *((f"{a} and {b} differ", (a, b)) for a, b in combinations(table.modalities, 2))]
+        splits = [("all", ""), *((name, name) for name in table.splits)]
+        self.split = w.Dropdown(options=splits, value=split if split in table.splits else "", description="split")
+        self.named = w.Dropdown(options=classes, description="class")
+        self.layer = w.Dropdown(options=list(range(1, table.layers + 1)), description="layer")
+        self.code = w.IntText(-1, description="code", tooltip="-1: any", layout=dict(width="170px"))
+        self.differ = w.Dropdown(options=pairs, description="codes")
+        self.sort = w.Dropdown(options=list(SORTS), description="sort by")
+        self.page = w.BoundedIntText(1, 1, 1, description="page", layout=dict(width="170px"))
+        self.name = w.Text(placeholder="name of these clips", layout=dict(width="190px"))
+        self.note = w.Text(placeholder="note", layout=dict(width="300px"))
+        self.keep = w.Button(description="keep", tooltip="keep the clips found under this name")
+        self.guard, self.said, self.view = Guard(), w.HTML(), w.HTML()
+        line = dict(flex_flow="row wrap")
+        self.widget = w.VBox([
+            w.HBox([self.split, self.named, self.layer, self.code, self.differ, self.sort], layout=line),
+            w.HBox([self.page, self.name, self.note, self.keep], layout=line), self.guard.message, self.said, self.view,
+        ])  # fmt: skip
+        self.guard(self._find)
+        for control in (self.split, self.named, self.layer, self.code, self.differ, self.sort):
+            control.observe(lambda _: self.guard(self._find), "value")
+        self.page.observe(lambda _: self.guard(self._show), "value")
+        self.keep.on_click(lambda _: self.guard(self._keep))
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
+
+    def figure(self) -> Any:
+        """Return the static twin: the first page as HTML for display."""
+        from IPython.display import HTML
+
+        return HTML(self.said.value + self.view.value if self.found is not None else self.guard.message.value)
+
+    def frame(self) -> Any:
+        """Return the clips found as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame() if self.found is None else self.found.copy()
+
+    def keep_selection(self, name: str, note: str = "") -> None:
+        """Keep the clips found under a name; what was kept under it before goes.
+
+        Raises:
+            ValueError: nothing was found, or the name is none for a file.
+        """
+        if self.found is None or self.found.empty:
+            raise ValueError("found no clip to keep; ask for less")
+        table = self.frame()
+        table.attrs["note"] = note
+        if self.folder is not None:
+            write_selection(self.folder, name, table, note)
+        self.kept[name] = table
+
+    def _find(self) -> None:
+        from srcid.codebook.finder import find_clips
+
+        label, name = self.named.value
+        self.found = find_clips(
+            self.table, self.split.value or None, self.layer.value, self.code.value, label or None, name,
+            self.differ.value, self.sort.value,
+        )  # fmt: skip
+        self.page.max = max(1, -(-len(self.found) // _SHOWN))
+        self._show()
+        if self.on_code and self.code.value >= 0:
+            self.on_code(self.layer.value, self.code.value)
+
+    def _show(self) -> None:
+        from srcid.codebook.figures.found import found_clips
+        from srcid.symbols import sample_name
+
+        first = (min(self.page.value, self.page.max) - 1) * _SHOWN
+        part = self.found.iloc[first : first + _SHOWN]
+        notes = " ".join(f"{note}." for note in self.found.attrs["notes"])
+        kept = ", ".join(f"{html.escape(name)} ({len(table):,})" for name, table in self.kept.items())
+        kept = f"<div>Kept: {kept}. In a cell: <code>.kept[name]</code> is a DataFrame.</div>" if kept else ""
+        here = f"{first + 1} to {first + len(part)}" if len(part) else "none"
+        sample = sample_name(self.table, self.split.value or None)
+        self.said.value = f"<b>{len(self.found):,} of {sample}</b>, shown: {here}. {html.escape(notes)}{kept}"
+        self.view.value = found_clips(self.table, part, self.layer.value)
+
+    def _keep(self) -> None:
+        self.keep_selection(self.name.value.strip(), self.note.value.strip())
+        self._show()
