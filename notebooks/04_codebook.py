@@ -53,6 +53,7 @@ from srcid.codebook.matching import match_codes
 from srcid.codebook.meaning import association
 from srcid.codebook.usage import code_usage, growth, sharing
 from srcid.codes import CodeTable
+from srcid.own_input import OwnInput
 from srcid.symbols import for_each, label_names, layers_and_stages, place_name
 from srcid.widget import show
 
@@ -304,6 +305,21 @@ show(finder)
 
 # %% tags=[]
 finder.frame().head()
+
+# %% [markdown] tags=[]
+# ## Try your own
+#
+# For runs on digits: type a word, draw a digit by clicks, or load a sound or a picture. The model of the run encodes it
+# (the one cell here that asks the model): its codes in every layer with their margins, what they mean, and the nearest
+# clips of the other modalities.
+
+# %% tags=[]
+try:
+    own = OwnInput(source, counted)
+    own.word.value = "seven"
+    show(own)
+except ValueError as reason:  # data whose features are not made here, or no codes
+    print(reason)
 
 # %% tags=[]
 scores = {f"agreement/{p.layer}/{p.first}-{p.second}/{p.where}": p.match.value for a in agreed.results for p in a.pairs}

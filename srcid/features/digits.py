@@ -58,7 +58,7 @@ WORDINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("it", "grew", "by", "that", "much", "so", "they", "said", "at", "last"),
     ),
 }  # fmt: skip
-_BANDS, _QUARTERS = 32, 4
+BANDS, _QUARTERS = 32, 4
 _CELLS, _PATCH = 4, 4
 
 
@@ -110,22 +110,7 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
     """
     params = params or DigitsParams()
     speech = read_speech(params.fsdd)
-    clips = params.train + params.val + params.test
-    rng = np.random.default_rng([params.seed, 0])
-    slots = event_slots(rng, clips, params.steps, most=2, many_share=params.two_share, shortest=params.shortest)
-    digits, sizes = distinct(rng, clips, 2, 10), rng.integers(2, size=(clips, 2))
-    event = multi_hot(slots, digits, 10)
-    splits = consecutive_splits(params.train, params.val, params.test)
-    plan = _Plan(
-        split=np.repeat(np.arange(3), [params.train, params.val, params.test]),
-        digit=np.where(event.any(-1), event.argmax(-1), -1),
-        size=np.where(slots >= 0, np.take_along_axis(sizes, np.maximum(slots, 0), axis=1), -1),
-    )
-    rendered = {
-        "audio": _audio(plan, speech, params),
-        "video": _video(plan, params),
-        "text": _text(plan, params),
-    }
+    plan, event, splits, rendered = _render(params, speech)
     return FeatureStore.create(
         path,
         features={m: standardised(values, splits["train"]) for m, (values, _, _) in rendered.items()},
@@ -165,6 +150,33 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
     )
 
 
+def _render(params: DigitsParams, speech: Speech) -> tuple[_Plan, np.ndarray, dict[str, np.ndarray], dict[str, tuple]]:
+    """Plan of all clips, their events, splits, and by modality raw features, private factor and media references."""
+    clips = params.train + params.val + params.test
+    rng = np.random.default_rng([params.seed, 0])
+    slots = event_slots(rng, clips, params.steps, most=2, many_share=params.two_share, shortest=params.shortest)
+    digits, sizes = distinct(rng, clips, 2, 10), rng.integers(2, size=(clips, 2))
+    event = multi_hot(slots, digits, 10)
+    splits = consecutive_splits(params.train, params.val, params.test)
+    plan = _Plan(
+        split=np.repeat(np.arange(3), [params.train, params.val, params.test]),
+        digit=np.where(event.any(-1), event.argmax(-1), -1),
+        size=np.where(slots >= 0, np.take_along_axis(sizes, np.maximum(slots, 0), axis=1), -1),
+    )
+    rendered = {
+        "audio": _audio(plan, speech, params),
+        "video": _video(plan, params),
+        "text": _text(plan, params),
+    }
+    return plan, event, splits, rendered
+
+
+def raw_features(params: DigitsParams) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Features of :func:`make_digits` before they are standardised, by modality, and rows of the training clips."""
+    _, _, splits, rendered = _render(params, read_speech(params.fsdd))
+    return {m: values for m, (values, _, _) in rendered.items()}, splits["train"]
+
+
 def _audio(plan: _Plan, speech: Speech, params: DigitsParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([params.seed, 1])
     pools: dict[tuple[int, str, int], list[Recording]] = {}
@@ -176,9 +188,9 @@ def _audio(plan: _Plan, speech: Speech, params: DigitsParams) -> tuple[np.ndarra
     voice = [voices[split][number] for split, number in zip(plan.split, drawn, strict=True)]
     longest = max(len(r.spectrum) for r in speech.recordings)
     noise = 10 ** (-params.snr_db / 20) * spectrum(rng.standard_normal(HOP * (longest + 4000)))
-    filters = mel_filters(_BANDS)
+    filters = mel_filters(BANDS)
     silence = np.zeros((40, noise.shape[1]), np.complex64)
-    features = np.empty((*plan.digit.shape, _BANDS * _QUARTERS), np.float32)
+    features = np.empty((*plan.digit.shape, BANDS * _QUARTERS), np.float32)
     references = np.full(plan.digit.shape, "", "<U64")
     for clip, step in np.ndindex(*plan.digit.shape):
         digit, gain, sound = plan.digit[clip, step], 1.0, silence
@@ -192,11 +204,16 @@ def _audio(plan: _Plan, speech: Speech, params: DigitsParams) -> tuple[np.ndarra
         # the transform is linear, so speech and noise may be added after it
         start = rng.integers(len(noise) - len(sound))
         mixed = np.float32(gain) * sound + noise[start : start + len(sound)]
-        power = mixed.real**2 + mixed.imag**2
-        bounds = np.linspace(0, len(power), _QUARTERS + 1).astype(int)
-        quarters = np.stack([power[a:b].mean(axis=0) for a, b in pairwise(bounds)])
-        features[clip, step] = np.log(quarters @ filters + 1e-3).ravel()
+        features[clip, step] = mel_quarters(mixed, filters)
     return features, np.array([kinds[name] for name in voice]), references
+
+
+def mel_quarters(spectrum: np.ndarray, filters: np.ndarray) -> np.ndarray:
+    """Log power in each mel band and quarter of a recording ``[frames, frequencies]``, flat."""
+    power = spectrum.real**2 + spectrum.imag**2
+    bounds = np.linspace(0, len(power), _QUARTERS + 1).astype(int)
+    quarters = np.stack([power[a:b].mean(axis=0) for a, b in pairwise(bounds)])
+    return np.log(quarters @ filters + 1e-3).ravel()
 
 
 def image_splits(count: int) -> np.ndarray:
@@ -234,10 +251,11 @@ def _video(plan: _Plan, params: DigitsParams) -> tuple[np.ndarray, np.ndarray, n
     frames += (strength * slopes).astype(np.float32)
     frames += np.float32(params.pixel_noise) * rng.standard_normal(frames.shape, np.float32)
     references = np.where(shown, np.char.add("digits:", chosen.astype(str)), "")
-    return _patches(frames, params), light, references
+    return patches(frames, params), light, references
 
 
-def _patches(frames: np.ndarray, params: DigitsParams) -> np.ndarray:
+def patches(frames: np.ndarray, params: DigitsParams) -> np.ndarray:
+    """Features ``[n, T, 4, 4, D]`` of frames ``[n, T, 8, 8]``."""
     rng = np.random.default_rng([params.seed, 3])
     projections = rng.standard_normal((_CELLS * _CELLS, _PATCH * _PATCH, params.image_dim), np.float32) / _PATCH
     edge = (_PATCH - 8 // _CELLS) // 2

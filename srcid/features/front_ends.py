@@ -130,12 +130,17 @@ def standardised(values: np.ndarray, rows: np.ndarray, mask: np.ndarray | None =
         rows: the clips that are learned from.
         mask: bool ``[N, T]``, the steps that there are; all by default.
     """
-    axes = tuple(range(values.ndim - 1))
+    mean, deviation = moments(values, rows, mask)
     there: Any = True if mask is None else mask.reshape(*mask.shape, *[1] * (values.ndim - 2))
-    seen = True if mask is None else there[rows]
+    return (np.where(there, values - mean, 0) / deviation).astype(np.float32)
+
+
+def moments(values: np.ndarray, rows: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of every feature over all steps (and cells) of ``rows``; see :func:`standardised`."""
+    axes = tuple(range(values.ndim - 1))
+    seen: Any = True if mask is None else mask.reshape(*mask.shape, *[1] * (values.ndim - 2))[rows]
     mean = values[rows].mean(axes, dtype=float, where=seen)
-    deviation = values[rows].std(axes, dtype=float, where=seen)
-    return (np.where(there, values - mean, 0) / np.maximum(deviation, 1e-6)).astype(np.float32)
+    return mean, np.maximum(values[rows].std(axes, dtype=float, where=seen), 1e-6)
 
 
 FRONT_ENDS: dict[str, FrontEnd] = {

@@ -206,7 +206,8 @@ def test_independent_codes_are_at_chance_and_renamed_codes_agree_but_do_not_matc
     assert (renamed.match.value, renamed.distance.value) == (0, 1)
     assert renamed.ami.value == pytest.approx(1) and renamed.nmi.value == pytest.approx(1)
     same = code_agreement({"a": codes, "b": codes}).pairs[0]
-    assert (same.match.value, same.match.low, same.distance.value) == (1, 1, 0)
+    assert (same.match.value, same.match.high, same.distance.value) == (1, 1, 0)
+    assert same.match.low == pytest.approx(300 / 303.84, rel=1e-3)  # all of 300 clips: Wilson
 
 
 def test_confusion_names_the_codes_that_are_taken_for_each_other():

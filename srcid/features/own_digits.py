@@ -1,0 +1,144 @@
+"""A digit of one's own as the digits' features: a word typed, a picture drawn or loaded, a sound recorded or loaded.
+
+The features of a digits store are standardised by its training clips. Its parameters say how these were made, so they
+are made once more; what is given is then measured on the same scale, in the same noise.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from srcid.features.checks import StoreError
+from srcid.features.digits import BANDS, DigitsParams, mel_quarters, patches, raw_features
+from srcid.features.front_ends import moments, word_vector
+from srcid.features.recordings import HOP, WINDOW, mel_filters, spectrum
+from srcid.features.store import FeatureStore
+from srcid.features.voices import RATE
+
+_LOUD = 0.05  # of the loudest sample: what is quieter at either end of a recording is cut away
+
+
+class OwnDigits:
+    """Brings words, pictures and sounds to the features of a digits store.
+
+    Args:
+        store: made by :func:`srcid.features.digits.make_digits`.
+
+    Raises:
+        StoreError: another kind of store, or one whose features this version makes otherwise.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        if store.provenance.get("name") != "digits":
+            found = store.provenance.get("name") or store.path.name
+            raise StoreError(f"found a store of '{found}'; own input needs one of digits, whose features are made here")
+        people = str(store.provenance.get("speech", "")).startswith("people")
+        known = store.provenance["params"] | ({"fsdd": str(store.media_root)} if people else {})
+        self.params = DigitsParams(**known)
+        raw, rows = raw_features(self.params)
+        self._scales = {m: moments(values, rows) for m, values in raw.items()}
+        first = store.batch(np.arange(1))
+        for m, values in raw.items():
+            if not np.allclose(self._scaled(m, values[:1]), first[m], atol=1e-3):
+                raise StoreError(f"this version makes other {m} features than those of {store.path}; make it anew")
+
+    def word(self, text: str) -> np.ndarray:
+        """Features ``[T, D]`` of a word that stands at every step.
+
+        Raises:
+            StoreError: no word.
+        """
+        if not text.strip():
+            raise StoreError("found no word; type one")
+        vector = word_vector(text.strip().lower(), self.params.word_dim)
+        return self._scaled("text", np.tile(vector, (self.params.steps, 1)))
+
+    def picture(self, image: np.ndarray) -> np.ndarray:
+        """Features ``[T, 4, 4, D]`` of a picture of a digit that is shown at every step.
+
+        Args:
+            image: brightness ``[H, W]`` of any size; its ground, dark or light, is what its edges show.
+
+        Raises:
+            StoreError: nothing is drawn.
+        """
+        from PIL import Image
+
+        pixels = np.asarray(image, float)
+        edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        ink = abs(pixels - np.median(edges))
+        if ink.max(initial=0) <= 0:
+            raise StoreError("found an empty picture; draw a digit")
+        ink /= ink.max()
+        down, right = np.nonzero(ink > 0.2)
+        ink = ink[down.min() : down.max() + 1, right.min() : right.max() + 1]
+        room = max(ink.shape) - np.array(ink.shape)
+        ink = np.pad(ink, [(r // 2, r - r // 2) for r in room])  # square: a one stays slim
+        small = Image.fromarray(np.uint8(255 * ink)).resize((8, 8), Image.Resampling.BOX)
+        frame = np.asarray(small, np.float32) / 255
+        frames = np.tile(frame / frame.max(), (1, self.params.steps, 1, 1))
+        noise = np.random.default_rng(0).standard_normal(frames.shape, np.float32)
+        return self._scaled("video", patches(frames + np.float32(self.params.pixel_noise) * noise, self.params)[0])
+
+    def sound(self, samples: np.ndarray, rate: int) -> np.ndarray:
+        """Features ``[T, D]`` of a spoken digit that is heard at every step.
+
+        Args:
+            samples: mono ``[n]`` or ``[n, channels]``, at ``rate`` Hz.
+
+        Raises:
+            StoreError: silence, or less than 32 ms.
+        """
+        samples = np.asarray(samples, float)
+        samples = samples.mean(axis=1) if samples.ndim == 2 else samples
+        samples = np.interp(np.arange(0, len(samples), rate / RATE), np.arange(len(samples)), samples)
+        loud = np.flatnonzero(abs(samples) > _LOUD * abs(samples).max(initial=0))
+        samples = samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
+        if len(samples) < WINDOW:
+            raise StoreError(f"found {len(samples) / RATE:.3f} s of sound; need {WINDOW / RATE:.3f} s or more")
+        heard = spectrum(samples / np.sqrt(np.mean(samples**2)))
+        draw, features = np.random.default_rng(0), []
+        for _ in range(self.params.steps):
+            noise = spectrum(draw.standard_normal(HOP * len(heard)))[: len(heard)]
+            features.append(mel_quarters(heard + 10 ** (-self.params.snr_db / 20) * noise, mel_filters(BANDS)))
+        return self._scaled("audio", np.stack(features))
+
+    def _scaled(self, modality: str, values: np.ndarray) -> np.ndarray:
+        mean, deviation = self._scales[modality]
+        return ((values - mean) / deviation).astype(np.float32)
+
+
+def read_picture(content: bytes) -> np.ndarray:
+    """Brightness ``[H, W]`` of a picture file's bytes.
+
+    Raises:
+        StoreError: no picture.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return np.asarray(Image.open(io.BytesIO(content)).convert("L"))
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise StoreError(f"found no picture ({error}); need PNG, JPEG or another that Pillow reads") from None
+
+
+def read_sound(content: bytes, folder: Path) -> tuple[np.ndarray, int]:
+    """Samples and rate of a wav file's bytes; ``folder`` is for a moment's copy.
+
+    Raises:
+        StoreError: no wav file.
+    """
+    from srcid.features.media import MediaError, read_wav
+
+    file = folder / "own.wav"
+    file.write_bytes(content)
+    try:
+        rate, samples = read_wav(file)
+    except MediaError as error:
+        raise StoreError(f"found no sound ({error}); need a wav file") from None
+    finally:
+        file.unlink()
+    return samples, rate
