@@ -11,7 +11,7 @@ import pytest
 from srcid.__main__ import main
 from srcid.features import FeatureStore, StoreError
 from srcid.features.extraction import extract
-from srcid.features.extraction.listing import listing
+from srcid.features.extraction.listing import Event, listing
 from srcid.features.front_ends import FRONT_ENDS, log_mel, patches, subwords, word_vector
 from srcid.features.media import resolve
 from srcid.features.recordings import mel_filters
@@ -117,6 +117,23 @@ def test_columns_of_their_own_for_each_modality(clips, tmp_path):
     heard = [resolve(ref, store.media_root).content for ref in store.media["audio"].ravel()]
     assert [round(pitch(samples, rate), -1) for rate, samples in heard] == [1000, 1000, 2000, 500]
     assert "event" not in store.labels
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_lists_of_every_dialect_say_the_same(clips, separator, encoding):
+    rows = [["file", "label", "onset"], ["dog/a.mp4", "Bär", "0.5"], ["bell/c.wav", "", ""]]
+    (clips / "list.csv").write_bytes("\r\n".join(map(separator.join, rows)).encode(encoding))
+    found = listing(clips)
+    assert [clip.name for clip in found.clips] == ["bell/c", "dog/a"]
+    assert found.clips[1].events == [Event("Bär", 0.5)] and found.clips[0].events == []
+
+
+def test_events_after_the_last_step_are_noted(clips, tmp_path):
+    (clips / "a.csv").write_text("file,label,onset,offset\ndog/a.mp4,bark,7,9\ndog/b.mp4,bark,0,1\n")
+    done = extract(clips, tmp_path / "store", steps=3)
+    assert "1 events begin after the last step and are not seen" in done.notes
+    assert done.store.labels["event"].sum() == 1 and not done.store.labelled
 
 
 def test_folders_may_say_the_split(clips, tmp_path):
@@ -243,6 +260,15 @@ MISTAKES = {
     "twice": (lambda root: files.picture(root / "dog/a.png", "red"), {}, "dog/a has two files for video: a.mp4 and"),
     "one modality": (lambda root: None, {"front_ends": {"audio": "none", "text": "none"}}, "found video only, need"),
     "modality": (lambda root: None, {"front_ends": {"smell": "x"}}, "found a front end for smell, need one of"),
+    "split name": (
+        lambda root: (root / "a.csv").write_text("video,audio,split\ndog/a.mp4,bell/c.wav,my split!\n"), {},
+        "split name 'my split!' cannot be a file name",
+    ),
+    "label": (lambda root: (root / "dog").rename(root / "d\tog"), {}, r"classes of event: found 1 like 'd\\tog'"),
+    "same names": (
+        lambda root: [files.picture(root / f"{name}/x.png", "red") for name in ("\u00e9", "e\u0301")], {},
+        "ids more than once",
+    ),
     "steps": (lambda root: None, {"steps": 0}, "found 0 steps, need 1 to 10,000"),
     "seconds": (lambda root: None, {"seconds": float("nan")}, "found steps of nan s"),
 }  # fmt: skip

@@ -8,7 +8,7 @@ not at all.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
+from srcid.features.annotations import annotate
 from srcid.features.checks import StoreError, check_target
 from srcid.features.extraction.listing import MODALITIES, Event, Listed, Listing, listing
 from srcid.features.extraction.reading import (
@@ -110,6 +111,10 @@ def extract(
     found = listing(source, Path(clip_list) if clip_list else None)
     ends = _front_ends(found, dict(front_ends or {}), heading)
     shapes = {m: end.shape(m, seconds) for m, end in ends.items()}
+    _, wrong = annotate(list(ends), len(found.clips), steps, **_annotations(found.clips, found.classes, cut))
+    StoreError.check(heading, wrong)  # before anything is read, rather than at the end
+    late = sum(not _held(event, cut).any() for clip in found.clips for event in clip.events)
+    notes = (*found.notes, *([f"{late} events begin after the last step and are not seen"] if late else []))
     left_out: dict[str, str] = {}
     kept: list[Listed] = []
     masks: dict[str, list[np.ndarray]] = {m: [] for m in ends}
@@ -137,24 +142,18 @@ def extract(
             raise StoreError(heading, ["none of the clips can be used", *reasons[:10]])
         StoreError.check(heading, [_never(m, np.stack(mask)) for m, mask in masks.items()])
         store = writer.finish(
-            **_labels(kept, found.classes, cut),
-            splits={
-                split: np.array([row for row, listed in enumerate(kept) if listed.split == split])
-                for split in dict.fromkeys(listed.split for listed in kept)
-                if split
-            },
-            ids=[listed.name for listed in kept],
+            **_annotations(kept, found.classes, cut),
             masks={m: np.stack(mask) for m, mask in masks.items() if not np.all(mask)},
             media={m: np.array(rows) for m, rows in media.items() if any(map(any, rows))},
             provenance={
                 "name": source.resolve().name,
                 "description": f"{len(kept)} clips, cut into {steps} steps of {seconds:g} s",
                 "front_ends": {m: end.facts() for m, end in ends.items()},
-                "notes": list(found.notes),
+                "notes": list(notes),
                 "left_out": left_out,
             },
         )
-    return Extracted(store, left_out, found.notes)
+    return Extracted(store, left_out, notes)
 
 
 def _front_ends(found: Listing, names: dict[str, str], heading: str) -> dict[str, FrontEnd]:
@@ -253,17 +252,23 @@ def _never(modality: str, mask: np.ndarray) -> str:
     return "" if mask.any() else f"{modality}: no clip has any; leave it out by --{modality} none"
 
 
-def _labels(kept: list[Listed], classes: tuple[str, ...], cut: Cut) -> dict[str, Any]:
-    """The label ``event`` and its classes; nothing where no clip is labelled."""
+def _annotations(clips: Sequence[Listed], classes: tuple[str, ...], cut: Cut) -> dict[str, Any]:
+    """What the list says of clips, as :func:`annotate` takes it; no label where no clip is labelled."""
+    splits = dict.fromkeys(clip.split for clip in clips if clip.split)
+    said: dict[str, Any] = dict(
+        splits={split: np.flatnonzero([clip.split == split for clip in clips]) for split in splits},
+        ids=[clip.name for clip in clips],
+    )
     if not classes:
-        return {}
-    event = np.ma.array(np.zeros((len(kept), cut.steps, len(classes)), bool), mask=False)
-    for row, listed in enumerate(kept):
-        for happening in listed.events:
-            event[row, _held(happening, cut), classes.index(happening.label)] = True
-        if not listed.events:
+        return said
+    event = np.ma.array(np.zeros((len(clips), cut.steps, len(classes)), bool), mask=False)
+    place = {name: number for number, name in enumerate(classes)}
+    for row, clip in enumerate(clips):
+        for happening in clip.events:
+            event.data[row, _held(happening, cut), place[happening.label]] = True
+        if not clip.events:
             event[row] = np.ma.masked
-    return dict(labels={"event": event}, classes={"event": list(classes)})
+    return said | dict(labels={"event": event}, classes={"event": list(classes)})
 
 
 def _held(event: Event, cut: Cut) -> np.ndarray:

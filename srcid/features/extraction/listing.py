@@ -25,7 +25,7 @@ import numpy as np
 
 from srcid.features.checks import StoreError
 from srcid.features.published.archives import SourceError
-from srcid.features.published.lists import table
+from srcid.features.published.lists import lines, table
 from srcid.features.published.plan import named_split, shorten
 
 VIDEO = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
@@ -147,8 +147,7 @@ def _from_folders(source: Path, problems: list[str]) -> tuple[list[Listed], list
 
 def _from_list(source: Path, file: Path, problems: list[str]) -> tuple[list[Listed], list[str]]:
     try:
-        with file.open(encoding="utf-8-sig", errors="replace") as opened:
-            head = re.split(r"[,;\t]", opened.readline())
+        head = re.split(r"[,;\t]", next(iter(lines(file)), ""))
         named = [name for name in _COLUMNS if name in {part.strip().strip('"') for part in head}]
         rows = table(file, named)
     except (SourceError, OSError) as error:
