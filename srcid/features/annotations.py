@@ -137,11 +137,11 @@ def _as_names(what: str, given: Any) -> tuple[dict[str, list[str]], list[str]]:
 
 
 def _texts(values: Any) -> list[str] | None:
-    """Return the entries of a list as text; None if it is none."""
+    """Return the entries of a list as text, in which é is é however it was typed; None if it is none."""
     if isinstance(values, str | bytes):
         return None
     try:
-        return [str(value) for value in values]
+        return [unicodedata.normalize("NFC", str(value)) for value in values]
     except TypeError:
         return None
 
@@ -273,6 +273,7 @@ def _from_text(name: str, array: np.ndarray, names: tuple[str, ...]) -> tuple[np
     strangers = sorted({type(v).__name__ for v in flat if not isinstance(v, str)})
     if strangers:
         return array, names, [f"label {name}: found values of type {', '.join(strangers)}, need text or numbers"]
+    flat = [unicodedata.normalize("NFC", value) for value in flat]
     found = sorted(set(flat) - {""})
     if bad := [value for value in found if not _plain(value)]:
         return array, names, [f"label {name}: {_not_plain(bad)}"]
@@ -320,7 +321,7 @@ def _ids(ids: Sequence[str] | None, clips: int) -> tuple[np.ndarray, list[str]]:
         problems.append(f"found {len(names)} ids for {clips} clips; give one each")
     if bad := [name for name in names if not _plain(name)]:
         return np.empty(0, str), [*problems, f"ids: {_not_plain(bad)}"]
-    forms, counts = np.unique([unicodedata.normalize("NFC", name) for name in names], return_counts=True)
+    forms, counts = np.unique(names, return_counts=True)
     repeated = forms[counts > 1]
     if len(repeated):
         shown = ", ".join(repeated[:5]) + (", ..." if len(repeated) > 5 else "")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from srcid.problems import ProblemsError
+from srcid.values import reserved
 
 CHUNK_BYTES = 32 * 2**20
 """Bytes of one modality that are looked at or copied at a time, so that memory stays bounded."""
@@ -102,9 +103,8 @@ def check_names(modalities: Sequence[str], evaluation_only: bool) -> list[str]:
     problems = []
     for name in modalities:
         if not matches(MODALITY, name):
-            problems.append(
-                f"modality name {name!r:.60} cannot be used; need a letter, then letters, digits, '_' and '-'"
-            )
+            form = "a letter, then letters, digits, '_' and '-', and none of Windows' own (CON, NUL, COM1, ...)"
+            problems.append(f"modality name {name!r:.60} cannot be used; need {form}")
         elif name in RESERVED:
             problems.append(f"modality name {name!r} has a meaning of its own in a network; need another one")
     if len(modalities) < need:
@@ -184,11 +184,11 @@ def check_features(features: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def matches(pattern: str, name: Any) -> bool:
-    """Whether ``name`` is text of this form throughout."""
-    return isinstance(name, str) and re.fullmatch(pattern, name) is not None
+    """Whether ``name`` is text of this form throughout, and no device of Windows."""
+    return isinstance(name, str) and re.fullmatch(pattern, name) is not None and not reserved(name)
 
 
 def bad_name(kind: str, name: Any) -> str:
     """The sentence on a name that cannot be a file name."""
-    need = "at most 100 letters, digits and '_', '-', '.' inside"
+    need = "at most 100 letters, digits and '_', '-', '.' inside, and none of Windows' own (CON, NUL, COM1, ...)"
     return f"{kind} name {name!r:.60} cannot be a file name; use {need}"

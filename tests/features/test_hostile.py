@@ -244,3 +244,26 @@ def test_labels_may_be_text(tmp_path):
     )
     assert store.labels["mood"].tolist() == [1, 0, -1, -1] * 3
     assert store.label_info["place"].classes == ("indoors", "outdoors")
+
+
+def test_an_e_with_an_accent_is_one_letter_however_it_was_typed(tmp_path):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    labels = {"place": np.array([composed, decomposed] * (CLIPS // 2))}
+    ids = [f"{decomposed} {row}" for row in range(CLIPS)]
+    store = FeatureStore.create(tmp_path / "store", **content(labels=labels, classes={}, visible_in={}, ids=ids))
+    assert store.label_info["place"].classes == (composed,) and store.labels["place"].tolist() == [0] * CLIPS
+    assert store.ids[1] == f"{composed} 1"
+
+
+@pytest.mark.parametrize("name", ["CON", "nul", "Lpt1.old"])
+def test_devices_of_windows_name_no_file(tmp_path, name):
+    for odd in (
+        dict(
+            features={name: np.ones((CLIPS, 2, 1)), "b": np.ones((CLIPS, 2, 1))}, labels={}, classes={}, visible_in={}
+        ),
+        dict(splits={name: [0]}),
+        dict(labels={name: np.zeros(CLIPS, int)}, classes={}, visible_in={}),
+    ):
+        with pytest.raises(StoreError, match=r"none of Windows' own|need a letter"):
+            FeatureStore.create(tmp_path / "store", **content(**odd))
+    assert list(tmp_path.iterdir()) == []
