@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("--steps", type=int, default=10, metavar="N", help="steps of a clip (default: 10)")
     extract.add_argument("--seconds", type=float, default=1.0, metavar="S", help="seconds of a step (default: 1)")
     for modality in EXTRACTED:
-        said = f"front end of {modality}: MODULE:FUNCTION, or none to leave it out (default: one without weights)"
+        said = f"front end of {modality}: vggish=FILE or vgg19=FILE (published weights), MODULE:FUNCTION, or none"
         extract.add_argument(f"--{modality}", default="", metavar="FRONT_END", help=said)
     extract.add_argument("--no-media", action="store_true", help="keep no sounds and pictures in the store")
     extract.add_argument("--strict", action="store_true", help="end at the first file that cannot be read")

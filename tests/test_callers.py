@@ -13,6 +13,8 @@ CALLED_BY_LIBRARIES = {
     "extra_repr",  # torch
     "_obeys_rules",  # pydantic
     "_files_are_those_of_the_rest",  # pydantic
+    "vgg19",  # srcid.features.front_ends, by name
+    "vggish",  # the same
     "from_rows",  # users, as docs/extending.md shows
 }
 

@@ -32,6 +32,7 @@ import numpy as np
 from srcid.features.checks import StoreError
 from srcid.features.recordings import mel_filters, spectrum
 from srcid.params import suggest
+from srcid.problems import ProblemsError
 
 RATE = 16_000  # Hz
 _BANDS, _QUARTERS, _WINDOW, _HOP = 32, 4, 512, 160
@@ -143,6 +144,9 @@ def moments(values: np.ndarray, rows: np.ndarray, mask: np.ndarray | None = None
     return mean, np.maximum(values[rows].std(axes, dtype=float, where=seen), 1e-6)
 
 
+PRETRAINED = {"audio": "vggish", "video": "vgg19"}
+"""Published front end of a modality; its name is a function of ``srcid.model.pretrained``, given a file of weights."""
+
 FRONT_ENDS: dict[str, FrontEnd] = {
     "audio": FrontEnd("log-mel", "1", log_mel),
     "video": FrontEnd("patches", "1", patches),
@@ -152,32 +156,43 @@ FRONT_ENDS: dict[str, FrontEnd] = {
 
 
 def front_end(kind: str, given: str) -> FrontEnd:
-    """Return the front end of a modality by its name, or the user's own, ``MODULE:FUNCTION``.
+    """Return the front end of a modality by its name, a published one, ``vgg19=WEIGHTS``, or the user's own.
 
-    The function takes nothing and returns a callable or a torch module. What it has of the attributes ``version``,
-    ``rate``, ``size`` and ``frames`` counts; see :class:`FrontEnd`.
+    That is ``MODULE:FUNCTION``, whose function takes nothing and returns a callable or a torch module. What that has
+    of the attributes ``version``, ``rate``, ``size`` and ``frames`` counts; see :class:`FrontEnd`.
 
     Raises:
         StoreError: there is no such name or module, or the function fails.
     """
-    default = FRONT_ENDS[kind]
+    default, published = FRONT_ENDS[kind], PRETRAINED.get(kind)
     if given in ("", default.name):
         return default
-    module, colon, name = given.partition(":")
     heading = f"the front end '{given}' of {kind} cannot be used:"
-    if not colon or not module or not name:
-        known = f"{default.name}, none, or MODULE:FUNCTION"
-        raise StoreError(heading, [f"found '{given}'{suggest(given, [default.name, 'none'])}, need {known}"])
+    name, equals, weights = given.partition("=")
+    if published and name == published:
+        module, arguments = "srcid.model.pretrained", (weights,)  # by its name, for it needs torch
+    else:
+        module, equals, name = given.partition(":")
+        arguments = ()
+    if not (equals and module and name):
+        names = [default.name, "none", *([f"{published}=WEIGHTS"] if published else [])]
+        known = f"{', '.join(names)}, or MODULE:FUNCTION"
+        raise StoreError(heading, [f"found '{given}'{suggest(given, names)}, need {known}"])
     try:
-        build = getattr(importlib.import_module(module), name)
-        built = build()
+        built = getattr(importlib.import_module(module), name)(*arguments)
+    except ProblemsError as error:
+        raise StoreError(heading, [error.heading, *error.problems]) from None
     except Exception as error:  # the user's code may raise anything
         raise StoreError(heading, [f"{module}:{name} raised {type(error).__name__}: {error}"]) from error
     if not callable(built):
         raise StoreError(heading, [f"{module}:{name}() returned {type(built).__name__}, need a callable or a module"])
     own = {key: getattr(built, key) for key in ("rate", "size", "frames") if isinstance(getattr(built, key, None), int)}
     found = replace(
-        default, name=given, version=str(getattr(built, "version", "") or _source(module)), apply=built, **own
+        default,
+        name=name if arguments else given,
+        version=str(getattr(built, "version", "") or _source(module)),
+        apply=built,
+        **own,
     )
     torch = sys.modules.get("torch")  # whose module it is has imported it
     if torch is not None and isinstance(built, torch.nn.Module):

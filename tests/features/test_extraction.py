@@ -220,7 +220,7 @@ def test_the_users_own_front_ends(clips, tmp_path, monkeypatch):
     assert len(facts["video"]["weights_sha256"]) == 64 and len(facts["video"]["version"]) == 12
     for name, said in (
         ("broken", "raised ZeroDivisionError"), ("odd", r"returned .*, need numbers \[1, F\]"),
-        ("nothing", "AttributeError"), (":", "need log-mel, none, or MODULE:FUNCTION"),
+        ("nothing", "AttributeError"), (":", "need log-mel, none, vggish=WEIGHTS, or MODULE:FUNCTION"),
     ):  # fmt: skip
         with pytest.raises(StoreError, match=said):
             extract(clips, tmp_path / "no", front_ends={"audio": f"mine_front:{name}" if name != ":" else "logmel"})
