@@ -28,20 +28,44 @@ for (const place of document.querySelectorAll('[data-figure]')) {
   });
 }
 """
+# Lets buttons before a sound play it; a page that forbids handlers in its markup has this instead.
+PLAY = """
+addEventListener('click', event => {
+  const sound = event.target.closest?.('[data-play]')?.nextElementSibling;
+  if (sound instanceof HTMLAudioElement) sound.paused ? sound.play() : sound.pause();
+});
+for (const kind of ['play', 'pause']) addEventListener(kind, event => {
+  const button = event.target.previousElementSibling;
+  if (button?.matches('[data-play]')) button.firstElementChild.textContent = kind === 'play' ? '⏸' : '▶';
+}, true);
+"""
 _LOWEST, _HIGHEST, _HEIGHT = 20, 20_000, 450  # pixels of a figure
 _MOST = 10_000  # elements of a piece of markup
 _SCHEMES = ("http", "https", "mailto")
 
 _TAGS = [
-    "a", "abbr", "audio", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del", "details",
-    "div", "dl", "dt", "em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "ins",
-    "kbd", "li", "mark", "ol", "p", "path", "polyline", "pre", "q", "s", "samp", "section", "small", "source",
-    "span", "strong", "sub", "summary", "sup", "svg", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "tt",
-    "u", "ul", "var", "video",
+    "a", "abbr", "audio", "b", "blockquote", "br", "button", "caption", "code", "col", "colgroup", "dd", "del",
+    "details", "div", "dl", "dt", "em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i",
+    "img", "ins", "kbd", "li", "mark", "ol", "p", "path", "polyline", "pre", "q", "s", "samp", "section", "small",
+    "source", "span", "strong", "sub", "summary", "sup", "svg", "table", "tbody", "td", "tfoot", "th", "thead",
+    "tr", "tt", "u", "ul", "var", "video",
 ]  # fmt: skip
 _PLAIN = {
-    "*": {"class", "id", "style", "title", "lang", "dir", "role", "aria-label", "data-figure", "tabindex"},
+    "*": {
+        "class",
+        "id",
+        "style",
+        "title",
+        "lang",
+        "dir",
+        "role",
+        "aria-label",
+        "aria-hidden",
+        "data-figure",
+        "tabindex",
+    },
     "a": {"href", "name"},
+    "button": {"type", "data-play"},
     "audio": {"controls", "src", "preload"},
     "details": {"open"},
     "img": {"src", "alt", "width", "height"},
@@ -54,14 +78,16 @@ _PLAIN = {
     **{tag: {"align", "colspan", "rowspan", "scope", "span", "valign"} for tag in ("td", "th", "col", "colgroup")},
 }
 _STYLES = [
-    "align-content", "align-items", "align-self", "aspect-ratio", "background", "border-collapse", "border-radius",
-    "border-spacing", "bottom", "box-sizing", "column-gap", "flex", "flex-basis", "flex-direction", "flex-flow",
-    "flex-grow", "flex-shrink", "flex-wrap", "gap", "grid-area", "grid-auto-flow", "grid-column", "grid-row",
-    "grid-template-areas", "grid-template-columns", "grid-template-rows", "inset", "justify-content",
-    "justify-items", "left", "list-style", "list-style-type", "margin-inline", "max-height", "max-width",
-    "min-height", "min-width", "object-fit", "opacity", "order", "outline", "overflow-wrap", "overflow-x",
-    "overflow-y", "padding-inline", "position", "right", "row-gap", "tab-size", "text-overflow", "top",
-    "word-break", "z-index",
+    "align-content", "align-items", "align-self", "aspect-ratio", "background", "border", "border-bottom",
+    "border-collapse", "border-left", "border-radius", "border-right", "border-spacing", "border-top", "bottom",
+    "box-sizing", "column-gap", "fill-opacity", "flex", "flex-basis", "flex-direction", "flex-flow", "flex-grow",
+    "flex-shrink", "flex-wrap", "font", "gap", "grid-area", "grid-auto-flow", "grid-column", "grid-row",
+    "grid-template-areas", "grid-template-columns", "grid-template-rows", "image-rendering", "inset",
+    "justify-content", "justify-items", "left", "list-style", "list-style-type", "margin", "margin-bottom",
+    "margin-inline", "margin-left", "margin-right", "margin-top", "max-height", "max-width", "min-height",
+    "min-width", "object-fit", "opacity", "order", "outline", "overflow-wrap", "overflow-x", "overflow-y",
+    "padding", "padding-bottom", "padding-inline", "padding-left", "padding-right", "padding-top", "position",
+    "right", "row-gap", "tab-size", "text-overflow", "top", "word-break", "z-index",
 ]  # fmt: skip
 
 
@@ -130,8 +156,8 @@ def _cleaner() -> Any:
 
     class StyleSanitizer(CSSSanitizer):
         def sanitize_css(self, style: str) -> str:
-            loads = re.search(r"url|image|\\|expression", style, re.IGNORECASE)  # a backslash could spell any of them
-            return "" if loads else super().sanitize_css(style)
+            loads = re.search(r"(url|image|set|fade|element|src|expression)\s*\(|\\", style, re.IGNORECASE)
+            return "" if loads else super().sanitize_css(style)  # a backslash could spell any of them
 
     return Cleaner(
         tags=frozenset(_TAGS),

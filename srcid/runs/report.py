@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from srcid.files import make_folder, whole_file
-from srcid.page import DRAW, clean, figure_data, place, policy
+from srcid.page import DRAW, PLAY, clean, figure_data, place, policy
 from srcid.problems import ProblemsError
 from srcid.runs.front import front
 from srcid.values import shorten
@@ -139,7 +139,7 @@ def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = 
         sanitize_html=True,
     )
     exporter.register_filter("clean_html", clean)
-    scripts = [plotly.offline.get_plotlyjs(), DRAW, _FOLD] if figures else [_FOLD]
+    scripts = [*([plotly.offline.get_plotlyjs(), DRAW] if figures else []), _FOLD + PLAY]
     resources = {
         "metadata": {"name": title},
         "policy": policy(scripts),

@@ -19,6 +19,7 @@ from srcid.codebook.figures.pages import code_page
 from srcid.codebook.figures.tiles import envelope, picture_uri
 from srcid.codes import CodeTable
 from srcid.features.clip_media import card_media
+from srcid.page import policy
 from tests.helpers import media_store, tiny_store, tiny_table
 
 
@@ -206,5 +207,21 @@ def test_all_pages_stand_in_one_file_whose_links_lead_somewhere(table, folder, i
     assert set(re.findall(r"href='#(layer\d/code\d+)'", page)) == used and "24 train clips" in page
     assert page.count("<img alt='' src=") > 3 and "barks" in page
     assert not re.search(r"(src|href)=['\"]https?:", page)
+    [script] = re.findall("<script>(.*?)</script>", page, re.DOTALL)
+    assert policy([script]) in page and not re.search(r"<[^>]* on\w+\s*=", page)  # no other script may run
     fewer = write_code_pages(table, folder / "few.html", most=3).read_text()
     assert fewer.count("<section id=") == 6 and "the 3 most used ones have a page" in fewer
+
+
+@pytest.mark.browser
+def test_tiles_sort_under_the_policy_of_the_page(table, folder, browser):
+    page, said = browser.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(write_code_pages(table, folder / "sorted.html").as_uri())
+    use, by_class = [], []
+    for name, found in (("class", by_class), ("use", use)):
+        page.get_by_role("button", name=name).first.click()
+        found += page.locator(".tiles").first.locator(".tile").evaluate_all("all => all.map(t => ({...t.dataset}))")
+    page.close()
+    assert [t["class"] for t in by_class] == sorted(t["class"] for t in by_class)
+    assert [int(t["use"]) for t in use] == list(range(len(use))) and said == []

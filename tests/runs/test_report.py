@@ -5,11 +5,15 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_output
 
+from srcid.codebook.figures.tiles import media_tile
+from srcid.features.clip_media import Shown
 from srcid.page import clean, policy
 from srcid.runs.folders import Run
 from srcid.runs.report import FreezeError, ReportError, freeze, html_report
@@ -287,10 +291,28 @@ def test_what_is_no_script_stays_as_it_is():
     player = '<audio controls><source src="data:audio/wav;base64,UklGRg==" type="audio/wav"></audio>'
     line = '<svg viewBox="0 0 9 9" role="img"><polyline points="1,2 3,4" stroke="currentColor"></polyline></svg>'
     table = '<table class="dataframe"><tr style="text-align:right;"><th colspan="2">a &lt; b</th></tr></table>'
-    for markup in (player, line, table, '<a href="#part-1">x</a>', '<a href="02_train.ipynb">x</a>', "1 &amp; 2"):
+    styled = '<div style="margin:8px 12px 2px;background:#0072B2;image-rendering:pixelated;position:absolute;">x</div>'
+    for markup in (
+        player,
+        line,
+        table,
+        styled,
+        '<a href="#part-1">x</a>',
+        '<a href="02_train.ipynb">x</a>',
+        "1 &amp; 2",
+    ):
         assert clean(markup).replace("<tbody>", "").replace("</tbody>", "") == markup
+    assert "url" not in clean("<div style='background: url(https://example.org)'></div><p style='a: \\75rl(x)'></p>")
     assert clean("<style>p { color: red }</style><p>kept</p><script>gone()") == "<p>kept</p>"
     assert "left out" in clean("<b>" * 20_000)
+
+
+def test_players_of_the_explorer_keep_their_button_and_lose_their_handlers():
+    shown = Shown("audio", np.sin(np.arange(400.0)), 8000)
+    place = SimpleNamespace(modality="audio", clip_id="one", step=0, clip=0, code=3)
+    tile = clean(media_tile(place, shown, "#0072B2", "audio"))
+    assert "<button" in tile and "data-play" in tile and 'src="data:audio/wav;base64,' in tile and "<path d=" in tile
+    assert "onclick" not in tile and "onplay" not in tile
 
 
 def test_the_front_tells_title_date_runs_and_findings_most_telling_first(tmp_path, monkeypatch):

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from srcid.codebook.figures.tiles import exemplar_tiles, picture_uri
+from srcid.codebook.figures.tiles import exemplar_tiles, picture_uri, without_handlers
 from srcid.features.clip_media import CardMedia
+from srcid.page import PLAY, policy
 from srcid.style import GENERAL, code_color, modality_colors, swatch
 from srcid.symbols import BACKGROUND
 
@@ -66,10 +67,17 @@ def all_pages(title: str, layers: Mapping[int, Any], pages: Mapping[tuple[int, i
     index = "".join(_index(layer, frame) for layer, frame in layers.items())
     said = "<br>".join(html.escape(note) for note in notes)
     body = "".join(
-        f"<section id='layer{k}/code{c}'><p><a href='#'>all codes</a></p>{page}</section>"
+        f"<section id='layer{k}/code{c}'><p><a href='#'>all codes</a></p>{without_handlers(page)}</section>"
         for (k, c), page in pages.items()
     )
-    return _DOCUMENT.format(title=html.escape(title), index=index, notes=said, body=body)
+    return _DOCUMENT.format(
+        policy=policy([_SCRIPT + PLAY]),
+        script=_SCRIPT + PLAY,
+        title=html.escape(title),
+        index=index,
+        notes=said,
+        body=body,
+    )
 
 
 def thumbnail(media: CardMedia) -> str:
@@ -98,7 +106,7 @@ def _index(layer: int, frame: Any) -> str:
         )
     sorts = ["use", "class", *(["shared"] if shared else [])]
     words = {"use": "use", "class": "class", "shared": "sharedness"}
-    buttons = " ".join(f"<button onclick='sort(this,\"{by}\")'>{words[by]}</button>" for by in sorts)
+    buttons = " ".join(f"<button data-by='{by}'>{words[by]}</button>" for by in sorts)
     best = _by_class(layer, frame.attrs.get("by_class"))
     return (
         f"<h2>Layer {layer}</h2><p>{len(frame)} codes in use, sorted by {buttons}; line below a tile: how often it is "
@@ -205,8 +213,20 @@ def _nothing(why: str) -> str:
     return f"<div style='opacity:.7;padding:6px 0'>{why}</div>"
 
 
+_SCRIPT = """
+function sort(button) {
+  const by = button.dataset.by, tiles = button.closest('p').nextElementSibling;
+  const value = t => t.dataset[by], use = t => Number(t.dataset.use);
+  const order = (a, b) => by === 'class' ? value(a).localeCompare(value(b)) : Number(value(a)) - Number(value(b));
+  [...tiles.children].sort((a, b) => order(a, b) || use(a) - use(b)).forEach(t => tiles.append(t));
+}
+addEventListener('click', event => event.target.dataset?.by && sort(event.target));
+addEventListener('hashchange', () => scrollTo(0, 0));
+"""
+
 _DOCUMENT = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
+<html lang="en"><head>{policy}
+<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
 :root {{ color-scheme: light dark }}
 body {{ font: 13px/1.45 "Open Sans", Helvetica, Arial, sans-serif; margin: 16px auto; max-width: 1180px;
@@ -227,12 +247,6 @@ td {{ padding: 2px 14px 2px 0 }}
 </style></head><body>
 <div id="index"><h1>{title}</h1><p>{notes}</p>{index}</div>
 {body}
-<script>
-function sort(button, by) {{
-  const tiles = button.closest('p').nextElementSibling, value = t => t.dataset[by], use = t => Number(t.dataset.use);
-  const order = (a, b) => by === 'class' ? value(a).localeCompare(value(b)) : Number(value(a)) - Number(value(b));
-  [...tiles.children].sort((a, b) => order(a, b) || use(a) - use(b)).forEach(t => tiles.append(t));
-}}
-addEventListener('hashchange', () => scrollTo(0, 0));
-</script></body></html>
+<script>{script}</script>
+</body></html>
 """

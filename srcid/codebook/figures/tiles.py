@@ -22,8 +22,10 @@ _BUTTON = (
     "display:flex;align-items:center;gap:3px;width:100%;min-width:60px;padding:2px 4px;cursor:pointer;color:inherit;"
     "background:transparent;border:1px solid currentColor;border-radius:4px"
 )
-_PLAY = "var a=this.nextElementSibling;a.paused?a.play():a.pause()"
 _ICON = "this.previousElementSibling.firstElementChild.textContent="
+# of a button and its sound in JupyterLab; a page of its own has srcid.page.PLAY
+_CLICK = " onclick='var a=this.nextElementSibling;a.paused?a.play():a.pause()'"
+_SOUND = f" onplay='{_ICON}\"⏸\"' onpause='{_ICON}\"▶\"'"
 
 
 def exemplar_tiles(card: Any, table: Any, media: CardMedia, near: CardMedia) -> str:
@@ -84,14 +86,19 @@ def _content(shown: Shown, name: str, color: str) -> str:
 
         source = Audio(shown.content, rate=shown.rate).src_attr()
         return (
-            f"<button type='button' aria-label='play {name}' onclick='{_PLAY}' style='{_BUTTON}'>"
+            f"<button type='button' data-play='' aria-label='play {name}'{_CLICK} style='{_BUTTON}'>"
             f"<span style='color:{color}'>▶</span>{_wave(shown.content, color)}</button>"
-            f"<audio preload='metadata' src='{source}' onplay='{_ICON}\"⏸\"' onpause='{_ICON}\"▶\"'></audio>"
+            f"<audio preload='metadata' src='{source}'{_SOUND}></audio>"
         )
     if shown.kind == "word":
         before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
         return f"<div>{before} <b style='font-size:13px'>{word}</b> {after}</div>"
     return ""
+
+
+def without_handlers(tiles: str) -> str:
+    """Tiles for a page that forbids scripts in its markup, and has :data:`srcid.page.PLAY` instead."""
+    return tiles.replace(_CLICK, "").replace(_SOUND, "")
 
 
 def _wave(samples: np.ndarray, color: str) -> str:
