@@ -215,9 +215,7 @@ class CodeMeans(nn.Module):
     @torch.no_grad()
     def learn(self, features: Tensor, codes: Tensor, mask: Tensor | None = None) -> None:
         """Move the means towards those of a batch: features ``[B, T, W]``, codes ``[B, T]``."""
-        if mask is not None:
-            features, codes = features[mask], codes[mask]
-        counts, sums = totals(codes.flatten(), features.reshape(-1, self.sums.shape[1]), len(self.counts))
+        counts, sums = totals(codes, features, len(self.counts), mask)
         self.counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)
         self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
 

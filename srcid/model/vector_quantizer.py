@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from srcid.model.quantizer import NegativeDistance, Quantizer, nearest_codes
@@ -16,6 +15,22 @@ from srcid.model.quantizer import NegativeDistance, Quantizer, nearest_codes
 RECENT = 100  # steps: the published revival copies a code that was in use this recently
 REVIVAL_NOISE = 1 / 1024  # half-width of the uniform noise on such a copy
 KMEANS_STEPS = 10
+
+
+class Wait:
+    """Counts steps until a code can have been idle for ``limit`` of them: only then a GPU is asked, and waited for."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.left = limit, 0
+
+    def over(self) -> bool:
+        """Count a step; return whether some code may have been idle long enough."""
+        self.left -= 1
+        return self.left <= 0
+
+    def begin(self, idle: Tensor) -> None:
+        """Look at how long codes have been idle, and wait until the first of them can reach the limit."""
+        self.left = self.limit - int(idle.max())
 
 
 class VectorQuantizer(Quantizer):
@@ -86,6 +101,7 @@ class VectorQuantizer(Quantizer):
         # steps in a row without assignment
         self.register_buffer("idle", torch.zeros(size, dtype=torch.int64))
         self.register_buffer("ready", torch.tensor(init == "uniform"))
+        self._placed, self._wait = False, Wait(revival_after)
         self._pin()
 
     @property
@@ -95,6 +111,16 @@ class VectorQuantizer(Quantizer):
     @property
     def codebooks(self) -> Tensor:
         return self.codebook.unsqueeze(0)
+
+    @property
+    def placed(self) -> bool:
+        """Whether the codebook has its start; once it has, no device is asked again."""
+        self._placed = self._placed or bool(self.ready)
+        return self._placed
+
+    def _load_from_state_dict(self, *arguments, **options) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._placed, self._wait = False, Wait(self.revival_after)
 
     def encode(self, x: Tensor) -> Tensor:
         return self.nearest(x, 1)[1]
@@ -151,10 +177,10 @@ class VectorQuantizer(Quantizer):
     @torch.no_grad()
     def _start(self, z: Tensor, valid: Tensor | None) -> None:
         """Place the codebook on the first training batch that holds any feature."""
-        if self.ready:
+        if self.placed:
             return
         rows = self._rows(z, valid)
-        if not across_ranks(torch.tensor(float(len(rows)), device=z.device), "first") > 0:
+        if not len(rows):
             return
         self.codebook.copy_(codebook_from(rows, self.size, self.init))
         self._restart(torch.ones_like(self.idle, dtype=torch.bool))
@@ -163,21 +189,17 @@ class VectorQuantizer(Quantizer):
     def _update(self, z: Tensor, codes: Tensor, valid: Tensor | None) -> None:
         """One MM-EMA step on ``z [M, B, T, D]`` with codes ``[M, B, T]``, then revival of idle codes."""
         mixed = self._mix(z, valid)
-        modalities = range(len(z))
         used = torch.zeros_like(self.idle, dtype=torch.bool)
-        for group in [list(modalities)] if self.order == "joint" else [[m] for m in modalities]:
-            if valid is None:
-                counts, sums = totals(codes[group].flatten(), mixed[group].flatten(0, 2), self.size)
-            else:
-                counts, sums = totals(codes[group][valid[group]], mixed[group][valid[group]], self.size)
+        for group in [slice(None)] if self.order == "joint" else [slice(m, m + 1) for m in range(len(z))]:
+            counted = None if valid is None else valid[group]
+            counts, sums = totals(codes[group], mixed[group], self.size, counted)
             used |= counts > 0
             self._ema(counts, sums)
-        if used.any():  # in an empty batch nothing was seen, nothing aged
-            self._age(used, z, valid)
+        self._age(used, z, valid)
 
     def _age(self, used: Tensor, z: Tensor, valid: Tensor | None) -> None:
-        """Count the steps without use, and revive what was idle too long."""
-        self.idle.add_(1).masked_fill_(used, 0)
+        """Count the steps without use, and revive what was idle too long; in an empty batch nothing ages."""
+        self.idle.add_(used.any()).masked_fill_(used, 0)
         if self.revival != "off":
             self._revive(z, valid)
         self._pin()
@@ -221,37 +243,39 @@ class VectorQuantizer(Quantizer):
         return others.view(b, m, t, d).transpose(0, 1), count.T.unsqueeze(-1)
 
     def _ema(self, counts: Tensor, sums: Tensor) -> None:
-        """Move counts, sums and codebook towards one batch."""
-        if not counts.any():
-            return
-        self.counts.mul_(self.decay).add_(counts, alpha=1 - self.decay)
-        total = self.counts.sum()
-        self.counts.add_(self.epsilon).mul_(total / (total + self.size * self.epsilon))
-        self.sums.mul_(self.decay).add_(sums, alpha=1 - self.decay)
-        moved = self.sums / self.counts[:, None]
+        """Move counts, sums and codebook towards one batch; all stay where nothing was assigned to any code."""
+        smoothed = self.counts.mul(self.decay).add_(counts, alpha=1 - self.decay)
+        total = smoothed.sum()
+        smoothed.add_(self.epsilon).mul_(total / (total + self.size * self.epsilon))
+        summed = self.sums.mul(self.decay).add_(sums, alpha=1 - self.decay)
+        moved = summed / smoothed[:, None]
         if self.idle_codes == "stay":  # smoothing floors the count of an unused code, so that sums / counts shrinks
             unused = (counts == 0)[:, None]
             moved = torch.where(unused, self.codebook, moved)
-            self.sums.copy_(torch.where(unused, moved * self.counts[:, None], self.sums))
-        self.codebook.copy_(moved)
+            summed = torch.where(unused, moved * smoothed[:, None], summed)
+        some = counts.any()  # chosen by the device itself: asking it would mean to wait for it
+        for buffer, value in ((self.counts, smoothed), (self.sums, summed), (self.codebook, moved)):
+            buffer.copy_(torch.where(some, value, buffer))
 
     def _revive(self, z: Tensor, valid: Tensor | None) -> None:
-        """Give codes that were idle too long another place; the draws are the same on all ranks."""
+        """Give codes that were idle too long another place."""
+        if not self._wait.over():
+            return
         idle = self.idle >= self.revival_after
         number = int(idle.sum())
-        if not number:
-            return
-        if self.revival == "reset":
+        if number and self.revival == "reset":
             rows = self._rows(z, valid)
-            self.codebook[idle] = across_ranks(draw_samples(rows, number), "first")
-            self._restart(idle)
-        else:
+            if len(rows):
+                self.codebook[idle] = draw_samples(rows, number)
+                self._restart(idle)
+                self.idle[idle] = 0
+        elif number:
             recent = (self.idle < RECENT).nonzero().flatten()
-            if not len(recent):
-                return
-            pick, noise = self._draw_copies(len(recent), number)
-            self.codebook[idle] = across_ranks(self.codebook[recent[pick]] + noise, "first")
-        self.idle[idle] = 0
+            if len(recent):
+                pick, noise = self._draw_copies(len(recent), number)
+                self.codebook[idle] = self.codebook[recent[pick]] + noise
+                self.idle[idle] = 0
+        self._wait.begin(self.idle)
 
     def _restart(self, codes: Tensor) -> None:
         """Make the EMA state of ``codes`` (bool ``[L]``) that of one assignment to their rows."""
@@ -322,27 +346,32 @@ class ResidualQuantizer(Quantizer):
 
 def codebook_from(rows: Tensor, size: int, how: str) -> Tensor:
     """Return a codebook ``[size, D]`` of the ``rows [N, D]``: some of them (``samples``), or k-means centres."""
-    codebook = across_ranks(draw_samples(rows, size), "first")
+    codebook = draw_samples(rows, size)
     for _ in range(KMEANS_STEPS if how == "kmeans" else 0):
-        counts, sums = totals(nearest_codes(rows, codebook)[1][:, 0], rows, size)
+        counts, sums = totals(nearest_codes(rows, codebook)[1], rows, size)
         codebook = torch.where(counts[:, None] > 0, sums / counts[:, None].clamp_min(1), codebook)
     return codebook
 
 
 def draw_samples(rows: Tensor, number: int) -> Tensor:
     """Draw ``number`` of the ``rows [N, D]``, without repetition while they last."""
-    if not len(rows):  # this rank holds none; rank 0's draw counts
-        return rows.new_zeros(number, rows.shape[1])
     order = torch.cat([torch.randperm(len(rows)) for _ in range(math.ceil(number / len(rows)))])
     return rows[order[:number].to(rows.device)]
 
 
-def totals(codes: Tensor, rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return number ``[L]`` and sum ``[L, D]`` of the ``rows`` assigned to each of ``size`` codes, over all ranks."""
-    counts = torch.bincount(codes, minlength=size).to(rows.dtype)
-    sums = rows.new_zeros(size, rows.shape[1]).index_add_(0, codes, rows)
-    both = across_ranks(torch.cat([counts[:, None], sums], 1), "sum")
-    return both[:, 0], both[:, 1:]
+def totals(codes: Tensor, rows: Tensor, size: int, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return number ``[L]`` and sum ``[L, D]`` of the ``rows [..., D]`` that each of ``size`` codes is assigned.
+
+    Where ``valid`` (bool, as ``codes``) is false, a row counts nothing. It is not cut out: a GPU would have to say how
+    many are left, and be waited for.
+    """
+    rows, codes = rows.reshape(-1, rows.shape[-1]), codes.flatten()
+    weight = torch.ones_like(rows[:, 0])
+    if valid is not None:
+        valid = valid.flatten()
+        weight, rows, codes = valid.to(rows.dtype), torch.where(valid[:, None], rows, 0.0), codes.clamp_min(0)
+    counts = rows.new_zeros(size).index_add_(0, codes, weight)
+    return counts, rows.new_zeros(size, rows.shape[1]).index_add_(0, codes, rows)
 
 
 def mean_of_others(values: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -366,17 +395,3 @@ def mean_of_others(values: Tensor, valid: Tensor | None = None) -> tuple[Tensor,
 def _match(weight: Tensor, values: Tensor) -> Tensor:
     """Append axes to ``weight`` until it broadcasts over ``values`` from the left."""
     return weight.reshape(weight.shape + (1,) * (values.ndim - weight.ndim))
-
-
-def across_ranks(tensor: Tensor, how: str) -> Tensor:
-    """Make ``tensor`` the same on every process of a data-parallel run, in place: ``"sum"``, or rank 0's
-    (``"first"``).
-
-    The one place where quantisers communicate; without an initialised process group it does nothing.
-    """
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        if how == "sum":
-            dist.all_reduce(tensor)
-        else:
-            dist.broadcast(tensor, src=0)
-    return tensor

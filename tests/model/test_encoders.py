@@ -264,6 +264,15 @@ def test_large_products_equal_matmul():
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
+def test_products_are_torchs_own_where_its_private_operator_is_missing(monkeypatch):
+    monkeypatch.setattr("srcid.model.convolution._ONEDNN", False)
+    left, right = torch.randn(3, 180, 160), torch.randn(3, 160, 150)
+    assert torch.equal(multiply(left, right), torch.bmm(left, right))
+    convolution = Conv3x3(160, 192, (7, 7))
+    x = torch.randn(49, 20, 160)
+    torch.testing.assert_close(convolution(x), convolution._direct(x), rtol=1e-3, atol=1e-4)
+
+
 def test_same_seed_same_step_bit_for_bit():
     def step() -> Tensor:
         torch.manual_seed(3)

@@ -1,12 +1,11 @@
-"""Quantisers: nearest codes, straight-through gradients, MM-EMA, revival, masks, state, several processes."""
+"""Quantisers: nearest codes, straight-through gradients, MM-EMA, revival, masks, state, no waiting for a GPU."""
 
+import copy
 import itertools
 import math
 
 import pytest
 import torch
-import torch.distributed
-import torch.multiprocessing
 
 from srcid.model import quantizer as interface
 from srcid.model import scalar_quantizer
@@ -706,7 +705,38 @@ def test_agreement():
     assert agreement(left[:0], right[:0]) == 0
 
 
-# ------------------------------------------------------------------------------------------ several processes
+# ------------------------------------------------------------------------------------ nothing waits for a GPU
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("kind", ["vq", "rvq", "codaar"])
+def test_a_training_step_of_a_codebook_reads_no_value(kind, masked):
+    """On the meta device tensors have no values: whatever would have to wait for a GPU raises there."""
+    params = QuantizerParams(quantizer=kind, codebook_size=L, revival_after=100)
+    quantizer = make_quantizer(params, D, ("first", "second"))
+    features = {m: torch.randn(5, T, D) for m in ("first", "second")}
+    for _ in range(2):  # starts the codebook, and sees that it is started
+        quantizer(features)
+    valid = torch.ones(2, 5, T, dtype=torch.bool, device="meta") if masked else None
+    quantizer.to("meta")
+    for _ in range(3):
+        quantizer._quantize(torch.stack(list(features.values())).to("meta"), valid, with_logits=True)
+
+
+@pytest.mark.parametrize("kind", ["vq", "codaar"])
+def test_idle_codes_are_looked_for_when_one_can_be_due(kind):
+    """Seldom looking finds what looking in every step finds: a code restarts in the very step that it is due."""
+    params = QuantizerParams(quantizer=kind, codebook_size=L, revival_after=4)
+    torch.manual_seed(0)
+    seldom = make_quantizer(params, D, ("first", "second")).double()
+    always = copy.deepcopy(seldom)
+    for step, features in enumerate(joint_batches(2, 30)):
+        for quantizer in (seldom, always):
+            torch.manual_seed(step)
+            quantizer(features)
+        assert_same_state(seldom.state_dict(), always.state_dict())
+        always.load_state_dict(always.state_dict())  # makes it look at once
+    assert (seldom.idle < 4).all() and seldom.idle.any()
 
 
 def joint_batches(clips, count):
@@ -715,35 +745,3 @@ def joint_batches(clips, count):
         {m: 3 * torch.randn(clips, T, D, generator=draw, dtype=torch.float64) for m in ("first", "second")}
         for _ in range(count)
     ]
-
-
-def worker(rank, folder):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    try:
-        state = torch.load(f"{folder}/start.pt")
-        shared_start = VectorQuantizer(L, D, init="uniform", revival="off").double()
-        shared_start.load_state_dict(state)
-        torch.manual_seed(100 + rank)  # ranks draw differently on purpose
-        own_start = VectorQuantizer(2 * L, D, init="kmeans", revival="reset", revival_after=2).double()
-        for features in joint_batches(6, 6):
-            half = {m: z[:2] if rank == 0 else z[2:] for m, z in features.items()}
-            shared_start(half)
-            own_start(half)
-        torch.save({"shared": shared_start.state_dict(), "own": own_start.state_dict()}, f"{folder}/rank{rank}.pt")
-    finally:
-        torch.distributed.destroy_process_group()
-
-
-def test_two_processes_share_one_codebook(tmp_path):
-    single = warm(revival="off")
-    torch.save(single.state_dict(), tmp_path / "start.pt")
-    torch.multiprocessing.spawn(worker, args=(str(tmp_path),), nprocs=2)
-    for features in joint_batches(6, 6):
-        single(features)
-    ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]
-    for name in ("shared", "own"):
-        assert_same_state(ranks[0][name], ranks[1][name])
-    for key, value in single.state_dict().items():
-        torch.testing.assert_close(ranks[0]["shared"][key], value)
-    assert ranks[0]["own"]["codebook"].isfinite().all()

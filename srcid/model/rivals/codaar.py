@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from srcid.model.quantizer import NegativeDistance, Quantizer
-from srcid.model.vector_quantizer import VectorQuantizer, across_ranks, draw_samples, mean_of_others, totals
+from srcid.model.vector_quantizer import VectorQuantizer, Wait, draw_samples, mean_of_others, totals
 
 OWN = 0.6  # share of the own features in an update
 
@@ -50,6 +50,11 @@ class RowQuantizer(Quantizer):
             {m: VectorQuantizer(size, dim, decay=decay, epsilon=epsilon, revival="off") for m in modalities}
         )
         self.register_buffer("idle", torch.zeros(size, dtype=torch.int64))
+        self._wait = Wait(revival_after)
+
+    def _load_from_state_dict(self, *arguments, **options) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._wait = Wait(self._wait.limit)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -79,10 +84,10 @@ class RowQuantizer(Quantizer):
         self, z: Tensor, valid: Tensor | None, with_logits: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         parts = [self.rows[m] for m in self._present]
-        if self.training and not parts[0].ready:
-            self._restart(z.detach(), valid, torch.ones_like(self.idle, dtype=torch.bool))
+        if self.training and not parts[0].placed:
+            placed = self._restart(z.detach(), valid, torch.ones_like(self.idle, dtype=torch.bool))
             for part in parts:
-                part.ready.fill_(True)
+                part.ready.fill_(placed)
         books = [part.codebook.clone() for part in parts]  # the update below moves them in place before backward
         logits = None
         if with_logits:
@@ -122,27 +127,30 @@ class RowQuantizer(Quantizer):
         mixed = torch.where(count.unsqueeze(-1) > 0, z.lerp(others, 1 - OWN), z)
         used = torch.zeros_like(self.idle, dtype=torch.bool)
         for i, m in enumerate(self._present):
-            rows, own = (mixed[i].flatten(0, 1), codes[i].flatten()) if valid is None else (
-                mixed[i][valid[i]], codes[i][valid[i]]
-            )  # fmt: skip
-            counts, sums = totals(own, rows, self.size)
+            counts, sums = totals(codes[i], mixed[i], self.size, None if valid is None else valid[i])
             used |= counts > 0
             self.rows[m]._ema(counts, sums)
-        if not used.any():
-            return
+        some = used.any()  # in an empty batch nothing moves and nothing ages
         *first, last = self.rows.values()
         for part in (last, *first):
-            part.codebook.copy_(torch.stack([other.codebook for other in self.rows.values()]).mean(0))
-        self.idle.add_(1).masked_fill_(used, 0)
-        if self.revival_after and bool((stale := self.idle >= self.revival_after).any()):
-            self._restart(z, valid, stale)
+            mean = torch.stack([other.codebook for other in self.rows.values()]).mean(0)
+            part.codebook.copy_(torch.where(some, mean, part.codebook))
+        self.idle.add_(some).masked_fill_(used, 0)
+        if self.revival_after and self._wait.over():
+            stale = self.idle >= self.revival_after
+            if stale.any():
+                self._restart(z, valid, stale)
+            self._wait.begin(self.idle)
 
     @torch.no_grad()
-    def _restart(self, z: Tensor, valid: Tensor | None, rows: Tensor) -> None:
-        """Place ``rows`` (bool ``[L]``) at steps of the batch, all parts of a row at one clip and step."""
+    def _restart(self, z: Tensor, valid: Tensor | None, rows: Tensor) -> bool:
+        """Place ``rows`` (bool ``[L]``), all parts of a row at one clip and step; return whether the batch has any."""
         steps = z.permute(1, 2, 0, 3)[slice(None) if valid is None else valid.all(0)].reshape(-1, len(z) * self.dim)
-        drawn = across_ranks(draw_samples(steps, int(rows.sum())), "first")
+        if not len(steps):
+            return False
+        drawn = draw_samples(steps, int(rows.sum()))
         for m, vectors in zip(self._present, drawn.split(self.dim, -1), strict=True):
             self.rows[m].codebook[rows] = vectors
             self.rows[m]._restart(rows)
         self.idle[rows] = 0
+        return True
