@@ -291,6 +291,13 @@ class TrainingParams(Section):
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of training; 0: as many as torch likes")
+    processes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        exclude=True,  # no part of what a run is: its result and its folder are those of one process
+        description="processes of this machine that share every batch, each with a GPU where there are GPUs",
+    )
     checkpoint_every: int = Field(100, ge=1, le=10**9, description="steps between checkpoints")
     log_every: int = Field(5, ge=1, le=10**9, description="steps between lines of metrics.jsonl")
     keep_features: int = Field(
@@ -398,6 +405,11 @@ def _groups_divide(method: str, turn_groups: int, codebook_size: int, dim: int) 
     return f"turn_groups={turn_groups} must divide codebook_size={codebook_size} and dim={dim}" if wrong else ""
 
 
+def _gpu_each(processes: int, device: str) -> str:
+    wrong = processes > 1 and device.startswith("cuda:")
+    return f"device={device} is one GPU; processes={processes} have one each with device=cuda" if wrong else ""
+
+
 def _parts_have_club(quantizer: str, club_input: str, club_weight: float) -> str:
     wrong = quantizer == "codaar" and club_input == "quantized" and club_weight > 0
     return "quantizer=codaar quantises to one part a modality; CLUB reads general features there" if wrong else ""
@@ -434,7 +446,7 @@ class Params(ModelParams, RivalParams, QuantizerParams, LossParams, TrainingPara
     rules = (
         _heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist, _codes_fit,
         _window_is_odd, _noise_is_decoded, _vector_is_read, _map_is_there,
-        _rival_lacks, _rival_options, _groups_divide, _parts_have_club,
+        _rival_lacks, _rival_options, _groups_divide, _gpu_each, _parts_have_club,
         _library_is_there, _library_revives, _library_stages, _library_precision,
     )  # fmt: skip
 

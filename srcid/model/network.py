@@ -28,10 +28,11 @@ from srcid.model.encoders import (
     specific_encoder,
 )
 from srcid.model.mutual_information import Club
-from srcid.model.output import Features, LayerOutput, masked_mse, widened
+from srcid.model.output import LayerOutput, valid_steps, widened
 from srcid.model.quantize import make_quantizer
 from srcid.model.rivals.codis import CodisLayer
 from srcid.model.rivals.turn import TurnLayer
+from srcid.model.share import Features, averaged, own, whole
 from srcid.params import Params
 
 
@@ -116,23 +117,33 @@ class SemanticResidualLayer(nn.Module):
         return {m: s._replace(vector=s.vector - self.code_means[m](codes[m][..., 0])) for m, s in specific.items()}
 
     def forward(self, inputs: Features, masks: Features | None = None) -> LayerOutput:
-        """Run the layer on a batch; in training mode the codebook takes its EMA update."""
-        read, general, found = self.features(inputs, masks)
+        """Run the layer on a batch; in training mode the codebook takes its EMA update.
+
+        Where processes share the batch, ``inputs`` are this one's clips and ``masks`` those of the whole batch.
+        """
+        ours = own(masks or {})
+        read, general, found = self.features(inputs, ours)
+        general = whole(general)
         quantized = self.quantizer(general, masks, with_logits=self.training and self.matches_codes)
         target = {m: x if self.params.target_grad or self.index == 1 else x.detach() for m, x in inputs.items()}
         for m in self.frontend:
             if self.params.lstm_target != "input":
                 target[m] = read[m] if self.params.lstm_target == "trainable" else read[m].detach()
-        if self.training:
-            for m, means in self.code_means.items():
-                means.learn(found[m].vector, quantized.codes[m][..., 0], (masks or {}).get(m))
-        found = self.relative(found, quantized.codes)
+        if self.training and self.code_means:
+            for m, vectors in whole({m: s.vector.detach() for m, s in found.items()}).items():
+                self.code_means[m].learn(vectors, quantized.codes[m][..., 0], (masks or {}).get(m))
+        found = self.relative(found, own(quantized.codes))
         specific = {m: s.draw() for m, s in found.items()}
         full = {m: s.full if self.params.grid_specific == "map" else specific[m] for m, s in found.items()}
-        reconstruction = {m: self.decoder[m](quantized.quantized[m], full[m]) for m in inputs}
-        rates = {m: rate(s, (masks or {}).get(m)) for m, s in found.items() if s.deviation is not None}
+        values = own(quantized.quantized)
+        reconstruction = {m: self.decoder[m](values[m], full[m]) for m in inputs}
+        noisy = {m: s for m, s in found.items() if s.deviation is not None}
+        rates = averaged(
+            {m: rate(s, ours.get(m)) for m, s in noisy.items()},
+            {m: valid_steps(s.vector, ours.get(m)) for m, s in noisy.items()},
+        )
         passed = specific if self.training else {m: s.vector for m, s in found.items()}
-        return LayerOutput(target, general, specific, rates, quantized, reconstruction, masks, passed=passed)
+        return LayerOutput(target, general, whole(specific), rates, quantized, reconstruction, masks, passed=passed)
 
     def parts(self) -> list[nn.Module]:
         """The modules whose gradient norms are clipped one by one when ``clip="module"``."""
@@ -150,9 +161,7 @@ class SemanticResidualLayer(nn.Module):
         ``mi`` is the CLUB bound in nats. Where ``club_off`` names this layer it carries no gradient.
         """
         p, k, masks = self.params, self.index, output.masks or {}
-        losses: dict[str, Tensor] = {}
-        for m in self.modalities:
-            losses[f"recon/{k}/{m}"] = masked_mse(output.reconstruction[m], output.target[m], masks.get(m))
+        losses = {f"recon/{k}/{m}": error for m, error in output.errors().items()}
         for m, value in output.quantized.commitment.items():
             losses[f"commit/{k}/{m}"] = value
         if output.quantized.logits is not None:
@@ -212,7 +221,10 @@ class SRCID(nn.Module):
         return dict(specific)
 
     def forward(self, inputs: Features, masks: Features | None = None, layers: int | None = None) -> list[LayerOutput]:
-        """Run the first ``layers`` layers (all by default) on a batch of ``[B, T, ...]`` features."""
+        """Run the first ``layers`` layers (all by default) on a batch of ``[B, T, ...]`` features.
+
+        Where processes share the batch, ``inputs`` are this one's clips and ``masks`` those of the whole batch.
+        """
         inputs, masks = self._masked(inputs, masks)
         outputs: list[LayerOutput] = []
         for layer in self.layers[:layers]:
@@ -234,8 +246,9 @@ class SRCID(nn.Module):
         """Return inputs whose padded steps are zeros, whatever stood there (NaN too), and the masks that count."""
         if self.params.padding != "masked" or not masks:
             return dict(inputs), None
+        ours = own(masks)
         return {
-            m: torch.where(masks[m].reshape(*masks[m].shape, *[1] * (x.ndim - 2)), x, 0.0) if m in masks else x
+            m: torch.where(ours[m].reshape(*ours[m].shape, *[1] * (x.ndim - 2)), x, 0.0) if m in ours else x
             for m, x in inputs.items()
         }, masks
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -10,13 +9,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from srcid.model.quantizer import Quantized
-
-Features = Mapping[str, Tensor]
+from srcid.model.share import Features, averaged, own
 
 
 @dataclass(frozen=True)
 class LayerOutput:
     """What one layer makes of a batch; each dict maps a modality to a tensor.
+
+    Where several processes share the batch (:mod:`srcid.model.share`) all of this is of the whole batch, but for
+    ``target``, ``reconstruction`` and ``passed``, which are of this process's clips.
 
     Attributes:
         target: what the layer reconstructs, ``[B, T, ...]``.
@@ -41,10 +42,21 @@ class LayerOutput:
     losses: dict[str, Tensor] = field(default_factory=dict)
     passed: dict[str, Tensor] = field(default_factory=dict)
 
+    def errors(self) -> dict[str, Tensor]:
+        """Return the mean squared error of each reconstruction over the valid steps of the whole batch."""
+        masks = own(self.masks or {})
+        errors = {m: masked_mse(self.reconstruction[m], x, masks.get(m)) for m, x in self.target.items()}
+        return averaged(errors, {m: valid_steps(x, masks.get(m)) for m, x in self.target.items()})
+
 
 def widened(x: Tensor) -> Tensor:
     """Return ``x`` with at least float32: what autocast halved is halved no further downstream."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def valid_steps(x: Tensor, mask: Tensor | None) -> Tensor | int:
+    """Return how many steps of ``x [B, T, ...]`` count."""
+    return len(x) * x.shape[1] if mask is None else mask.sum()
 
 
 def masked_mse(prediction: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:

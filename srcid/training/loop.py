@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import statistics
 import sys
@@ -26,8 +27,9 @@ from srcid.features import FeatureStore
 from srcid.files import disk_errors
 from srcid.model.network import SRCID
 from srcid.params import Params
-from srcid.training import checkpoint
+from srcid.training import checkpoint, distributed
 from srcid.training.log import cut_log, read_log
+from srcid.training.ranks import Ranks
 from srcid.training.trainer import Metrics, Trainer, TrainingError, pick_device, strip
 
 __all__ = ["Trainer", "TrainingError", "TrainingResult", "cost", "load", "train"]
@@ -60,24 +62,34 @@ def train(
 ) -> TrainingResult:
     """Train SRCID on ``store`` into the run folder ``folder``, going on where an earlier call was cut off.
 
-    Writes ``metrics.jsonl`` (one json object a line, see :func:`describe` for the names) and ``checkpoint/``.
+    Writes ``metrics.jsonl`` (one json object a line, see :func:`describe` for the names) and ``checkpoint/``. With
+    ``params.processes`` above 1 that many processes share every batch, with the result of one.
 
     Args:
         on_metrics: called with every line of metrics, and for those replayed from before a resumption.
         stop: set it to end after the step in progress, with a checkpoint. SIGINT and SIGTERM do the same.
 
     Raises:
-        TrainingError: nothing was trained, or a value became non-finite; the last good checkpoint is kept.
+        TrainingError: nothing was trained, a value became non-finite, or one of several processes ended; the last good
+            checkpoint is kept.
         DiskError: the disk is full or cannot be written; the last good checkpoint is kept.
     """
     folder, stop, tell = Path(folder), stop or threading.Event(), on_metrics or (lambda line: None)
     with _isolated(params), _stop_on_signals(stop), disk_errors(folder):
-        trainer = Trainer(store, params)
+        trainer = Trainer(store, params, Ranks(0, params.processes))
         if checkpoint.exists(folder / "checkpoint"):
             trainer.restore(folder / "checkpoint")
         if trainer.done:  # nothing is written, so that several processes may read a finished run
             for line in read_log(folder / "metrics.jsonl", trainer.step):
                 tell(line)
+        elif params.processes > 1:
+            with _alone_in(folder):
+                cut_log(folder / "metrics.jsonl", trainer.step)
+                for line in read_log(folder / "metrics.jsonl"):
+                    tell(line)
+            distributed.launch(store, params, folder, tell, stop)
+            if checkpoint.exists(folder / "checkpoint"):
+                trainer.restore(folder / "checkpoint")
         else:
             with _alone_in(folder):
                 if checkpoint.exists(folder / "checkpoint"):
@@ -87,15 +99,36 @@ def train(
     return TrainingResult(status, trainer.step, trainer.steps, tuple(trainer.warm.opened), tuple(trainer.warm.reasons))
 
 
+def take_part(folder: Path, stop: threading.Event) -> None:
+    """Train in ``folder`` as one of the processes that a launcher has started together.
+
+    Raises:
+        TrainingError: as :func:`train` does.
+    """
+    with distributed.stopped_with_parent(stop):
+        store, params, ranks = distributed.join(folder)
+        alone = _alone_in(folder) if ranks.rank == 0 else contextlib.nullcontext()
+        with _isolated(params), _stop_on_signals(stop), disk_errors(folder), alone:
+            trainer = Trainer(store, params, ranks)
+            if checkpoint.exists(folder / "checkpoint"):
+                trainer.restore(folder / "checkpoint")
+            _loop(trainer, folder, lambda line: None, stop)
+    torch.distributed.destroy_process_group()
+
+
 def _loop(trainer: Trainer, folder: Path, tell: Callable[[Metrics], None], stop: threading.Event) -> None:
-    """Step, log and save from the trainer's step to the last, or until told to stop."""
-    params = trainer.params
-    before = cut_log(folder / "metrics.jsonl", trainer.step)
-    for line in read_log(folder / "metrics.jsonl"):
+    """Step, log and save from the trainer's step to the last, or until told to stop.
+
+    Of several processes the first writes; all stop, or go on, together.
+    """
+    params, leads = trainer.params, trainer.ranks.rank == 0
+    log = folder / "metrics.jsonl" if leads else Path(os.devnull)
+    before = cut_log(log, trainer.step) if leads else 0.0
+    for line in read_log(log) if leads else ():
         tell(line)
     began = last = time.perf_counter()
     clips = 0
-    with (folder / "metrics.jsonl").open("a") as file:
+    with log.open("a", buffering=1) as file:  # line by line: somebody may follow
 
         def write(metrics: Metrics) -> None:
             line = {"step": trainer.step, "epoch": trainer.step / trainer.per_epoch}
@@ -105,15 +138,16 @@ def _loop(trainer: Trainer, folder: Path, tell: Callable[[Metrics], None], stop:
             tell(line)
 
         def save() -> None:
-            file.flush()  # the log must not lie behind the checkpoint
             _require_finite(trainer)
-            trainer.save(folder / "checkpoint")
+            trainer.agree()
+            if leads:
+                trainer.save(folder / "checkpoint")
 
         for features, masks in trainer.batches():
-            if stop.is_set():
+            if trainer.ranks.any(stop.is_set()):
                 break
             metrics = trainer.advance(features, masks)
-            clips += len(next(iter(features.values())))
+            clips += trainer.clips
             if trainer.step % params.log_every == 0 or trainer.done:
                 now = time.perf_counter()
                 metrics["clips_per_second"] = round(clips / (now - last), 1)

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from srcid.features import FeatureStore, batch_rows
 from srcid.model.network import SRCID
-from srcid.model.output import LayerOutput, masked_mse
+from srcid.model.output import LayerOutput
 from srcid.model.quantize import agreement, perplexity
+from srcid.model.share import Share, shared
 from srcid.params import PRESETS, Params
 from srcid.training import checkpoint
+from srcid.training.ranks import Ranks
 from srcid.training.warmstart import WarmStart
 
 Metrics = dict[str, Any]
@@ -36,17 +38,19 @@ class Trainer:
     Args:
         store: features with the splits ``train`` and ``val``.
         params: all options.
+        ranks: this process among those that train together; None: it is alone.
 
     Raises:
         TrainingError: the store does not fit the parameters, or the device is absent.
     """
 
-    def __init__(self, store: FeatureStore, params: Params) -> None:
-        self.store, self.params = store, params
+    def __init__(self, store: FeatureStore, params: Params, ranks: Ranks | None = None) -> None:
+        self.store, self.params, self.ranks = store, params, ranks or Ranks()
         self._check()
         self.device = pick_device(params.device)
         self.dtype = torch.float64 if params.precision == "float64" else torch.float32
         self.rows = store.splits["train"]
+        self.clips = min(params.batch_size, len(self.rows))
         self.per_epoch = max(1, len(self.rows) // params.batch_size)
         self.steps = params.epochs * self.per_epoch
         torch.manual_seed(params.seed)
@@ -82,6 +86,12 @@ class Trainer:
         unknown = sorted({*p.lstm_modalities} - {*store.shapes} - {*PRESETS["paper"]["lstm_modalities"]})
         if unknown:
             problems.append(f"lstm_modalities names {', '.join(unknown)}; the store has {', '.join(store.shapes)}")
+        clips = min(p.batch_size, len(store.splits.get("train", ())))
+        if self.ranks.count > max(1, clips // 2):
+            problems.append(
+                f"found processes={self.ranks.count} for batches of {clips} clips, need two clips or more for each; "
+                f"choose 1 to {max(1, clips // 2)}"
+            )
         if not problems:
             need, free = memory(store, p), _free_memory(pick_device(p.device))
             if need > free:
@@ -92,9 +102,15 @@ class Trainer:
         if problems:
             raise TrainingError("training cannot start:\n" + "\n".join(f"  - {line}" for line in problems))
 
-    def tensors(self, rows: np.ndarray) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
-        """Return (features, masks) of the clips ``rows`` on the device; masks are None when all steps are valid."""
-        features = {m: torch.from_numpy(x).to(self.device, self.dtype) for m, x in self.store.batch(rows).items()}
+    def tensors(
+        self, rows: np.ndarray, share: Share | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor] | None]:
+        """Return (features, masks) of the clips ``rows`` on the device; masks are None when all steps are valid.
+
+        Features are those of this process's ``share``, masks those of all.
+        """
+        read = self.store.batch(rows if share is None else rows[share.own])
+        features = {m: torch.from_numpy(x).to(self.device, self.dtype) for m, x in read.items()}
         masks = {m: torch.from_numpy(np.ascontiguousarray(self.store.masks[m][rows])) for m in features}
         if all(bool(mask.all()) for mask in masks.values()):
             return features, None
@@ -110,15 +126,14 @@ class Trainer:
         first = self.step  # read now: it moves while we iterate
 
         def planned() -> Iterator[np.ndarray]:
-            size = min(self.params.batch_size, len(self.rows))
             for epoch in range(first // self.per_epoch, self.params.epochs):
-                parts = batch_rows(self.rows, size, seed=self.params.seed, drop_last=True, epoch=epoch)
+                parts = batch_rows(self.rows, self.clips, seed=self.params.seed, drop_last=True, epoch=epoch)
                 yield from parts[first % self.per_epoch if epoch == first // self.per_epoch else 0 :]
 
         with ThreadPoolExecutor(1) as reader:
             ahead = None
             for rows in planned():
-                ready, ahead = ahead, reader.submit(self.tensors, rows)
+                ready, ahead = ahead, reader.submit(self.tensors, rows, self.ranks.share(self.clips))
                 if ready is not None:
                     yield ready.result()
             if ahead is not None:
@@ -163,24 +178,27 @@ class Trainer:
         return p.lr * warmed
 
     def advance(self, features: dict[str, Tensor], masks: dict[str, Tensor] | None) -> Metrics:
-        """Take one step; return its metrics as tensors and numbers.
+        """Take one step on a batch of :meth:`batches`; return its metrics as tensors and numbers.
 
         Raises:
             TrainingError: a loss or gradient is not finite. Encoders and decoders are those of the step before;
                 codebooks and CLUB networks may have moved: go on from a checkpoint.
         """
-        with self.autocast():
+        share = self.ranks.share(self.clips)
+        with self.autocast(), shared(share):
             outputs = self.network(features, masks, self.warm.layers_open)
         likelihoods = self.fit_club(outputs)
         for p in self.network.club_parameters():
             p.requires_grad_(False)
-        total, parts = self.network.losses(outputs)
+        with shared(share):
+            total, parts = self.network.losses(outputs)
         if not torch.isfinite(total):
             raise TrainingError(self._culprit(features, parts))
         self.main.zero_grad(set_to_none=True)
         total.backward()
         for p in self.network.club_parameters():
             p.requires_grad_(True)
+        self.ranks.average_gradients(self.network.main_parameters())
         norm = self.clip()
         if not torch.isfinite(norm):
             raise TrainingError(
@@ -190,6 +208,8 @@ class Trainer:
         for group in self.main.param_groups:
             group["lr"] = rate
         self.main.step()
+        if self.device.type == "cuda":  # where sums are taken in any order, so that their last bits differ
+            self.ranks.follow_first([*self.network.buffers(), *self.network.club_parameters()])
         metrics = {"loss/total": total, **parts, **likelihoods, "lr": rate, "grad_norm": norm}
         metrics["layers_open"] = self.warm.layers_open
         metrics |= {f"opened_by/{k}": why for k, why in enumerate(self.warm.reasons, 1) if k > 1 and why}
@@ -203,10 +223,10 @@ class Trainer:
         layer = self.warm.layers_open
         if layer == self.params.layers:
             return
-        estimates = {
-            name.split("/")[2]: float(v.detach()) for name, v in parts.items() if name.startswith(f"mi/{layer}/")
-        }
-        if not self.warm.update(self.step, estimates):
+        found = {name.split("/")[2]: v.detach() for name, v in parts.items() if name.startswith(f"mi/{layer}/")}
+        values = torch.stack(list(found.values())) if found else torch.empty(0)
+        self.ranks.follow_first([values])  # a layer opens everywhere or nowhere
+        if not self.warm.update(self.step, dict(zip(found, values.tolist(), strict=True))):
             metrics |= {f"mi_smoothed/{layer}/{m}": fast for m, (fast, _, _) in self.warm.averages.items()}
             metrics |= {f"mi_change/{layer}/{m}": change for m, change in self.warm.changes().items()}
 
@@ -221,7 +241,7 @@ class Trainer:
 
     def _culprit(self, features: dict[str, Tensor], parts: dict[str, Tensor]) -> str:
         bad = [name for name, value in parts.items() if not torch.isfinite(value)]
-        where = [m for m, x in features.items() if not torch.isfinite(x).all()]
+        where = [m for m, x in features.items() if self.ranks.any(not torch.isfinite(x).all())]
         source = f"the features of {where} hold NaN or infinite values" if where else "the features are finite"
         return (
             f"step {self.step}: the loss is not finite; culprits: {', '.join(bad) or 'their sum'}; {source}. "
@@ -236,40 +256,56 @@ class Trainer:
         sums: dict[str, float] = {}
         for start in range(0, len(rows), self.params.batch_size):
             chunk = rows[start : start + self.params.batch_size]
-            features, masks = self.tensors(chunk)
-            with self.autocast():
+            share = self.ranks.share(len(chunk))
+            features, masks = self.tensors(chunk, share)
+            with self.autocast(), shared(share):
                 outputs = self.network(features, masks, self.warm.layers_open)
                 found = describe(outputs)
                 for layer, output in zip(self.network.layers, outputs, strict=False):
-                    masks_of = output.masks or {}
                     found |= {f"rate/{layer.index}/{m}": value for m, value in output.rate.items()}
                     for m, (x, y) in layer.club_pairs(output).items() if layer.watches_club else ():
-                        club, mask = layer.club[m], masks_of.get(m)
+                        club, mask = layer.club[m], (output.masks or {}).get(m)
                         skill = club.log_likelihood(x, y, mask) - club.independent(y, mask)
                         found[f"skill/{layer.index}/{m}"] = skill
-                    for m, target in output.target.items():
-                        error = masked_mse(output.reconstruction[m], target, masks_of.get(m))
-                        found[f"recon/{layer.index}/{m}"] = float(error)
+                    found |= {f"recon/{layer.index}/{m}": error for m, error in output.errors().items()}
             for name, value in found.items():
                 sums[f"val/{name}"] = sums.get(f"val/{name}", 0.0) + float(value) * len(chunk) / len(rows)
         self.network.train()
         return sums
 
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint of everything the next step depends on."""
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor that the next step depends on, by its name in a checkpoint."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= checkpoint.flatten_optimizer("main", self.main.state_dict())
         tensors |= checkpoint.flatten_optimizer("club", self.club.state_dict())
         tensors["random.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        return tensors
+
+    def agree(self) -> None:
+        """Make sure that all processes hold the same state, bit by bit.
+
+        Raises:
+            TrainingError: they do not; the message names the tensors.
+        """
+        found = self.ranks.differing(self.state())
+        if found:
+            raise TrainingError(
+                f"step {self.step}: the {self.ranks.count} processes do not agree on {', '.join(found[:3])}"
+                f"{f' and {len(found) - 3} more tensors' if len(found) > 3 else ''}; nothing was saved, and what was "
+                "saved before stays; run all on machines of one kind, or with processes=1"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint of everything the next step depends on."""
         state = {
             "params": self.params.model_dump(mode="json"),
             "shapes": {m: list(shape) for m, shape in self.store.shapes.items()},
             "store": self.store.checksum,
             "warm": self.warm.state(),
         }
-        checkpoint.save(folder, self.step, tensors, state)
+        checkpoint.save(folder, self.step, self.state(), state)
 
     def restore(self, folder: Path) -> None:
         """Continue from the checkpoint in ``folder``.

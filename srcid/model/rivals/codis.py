@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srcid.model.output import Features
 from srcid.model.quantizer import Quantizer, nearest_codes
 from srcid.model.rivals.layer import RivalLayer, info_nce, ordered_pairs, pooled, present
+from srcid.model.share import Features, own, whole
 from srcid.params import Params
 
 
@@ -87,7 +87,9 @@ class CodisLayer(RivalLayer):
         p, losses = self.params, {"assign/1": 0.0, "contrast/1": 0.0}
         self._follow()
         with torch.no_grad():
-            twins = pooled({m: self.twins[m](x, masks.get(m)).to(general[m]) for m, x in inputs.items()}, masks)
+            ours = own(masks)
+            twins = whole({m: self.twins[m](x, ours.get(m)).to(general[m]) for m, x in inputs.items()})
+            twins = pooled(twins, masks)
         students = pooled(general, masks)
         prototypes = functional.normalize(self.quantizer.prototypes, dim=-1)
         cosines = {m: functional.normalize(z, dim=-1) @ prototypes.mT for m, z in students.items()}

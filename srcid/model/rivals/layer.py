@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srcid.model.encoders import general_encoder
-from srcid.model.output import Features, LayerOutput, widened
+from srcid.model.output import LayerOutput, widened
 from srcid.model.quantizer import Quantizer
+from srcid.model.share import Features, own, whole
 from srcid.params import Params
 
 
@@ -46,8 +47,12 @@ class RivalLayer(nn.Module):
         return dict(inputs), general, {}
 
     def forward(self, inputs: Features, masks: Features | None = None) -> LayerOutput:
-        """Run the layer on a batch; losses are computed in training mode."""
-        _, general, _ = self.features(inputs, masks)
+        """Run the layer on a batch; losses are computed in training mode.
+
+        Where processes share the batch, ``inputs`` are this one's clips and ``masks`` those of the whole batch.
+        """
+        _, general, _ = self.features(inputs, own(masks or {}))
+        general = whole(general)
         quantized = self.quantizer(general, masks)
         losses = self.objective(inputs, general, quantized.quantized, masks or {}) if self.training else {}
         losses |= {f"commit/1/{m}": value for m, value in quantized.commitment.items()}
@@ -56,7 +61,10 @@ class RivalLayer(nn.Module):
     def objective(
         self, inputs: Features, general: dict[str, Tensor], quantized: dict[str, Tensor], masks: Features
     ) -> dict[str, Tensor]:
-        """Return the method's own losses, named ``quantity/1[/modality]``."""
+        """Return the method's own losses, named ``quantity/1[/modality]``.
+
+        Where processes share the batch, ``inputs`` are this one's clips and all else is of the whole batch.
+        """
         raise NotImplementedError
 
     def losses(self, output: LayerOutput) -> dict[str, Tensor]:

@@ -19,9 +19,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from srcid.model.output import Features, masked_mse
+from srcid.model.output import masked_mse
 from srcid.model.quantizer import Quantizer, QuantizerError, nearest_codes
 from srcid.model.rivals.layer import RivalLayer, info_nce, ordered_pairs, pooled, present
+from srcid.model.share import Features, averaged, own
 from srcid.params import Params
 
 
@@ -127,13 +128,15 @@ class TurnLayer(RivalLayer):
             rows = present(masks, m, n)
             left, right = (means[m], means[n]) if rows is None else (means[m][rows], means[n][rows])
             contrast.append(info_nce(left, right, self.params.contrast_temperature))
-        losses = {"contrast/1": sum(contrast)}
+        ours, values = own(masks), own(quantized)
+        errors, counts = {}, {}
         for m, x in inputs.items():
-            losses[f"recon/1/{m}"] = self._rebuilt(m, x, quantized, masks)
-        return losses
+            name = f"recon/1/{m}"
+            errors[name], counts[name] = self._rebuilt(m, x, values, ours)
+        return {"contrast/1": sum(contrast), **averaged(errors, counts)}
 
-    def _rebuilt(self, m: str, x: Tensor, quantized: dict[str, Tensor], masks: Features) -> Tensor:
-        """Return the error at steps of ``x`` that are masked here, rebuilt from the codes of the others."""
+    def _rebuilt(self, m: str, x: Tensor, quantized: Features, masks: Features) -> tuple[Tensor, Tensor]:
+        """Return the error at steps of ``x`` that are masked here, rebuilt from the others' codes, and their number."""
         hidden = torch.rand(x.shape[:2], device=x.device) < self.params.turn_mask
         if m in masks:
             hidden = hidden & masks[m]
@@ -148,7 +151,7 @@ class TurnLayer(RivalLayer):
             ignored = ~known & known.any(1, keepdim=True)  # a clip without any attends to its padding
         query = self.general[m](seen, masks.get(m)) + where
         target = x if x.ndim == 3 else x.mean((2, 3))
-        return masked_mse(self.reader[m](query, memory, ignored), target, hidden)
+        return masked_mse(self.reader[m](query, memory, ignored), target, hidden), hidden.sum()
 
 
 def positions(steps: int, dim: int) -> Tensor:
