@@ -22,6 +22,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 Features = Mapping[str, Tensor]
@@ -56,8 +57,11 @@ def shared(share: Share | None) -> Iterator[None]:
     """Let the functions below know of ``share``, and draw dropout and noise for the whole batch meanwhile."""
     token = _current.set(share)
     try:
-        with contextlib.nullcontext() if share is None else _WholeDraws(share):
+        if share is None:
             yield
+        else:
+            with _WholeDraws(share), sdpa_kernel(SDPBackend.MATH):  # fused attention draws dropout out of sight
+                yield
     finally:
         _current.reset(token)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -146,7 +147,8 @@ def _end(folder: Path) -> None:
 def _reason(failures: Mapping[int, Any], processes: int, folder: Path) -> str:
     """Say in one sentence why the processes ended: a process that was killed takes the others with it."""
     said = {rank: f.message["message"] for rank, f in failures.items() if isinstance(f.message, dict)}
-    killed = [rank for rank, failure in failures.items() if failure.exitcode < 0]
+    # SIGTERM is what the launcher sends to those that are left
+    killed = [rank for rank, f in failures.items() if f.exitcode < 0 and f.exitcode != -signal.SIGTERM]
     ours = [text.partition(": ")[2] for text in said.values() if text.startswith("TrainingError: ")]
     if ours:
         return ours[0]

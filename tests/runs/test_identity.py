@@ -77,7 +77,7 @@ TRAINS = DATA + 'preset: str = "demo"\nseed: int = 0\nrate: float = 0.5\noptions
         ({"generator": {"noise": 1, "train": 20}}, {"generator": Word('{"train": 20, "noise": 1.0}')}),
         ({"data": "mine"}, {"data": "./notebooks/../mine"}),
         ({"data": "mine"}, {"data": "yours"}),
-        ({}, {"processes": "2"}),
+        ({}, {"processes": 2}),
     ],
 )
 def test_the_same_values_in_another_form_are_the_same_run(project, one, other):

@@ -206,8 +206,8 @@ def test_damaged_checkpoint_is_named(store, tmp_path):
 def test_non_finite_loss_names_the_culprit_and_keeps_the_checkpoint(store, tmp_path, monkeypatch):
     original = Trainer.tensors
 
-    def poisoned(self, rows):
-        features, masks = original(self, rows)
+    def poisoned(self, rows, share=None):
+        features, masks = original(self, rows, share)
         if len(calls) == 7 and set(rows) <= set(self.rows):  # validation reads clips too
             features["third"][0, 0, 0] = float("nan")
         calls.extend([rows] if set(rows) <= set(self.rows) else [])
@@ -315,7 +315,7 @@ def test_fewer_clips_than_a_batch_still_train(store, tmp_path):
 def test_every_clip_is_seen_each_epoch_when_batches_divide(store):
     trainer = Trainer(store, tiny_params(batch_size=8, epochs=1))
     seen = []
-    trainer.tensors = lambda rows: seen.extend(rows) or ({}, None)
+    trainer.tensors = lambda rows, share: seen.extend(rows) or ({}, None)
     list(trainer.batches())
     assert sorted(seen) == sorted(store.splits["train"])
 
