@@ -49,6 +49,7 @@ from srcid.evaluation.figures.comparison import ablation_figure
 from srcid.evaluation.figures.gallery import gallery_media, retrieval_gallery
 from srcid.evaluation.figures.scores import score_figure
 from srcid.evaluation.figures.timelines import timeline_figure
+from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.open_set import open_set_scores
 from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.retrieval import gallery
@@ -228,12 +229,16 @@ lines
 
 # %% tags=[]
 probes = fit_probes(own[shown], single, representations=("all",)) if stores else close
-turner = CodeTurner(own[shown], probes, *turn)
-here.save_figure(turner.figure(), "turned")
-show(turner)
+turner = None
+try:
+    turner = CodeTurner(own[shown], probes, *turn)
+    here.save_figure(turner.figure(), "turned")
+    show(turner)
+except EvaluationError as reason:  # no labelled clip, or no such code
+    print(reason)
 
 # %% tags=[]
-turner.turned.frame().round(1)
+turner and turner.turned.frame().round(1)
 
 # %% [markdown] tags=[]
 # ## Table III: zero-shot retrieval

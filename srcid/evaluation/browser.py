@@ -90,11 +90,17 @@ class CodeTurner:
         self, table: Any, probes: Any, layer: int = 1, code: int = -1, into: int = -1, split: str = "test"
     ) -> None:
         import ipywidgets as w
+        import numpy as np
         import plotly.graph_objects as go
 
+        from srcid.evaluation.metrics import EvaluationError
+        from srcid.evaluation.representation import labelled_part
         from srcid.evaluation.turning import LAYER_OUT
 
         self.table, self.probes, self.split = table, probes, split
+        self._rows = np.sort(np.asarray(labelled_part(table).splits.get(split, ()), int))  # those that are turned
+        if not len(self._rows):
+            raise EvaluationError(f"found no labelled clip in split '{split}' to turn a code in")
         self._found: dict[Any, Any] = {}
         self._moving = False
         used = self._used(layer)
@@ -151,8 +157,9 @@ class CodeTurner:
 
         if not np.shape(self.table.codes(layer, self.table.modalities[0]))[-1]:
             return np.zeros(0, int)
-        rows = self.table.splits[self.split]
-        codes = np.concatenate([np.asarray(self.table.code(layer, m))[rows].ravel() for m in self.table.modalities])
+        codes = np.concatenate(
+            [np.asarray(self.table.code(layer, m))[self._rows].ravel() for m in self.table.modalities]
+        )
         counts = np.bincount(codes[codes >= 0])
         return np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
 
@@ -175,7 +182,7 @@ class CodeTurner:
         turn = self._turn()
         self.into.disabled = turn.code == turn.into
         redraw(self.view, self.figure())
-        rows = np.sort(np.asarray(self.table.splits[self.split]))
+        rows = self._rows
         if turn.code >= 0:
             codes = np.stack([np.asarray(self.table.code(turn.layer, m))[rows] for m in self.table.modalities])
             rows = rows[(codes == turn.code).any((0, 2))]

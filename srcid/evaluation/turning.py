@@ -268,7 +268,7 @@ class _Turner:
     """Turns codes of a table in its clips, and asks what is then answered."""
 
     def __init__(self, table: Codes, probes: ProbeResults, turn: Turn, split: str) -> None:
-        table = labelled_part(table)  # as probes see it: steps whose event is unknown are absent
+        everything, table = table, labelled_part(table)  # as probes see it: steps whose event is unknown are absent
         self.table, self.turn = table, turn
         problems = []
         if not 1 <= turn.layer <= table.layers:
@@ -290,7 +290,7 @@ class _Turner:
                                 f"it uses {', '.join(map(str, np.flatnonzero(self.use)[:12]))}, ...")  # fmt: skip
             if turn.into == turn.code:
                 problems.append(f"found code {turn.code} turned into itself; need another one")
-        self.target = None if problems else self._vector(problems)
+        self.target = None if problems else self._vector(everything, problems)
         EvaluationError.check("a code cannot be turned:", problems)
         numbers = table.labels.get("item")
         self.items = np.arange(table.clips) if numbers is None else np.asarray(numbers)
@@ -299,11 +299,12 @@ class _Turner:
     def _coded(self) -> bool:
         return np.shape(self.table.codes(self.turn.layer, self.table.modalities[0]))[-1] > 0
 
-    def _vector(self, problems: list[str]) -> np.ndarray:
+    def _vector(self, table: Codes, problems: list[str]) -> np.ndarray:
         """The vector that is put in place: of the other code, or the layer's mean over training clips."""
-        table, layer = self.table, self.turn.layer
+        layer = self.turn.layer
         if self.turn.code == LAYER_OUT:
-            rows = np.asarray(table.splits.get("train", self.rows))
+            rows = table.splits.get("train", ())
+            rows = np.asarray(rows if len(rows) else self.rows)
             means = [table.quantized(layer, m, rows)[np.asarray(table.masks[m], bool)[rows]] for m in table.modalities]
             return np.concatenate(means).mean(axis=0)
         for m, codes in self.codes.items():

@@ -35,6 +35,10 @@ finder
 print(sorted(finder.kept), len(finder.frame()))"""
 
 
+# the page of the explorer's code; the clips that were found have figures too
+PAGE = "[...document.querySelectorAll('.widget-html-content')].find(e => /^\\s*Layer \\d, code/.test(e.textContent))"
+
+
 @pytest.fixture(scope="module")
 def made(lab):
     """Two tables of one store with media, and a code of the first that is heard and seen."""
@@ -88,22 +92,22 @@ def test_exemplars_are_heard_seen_and_read(lab, page, made):
     _, _, card = made
     show(page, made)
     seconds = page.evaluate(
-        """() => Promise.all([...document.querySelectorAll('figure audio')].map(a => a.readyState ? a.duration
-            : new Promise(done => { a.onloadedmetadata = () => done(a.duration); a.load(); })))"""
+        f"""() => Promise.all([...{PAGE}.querySelectorAll('figure audio')].map(a => a.readyState ? a.duration
+            : new Promise(done => {{ a.onloadedmetadata = () => done(a.duration); a.load(); }})))"""
     )
     heard = [e for found in (card.exemplars, card.near_misses) for e in found["first"] if e.media]
     expected = [float(e.media.rpartition(",")[2]) for e in heard]
     assert seconds == pytest.approx(expected, abs=0.01) and seconds
     pictures = page.evaluate(
-        """() => [...document.querySelectorAll('figure img')].map(i => [i.complete, i.naturalWidth, i.naturalHeight])"""
+        f"""() => [...{PAGE}.querySelectorAll('figure img')].map(i => [i.complete, i.naturalWidth, i.naturalHeight])"""
     )
     shown = [e for found in (card.exemplars, card.near_misses) for e in found["second"] if e.media]
     assert pictures == [[True, 64, 48]] * len(shown) and pictures
     played = page.evaluate(
-        """() => { const a = document.querySelector('figure audio'), button = document.querySelector('figure button');
+        f"""() => {{ const a = {PAGE}.querySelector('figure audio'), button = {PAGE}.querySelector('figure button');
             a.muted = true; button.click();
             return new Promise(
-                done => a.addEventListener('ended', () => done([a.currentTime, button.clientWidth]))); }"""
+                done => a.addEventListener('ended', () => done([a.currentTime, button.clientWidth]))); }}"""
     )
     assert played[0] == pytest.approx(expected[0], abs=0.05) and played[1] >= 60
     in_both_themes(lab, page, "explorer")

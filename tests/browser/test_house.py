@@ -122,6 +122,6 @@ def test_a_table_is_saved_as_csv_and_a_figure_as_svg(lab, page):
     assert Path(found.value.path()).read_text(encoding="utf-8") == 'code,name\n3,"a,b"\n5,ö\n'
     page.locator(".js-plotly-plot").first.hover()
     with page.expect_download() as found:
-        page.locator(".modebar-btn[data-title*='plot as']").first.click()
+        page.locator(".modebar-btn[data-title^='Download plot']").first.click()
     picture = Path(found.value.path()).read_text(encoding="utf-8")
     assert found.value.suggested_filename == "figure.svg" and picture.startswith("<svg") and "layer 1" in picture

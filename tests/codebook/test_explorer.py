@@ -15,22 +15,10 @@ from srcid.codebook.figures.strips import code_strip, code_strips
 from srcid.codebook.meaning import association
 from srcid.features.clip_media import card_media
 from srcid.symbols import InspectionError
+from tests.codebook.media import folder, store, table
 from tests.helpers import media_store, tiny_store, tiny_table
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("explorer")
-
-
-@pytest.fixture(scope="module")
-def store(folder):
-    return media_store(folder / "store")
-
-
-@pytest.fixture(scope="module")
-def table(store, folder):
-    return tiny_table(store, folder / "codes")
+__all__ = ["folder", "store", "table"]  # fixtures
 
 
 @pytest.fixture

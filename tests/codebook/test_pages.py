@@ -20,22 +20,10 @@ from srcid.codebook.figures.tiles import envelope, picture_uri
 from srcid.codes import CodeTable
 from srcid.features.clip_media import card_media
 from srcid.page import policy
+from tests.codebook.media import folder, store, table
 from tests.helpers import media_store, tiny_store, tiny_table
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("cards")
-
-
-@pytest.fixture(scope="module")
-def store(folder):
-    return media_store(folder / "store")
-
-
-@pytest.fixture(scope="module")
-def table(store, folder):
-    return tiny_table(store, folder / "codes")
+__all__ = ["folder", "store", "table"]  # fixtures
 
 
 @pytest.fixture(scope="module")

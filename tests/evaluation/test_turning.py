@@ -1,5 +1,7 @@
 """Turning a code on tables whose truth is known: what must follow follows, and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -149,3 +151,14 @@ def test_the_browser_turns_what_is_chosen(table, probes):
     assert "turned into itself" in view.guard.message.value
     view.into.value = next(v for _, v in view.into.options if v not in (-1, view.code.value))
     assert view.guard.message.value == "" and "≠" in view.answers.value
+
+
+def test_clips_whose_event_is_unknown_are_not_turned(table, probes):
+    known = np.zeros(CLIPS, bool)
+    known[np.sort(table.splits["test"])[:12]] = True
+    part = replace(table, labelled={"event": known})
+    turned = turn_code(part, probes, Turn(2))
+    assert {clips for clips, _ in turned.counts.values()} == {12}
+    assert len(CodeTurner(part, probes, layer=2, code=0, into=1).clip.options) <= 12
+    with pytest.raises(EvaluationError, match="found no labelled clip in split 'test'"):
+        CodeTurner(replace(table, labelled={"event": np.zeros(CLIPS, bool)}), probes)
