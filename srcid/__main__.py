@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -29,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:  # parameters, runs, stores: the message says what to do
         print(f"srcid: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         if error.errno not in (*FULL, *REFUSED) and not isinstance(error, DiskError):
             raise
@@ -88,6 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("notebook", nargs="?", metavar="NOTEBOOK", help="only runs of this one")
     table.add_argument("--where", nargs="+", default=[], metavar="name=value", help="e.g. quantizer=vq,rvq2 seed=0..2")
     table.add_argument("--sort", metavar="COLUMN", help="order by this column (default: start)")
+    table.add_argument("--columns", metavar="A,B", help="these, by their names in srcid.runs.table() or parameters")
+    table.add_argument(
+        "--watch", nargs="?", type=float, const=2.0, metavar="SECONDS", help="show it anew until nothing is running"
+    )
     table.set_defaults(command=_runs)
 
     convert = commands.add_parser("convert", help="make a feature store of published features (data/README.md)")
@@ -179,23 +188,41 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _runs(options: argparse.Namespace) -> int:
+    if options.watch is None:
+        _show_runs(options)
+        return 0
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            sweeps = runs.underway()
+            print("\x1b[H\x1b[2J" if sys.stdout.isatty() else "", *sweeps, sep="\n")
+            running = _show_runs(options)
+            if not (sweeps or running):
+                print("nothing is running")
+                break
+            time.sleep(options.watch)
+    return 0
+
+
+def _show_runs(options: argparse.Namespace) -> int:
+    """Print the table; with ``--watch`` its end, as far as there is room, and return how many are running."""
     import warnings
 
+    columns = [name.strip() for name in options.columns.split(",")] if options.columns else []
+    named = [*columns, options.sort] if options.sort else columns
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", runs.RunWarning)
-        table = runs.table(options.notebook, where=_values(options.where))
-    if options.sort and options.sort not in table:
-        raise ValueError(f"there is no column {shorten(options.sort)}; there are {', '.join(table)}")
-    if options.sort:
-        table = table.sort_values(options.sort, kind="stable")
+        table = runs.table(options.notebook, where=_values(options.where), also=named)
+    running = int((table["status"] == "running").sum()) if len(table) else 0
     if len(table):
-        shown = table.assign(started=table["started"].str.slice(0, 16).str.replace("T", " "))
-        print(shown.to_string(index=False, na_rep="", float_format="{:.4g}".format))
+        table = table.sort_values(options.sort, kind="stable") if options.sort else table
+        width, height = shutil.get_terminal_size()
+        table = table.tail(max(3, height - 6)) if options.watch else table
+        print(table[columns].to_string(index=False, na_rep="") if columns else runs.fitting(table, width))
     else:
         print(f"no {'such ' * bool(options.where)}runs in {runs.root()}")
     for name, reason in table.attrs["skipped"].items():
         print(f"left out {name}: {reason}", file=sys.stderr)
-    return 0
+    return running
 
 
 def _convert(options: argparse.Namespace) -> int:

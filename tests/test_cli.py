@@ -1,5 +1,6 @@
 """The command lines: ``python -m srcid``, ``./lab`` and ``.ci/run``."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from srcid import runs
 from srcid.__main__ import MAIN_JOB, main
 from srcid.files import DiskError
+from srcid.params import resolve
 from srcid.runs.folders import Run
 from tests.notebook_maker import make_notebook
 
@@ -109,16 +112,15 @@ def test_a_failing_notebook_exits_with_one(project, capsys):
         (["run", "tiny", "count=1", "count=2"], "'count' given more than once"),
         (["run", "tiny", "cuont=1"], "did you mean 'count'?"),
         (["run", "tiny", "--name", "a/b"], "cannot name a run"),
-        (["report", "nothing"], "no run folder"),
+        (["report", "nothing"], "there is no run 'nothing'; there are none"),
         (["lab", "data=digits"], "there is no notebook '01_data'"),
         (["run", "."], "there is no notebook '.'"),
         (["run", LONG], "there is no notebook 'xxx"),
         (["run", "tiny", "--name", LONG], "cannot name a run"),
         (["run", "tiny", f"{LONG}=1"], "is no parameter of tiny"),
         (["run", "tiny", "count=\udcff"], "count"),
-        (["runs", "--sort", LONG], "there is no column 'xxx"),
-        (["report", LONG], "is no run folder"),
-        (["figure", LONG, "scores", "x.html"], "is no run folder"),
+        (["report", LONG], "there is no run 'xxx"),
+        (["figure", LONG, "scores", "x.html"], "there is no run 'xxx"),
         (["convert", LONG, "nowhere", "made"], "found layout 'xxx"),
         (["convert", "ave", LONG, "made"], "found no folder"),
     ],
@@ -171,6 +173,83 @@ def test_a_full_disk_is_told_and_ends_with_one(project, capsys, monkeypatch):
     monkeypatch.setattr("srcid.runs.execute", full)
     assert main(["run", "tiny"]) == 1
     assert capsys.readouterr().err == "srcid: no space left in runs: 0.0 MB are free\n"
+
+
+@pytest.fixture
+def three(project):
+    """Runs of three seeds, of which the first is running."""
+    found = []
+    for seed in range(3):
+        values = {"preset": "demo", "data": "digits", "seed": seed, "options": {}}
+        name = f"02_train-demo-digits-s{seed}-{'0123456789' * 3}"
+        run = runs.Run.create_or_open(name, "02_train", resolve(seed=seed), values=values)
+        run.mark("running")
+        if seed:
+            run.write("scores.json", {"localisation/across/all": 50 + seed, "localisation/within/all": 60.0})
+            run.finish()
+        found.append(run)
+    return found
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_the_table_of_runs_fits_the_terminal(three, monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["runs"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    columns, said = set(runs.table()), "\n".join(rows)
+    assert max(map(len, [head, *rows])) <= width and head.split()[0] == "run" and "status" in head.split()
+    assert set(head.split()) <= columns and all(name in head.split() or name in said for name in columns)
+    assert ("more columns (--columns NAME,...)" in said) == (set(head.split()) < columns)
+    assert sum("finished" in row for row in rows) == 2 and ("…" in rows[0] or width > 50)
+
+
+def test_columns_filters_and_order_are_those_of_the_package(three, capsys):
+    words = ["--columns", "seed,preset,score/localisation/across/all", "--where", "data=digits", "seed=1..2"]
+    assert main(["runs", *words, "--sort", "score/localisation/across/all"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["seed", "preset", "score/localisation/across/all"], ["1", "demo", "51"], ["2", "demo", "52"]]
+    assert main(["runs", "--columns", "run,presett"]) == 2
+    assert "no run has a column 'presett' (did you mean 'preset'?)" in capsys.readouterr().err
+
+
+def test_watching_shows_sweeps_and_runs_until_nothing_is_running(three, capsys):
+    from srcid.runs.sweep import _announced
+
+    asked = [SimpleNamespace(notebook=Path("02_train.ipynb"), name=name) for name in (*[r.name for r in three], "next")]
+    seen = []
+
+    def stop(seconds):
+        seen.append((seconds, capsys.readouterr().out))
+        if len(seen) == 2:
+            sweep.close()
+            three[0].finish()
+
+    sweep = contextlib.ExitStack()
+    sweep.enter_context(_announced(asked))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("srcid.__main__.time.sleep", stop)
+        assert main(["runs", "--watch", "0.5"]) == 0
+    assert [seconds for seconds, _ in seen] == [0.5, 0.5]
+    assert "sweep of 02_train, 4 to do: 1 running, 2 finished, 1 waiting" in seen[0][1]
+    last = capsys.readouterr().out
+    assert "sweep of" not in last and last.count("finished") == 3 and last.endswith("nothing is running\n")
+    assert not list((runs.root() / ".sweeps").iterdir())
+
+
+def test_a_name_that_is_not_there_gets_the_nearest_and_what_there_is(three, capsys):
+    wrong = three[0].name.replace("-s0-", "-s00-")
+    (three[1].figures / "scores.json").write_text("{}")
+    for words in (["report", wrong], ["figure", wrong, "scores", "x.png"]):
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert f"there is no run '{wrong}' (did you mean '02_train-demo" in said and three[2].name in said
+    with pytest.raises(runs.RunError, match="did you mean"):
+        runs.pick(wrong)
+    for name in ("score", "../params"):
+        assert main(["figure", three[1].name, name, "x.png"]) == 2
+        said = capsys.readouterr().err
+        assert f"has no figure '{name}'" in said and "there are scores" in said
+    assert "(did you mean 'scores'?)" not in said
 
 
 def test_a_table_of_no_runs_says_so(project, capsys):

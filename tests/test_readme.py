@@ -32,7 +32,9 @@ def test_the_example_with_own_data_is_short():
     assert len(own.strip().splitlines()) <= 10
 
 
-@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "docs/extending.md", "docs/measurements.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "SECURITY.md", "docs/extending.md", "docs/measurements.md", "docs/cluster.md"]
+)
 def test_named_files_exist(page):
     text = (ROOT / page).read_text()
     named = set(re.findall(r"`((?:srcid|notebooks|tests|benchmarks|docs|data)/[\w./-]+)`", text))

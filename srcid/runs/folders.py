@@ -23,7 +23,7 @@ import shutil
 import time
 import tomllib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,7 +111,7 @@ class Run:
         if not exists(path) and path.name == str(folder):
             path = root() / unicodedata.normalize("NFC", str(folder))
         if not exists(path):
-            raise RunError(f"{shorten(str(path), 200)} is no run folder: there is nothing")
+            raise RunError(f"there is no run {shorten(str(folder))}{among(path.name, _names(path.parent))}")
         run = cls(path.resolve())
         status = run.read("status.json")
         if status.get("format") != FORMAT or status.get("version") != VERSION:
@@ -278,8 +278,7 @@ class Run:
         apply_style()
         known = sorted(path.stem for path in self.figures.glob("*.json"))
         if name not in known:
-            there = f"; there are {', '.join(known)}" if known else "; it has none"
-            raise RunError(f"{self.name} has no figure {shorten(name)}{suggest(name, known)}{there}")
+            raise RunError(f"{self.name} has no figure {shorten(name)}{among(name, known)}")
         try:
             return go.Figure(self.read(f"figures/{name}.json")["figure"])
         except (KeyError, TypeError, ValueError) as error:
@@ -298,6 +297,19 @@ def _sequence(status: Path) -> int:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def among(name: str, known: Sequence[str], most: int = 8) -> str:
+    """End of a sentence about a name that is not there: the nearest of those that are, and what there is."""
+    more = f" and {len(known) - most} more" if len(known) > most else ""
+    return f"{suggest(name, list(known))}; there " + (f"are {', '.join(known[:most])}{more}" if known else "are none")
+
+
+def _names(folder: Path) -> list[str]:
+    """Names of the run folders in ``folder``."""
+    with contextlib.suppress(OSError):  # the name of the folder is none
+        return sorted(path.parent.name for path in folder.glob("[!.]*/status.json"))
+    return []
 
 
 def folder_name(notebook: str, about: Mapping[str, Any], identifier: str) -> str:

@@ -54,11 +54,11 @@ def execute(
     asked = request(notebook, values, run_name)
     run = asked.open()
     with claimed(run):
-        carry_out(asked, run, stream or sys.stdout)
+        run_notebook(asked, run, stream or sys.stdout)
     return run
 
 
-def carry_out(asked: Request, run: Run, stream: IO[str]) -> None:
+def run_notebook(asked: Request, run: Run, stream: IO[str]) -> None:
     """Execute a checked request into ``run``, which the caller has claimed.
 
     Raises:

@@ -7,15 +7,17 @@ import contextlib
 import json
 import os
 import platform
+import textwrap
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from srcid.params import ParameterError, suggest
-from srcid.runs.folders import Run, RunError, plain, root
+from srcid.runs.folders import Run, RunError, root
 from srcid.runs.grid import expand
-from srcid.values import shorten
+from srcid.values import plain, shorten
 
 TRAINING = "02_train"  # the notebook whose runs the others look into
 
@@ -24,69 +26,120 @@ class RunWarning(UserWarning):
     """A folder among the runs that is damaged or foreign, and was left out."""
 
 
+class Entry(NamedTuple):
+    """What one run says of itself, read at one moment."""
+
+    run: Run
+    status: dict[str, Any]
+    params: dict[str, Any]
+    scores: dict[str, Any]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All its parameters by name: those of the notebook, and the fields of ``Params`` in place of ``options``."""
+        values = {name: value for name, value in self.status.get("values", {}).items() if name != "options"}
+        return values | self.params
+
+
 def latest(notebook: str) -> Run:
     """Return the run of ``notebook`` that finished last, whatever the clock said.
 
     Raises:
         RunError: there is none.
     """
-    every = [(run, run.status) for run in _readable({})]
     done = [
-        (_place(status), run)
-        for run, status in every
-        if status["notebook"] == notebook and status["status"] == "finished"
+        entry for entry in _entries({}) if entry.status["notebook"] == notebook and entry.status["status"] == "finished"
     ]
     if not done:
         raise RunError(f"no finished run of {notebook} in {root()}; make one: python -m srcid run {notebook}")
-    return max(done, key=lambda entry: entry[0])[1]
+    return max(done, key=lambda entry: _place(entry.status)).run
 
 
-def table(notebook: str | None = None, where: Mapping[str, Any] | None = None) -> Any:
+def table(notebook: str | None = None, where: Mapping[str, Any] | None = None, also: Sequence[str] = ()) -> Any:
     """Return all runs as a pandas DataFrame, newest last: status, parameters that differ, scores.
 
     A parameter is shown if runs of the same notebook differ in it; it is None where a notebook does not have it.
+    Folders that are damaged or no runs are left out with a :class:`RunWarning`; ``table().attrs["skipped"]`` names them
+    with the reason. A run that vanishes meanwhile is left out, too.
 
     Args:
         notebook: only its runs.
         where: only runs with these parameters (also those of the notebook, such as ``preset``) or this ``status``;
             several values as in a sweep (:func:`expand`): ``{"quantizer": "vq,rvq2", "seed": "0..2"}``.
+        also: parameters to show though no run differs in them.
 
     Raises:
-        ParameterError: no run has such a parameter, or ``where`` cannot be read.
-    Folders that are damaged or no runs are left out with a :class:`RunWarning`; ``table().attrs["skipped"]``
-    names them with the reason.
+        ParameterError: no run has such a parameter or column, or ``where`` cannot be read.
     """
     import pandas as pd
 
     skipped: dict[str, str] = {}
-    rows = []
-    wanted, known = expand(where or {}), set()
-    for run in _readable(skipped):
-        status = run.status
-        if notebook in (None, status["notebook"]):
-            facts = {**status.get("values", {}), **run.params, "status": _summary(run, status)["status"]}
-            known |= facts.keys()
-            if not any(all(name in facts and _same(facts[name], v) for name, v in cell.items()) for cell in wanted):
-                continue
-            scores = run.read("scores.json") if (run.folder / "scores.json").exists() else {}
-            rows.append((_summary(run, status), run.params, {f"score/{k}": v for k, v in scores.items()}))
+    every = [entry for entry in _entries(skipped) if notebook in (None, entry.status["notebook"])]
     for name, reason in skipped.items():
         warnings.warn(f"runs/{name} left out: {reason}", RunWarning, stacklevel=2)
-    if unknown := [name for cell in wanted[:1] for name in cell if name not in known and known]:
-        problems = [f"no run has a parameter {shorten(name)}{suggest(name, sorted(known))}" for name in unknown]
-        raise ParameterError("runs cannot be chosen:", problems)
+    wanted, chosen = expand(where or {}), []
+    for entry in every:
+        found = entry.facts | {"status": _state(entry.status)}
+        if any(all(name in found and _same(found[name], v) for name, v in cell.items()) for cell in wanted):
+            chosen.append(entry)
+    _check_names(wanted[0], {"status", *(name for entry in every for name in entry.facts)}, every, "parameter")
     same: dict[str, list[Mapping[str, Any]]] = {}
-    for about, params, _ in rows:
-        same.setdefault(about["notebook"], []).append(params)
+    for entry in chosen:
+        same.setdefault(entry.status["notebook"], []).append(entry.facts)
     differing = list(dict.fromkeys(key for together in same.values() for key in _differing(together)))
-    frame = pd.DataFrame([about | {k: params.get(k) for k in differing} | scores for about, params, scores in rows])
-    for key in differing:
-        if not all(key in params for _, params, _ in rows):  # pandas would turn whole numbers into fractions
-            frame[key] = pd.Series([params.get(key) for _, params, _ in rows], dtype=object)
+    shown = list(dict.fromkeys([*differing, *(n for n in also if any(n in e.facts for e in chosen))]))
+    rows = [
+        _summary(entry)
+        | {key: entry.facts.get(key) for key in shown}
+        | {f"score/{name}": score for name, score in entry.scores.items()}
+        for entry in chosen
+    ]
+    frame = pd.DataFrame(rows)
+    for key in shown:
+        if not all(key in entry.facts for entry in chosen):  # pandas would turn whole numbers into fractions
+            frame[key] = pd.Series([entry.facts.get(key) for entry in chosen], dtype=object)
     if rows:
+        frame["seconds"] = frame["seconds"].astype(float)
         frame = frame.sort_values("started", kind="stable", na_position="first").reset_index(drop=True)
+        _check_names(also, {*frame, *(name for entry in every for name in entry.facts)}, every, "column")
     frame.attrs["skipped"] = skipped
     return frame
+
+
+def fitting(frame: Any, width: int) -> str:
+    """Return a frame of :func:`table` as text of lines no longer than ``width``.
+
+    Columns that have no room are named below it; names of runs lose their middle before that.
+    """
+    frame = frame.copy()
+    if "started" in frame:
+        frame["started"] = frame["started"].str.slice(0, 16).str.replace("T", " ")
+    if "run" in frame:
+        frame["run"] = [_shortened(name, max(16, width - 14)) for name in frame["run"]]  # 14: the longest status
+    order = ["run", "status", *(name for name in frame if name.startswith("score/")), *frame]
+    kept, left = [], []
+    for name in dict.fromkeys(name for name in order if name in frame):
+        together = [column for column in frame if column in (*kept, name)]
+        fits = max(map(len, _lines(frame[together]))) <= width
+        (kept if fits or not kept else left).append(name)
+    text = "\n".join(_lines(frame[[name for name in frame if name in kept]]))
+    more = f"and {len(left)} more columns (--columns NAME,...): {', '.join(left)}" if left else ""
+    return text + "".join(f"\n{line}" for line in textwrap.wrap(more, width))
+
+
+def _lines(frame: Any) -> list[str]:
+    return frame.to_string(index=False, na_rep="", float_format="{:.4g}".format).splitlines()
+
+
+def _shortened(text: str, most: int) -> str:
+    """``text`` without its middle, if it is longer than ``most``: runs of one sweep differ at the end."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
+
+
+def _check_names(names: Iterable[str], known: set[str], every: list[Entry], what: str) -> None:
+    wrong = [f"no run has a {what} {shorten(n)}{suggest(n, sorted(known))}" for n in names if n not in known and every]
+    ParameterError.check("runs cannot be chosen:", wrong)
 
 
 def _same(value: Any, wanted: Any) -> bool:
@@ -97,19 +150,20 @@ def _same(value: Any, wanted: Any) -> bool:
     return value == plain(wanted)
 
 
-def _readable(skipped: dict[str, str]) -> Iterator[Run]:
-    """All runs, by name; what cannot be read is put into ``skipped`` with the reason."""
+def _entries(skipped: dict[str, str]) -> Iterator[Entry]:
+    """All runs, by name; what cannot be read is put into ``skipped`` with the reason, unless it has vanished."""
     for path in sorted(root().iterdir()) if root().is_dir() else []:
         if path.name.startswith(".") or not path.is_dir():
             continue
         try:
             run = Run.open(path)
-            run.read("params.json")
-            if (path / "scores.json").exists():
-                run.read("scores.json")
-            yield run
+            scores = run.read("scores.json") if (path / "scores.json").exists() else {}
+            entry = Entry(run, run.status, run.params, scores)
         except RunError as error:
-            skipped[path.name] = str(error)
+            if path.exists():
+                skipped[path.name] = str(error)
+            continue
+        yield entry
 
 
 def _differing(several: list[Mapping[str, Any]]) -> list[str]:
@@ -120,14 +174,27 @@ def _differing(several: list[Mapping[str, Any]]) -> list[str]:
     return [name for name, values in seen.items() if len(values) > 1]
 
 
-def _summary(run: Run, status: Mapping[str, Any]) -> dict[str, Any]:
-    state, begun, ended = status.get("status"), status.get("started"), status.get("ended")
-    if state == "running" and status.get("host") == platform.node() and not _alive(status.get("pid")):
-        state = "interrupted"
+def state_of(folder: Path) -> str:
+    """Status of the run in ``folder``, or ``waiting`` if it has not begun."""
+    try:
+        state = _state(Run.open(folder).status)
+    except RunError:
+        return "waiting"
+    return "waiting" if state == "created" else state
+
+
+def _state(status: Mapping[str, Any]) -> str:
+    gone = status.get("host") == platform.node() and not _alive(status.get("pid"))
+    return "interrupted" if status["status"] == "running" and gone else status["status"]
+
+
+def _summary(entry: Entry) -> dict[str, Any]:
+    status, name = entry.status, entry.run.name
+    state, begun, ended = _state(status), status.get("started"), status.get("ended")
     seconds = status.get("seconds")
-    if begun and ended and not isinstance(seconds, int | float):
+    if begun and ended and not isinstance(seconds, int | float):  # another machine began it, or an earlier version
         seconds = round((datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds(), 1)
-    return dict(run=run.name, notebook=status.get("notebook"), status=state, started=begun, seconds=seconds)
+    return dict(run=name, notebook=status["notebook"], status=state, started=begun, seconds=seconds)
 
 
 def _place(status: Mapping[str, Any]) -> tuple[int, str]:

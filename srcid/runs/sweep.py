@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from filelock import FileLock
 
+from srcid.files import disk_errors, whole_file
 from srcid.params import ParameterError
-from srcid.runs.apart import Order, Outcome, carry_out_apart, settle
-from srcid.runs.cluster import check_workers, connected
+from srcid.runs.cluster import Cluster
 from srcid.runs.folders import Run, code_version, home, root
 from srcid.runs.grid import MOST, corners, expand
+from srcid.runs.overview import state_of
 from srcid.runs.requests import Request, request
+from srcid.runs.subprocess_run import REFUSED, Order, Outcome, lives, run_in_subprocess
 
 _LOST = "lost with the cluster: its workers died again and again, or its scheduler is gone"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -103,37 +108,42 @@ def sweep(
 
 
 def _outcomes(requests: list[Request], jobs: int, scheduler: str) -> Iterator[Outcome]:
-    """Carry out runs and say how they went, in the order in which they end; those that cannot be had are left out."""
-    from joblib import Parallel, cpu_count, delayed
+    """Execute runs and say how they went, in the order in which they end; those that cannot be had are left out."""
+    from joblib import cpu_count
 
     cores = max(1, cpu_count() // jobs) if jobs > 1 and not scheduler else 0
     waiting = {asked.name: asked for asked in requests}
     with contextlib.ExitStack() as stack:
-        # runs have processes of their own, so threads suffice to look after them here
-        backend = stack.enter_context(connected(scheduler)) if scheduler else "threading"
-        lifeline = _lifeline()
-        stack.callback(settle, lifeline)
-        stack.enter_context(FileLock(lifeline))
-        if scheduler:
-            check_workers(backend, lifeline)
-        parallel = Parallel(
-            n_jobs=-1 if scheduler else jobs,
-            backend=backend,
-            batch_size=1,
-            pre_dispatch="all",
-            return_as="generator_unordered",
-        )
+        workers = stack.enter_context(Cluster(scheduler) if scheduler else _Threads(jobs))
+        # let go of before the workers are waited for: they stop then
+        parent_lock = stack.enter_context(_announced(requests))
+        if isinstance(workers, Cluster):
+            workers.check_workers(parent_lock)
         # What other sweeps are busy with, and what is lost with its workers, is asked for once more at the end.
         for wait in (False, True):
-            orders = [_order(asked, wait, lifeline, cores, bool(scheduler)) for asked in waiting.values()]
-            try:
-                for outcome in parallel(delayed(carry_out_apart)(order) for order in orders):
-                    if outcome is not None and outcome["status"] != "busy":
-                        del waiting[outcome["name"]]
-                        yield outcome
-            except OSError:  # what Dask raises when its scheduler is gone
-                if not scheduler:
-                    raise
+            orders = [_order(asked, wait, parent_lock, cores, bool(scheduler)) for asked in waiting.values()]
+            for outcome in workers.outcomes(orders):
+                if outcome["status"] != "busy":
+                    del waiting[outcome["name"]]
+                    yield outcome
+
+
+class _Threads:
+    """Looks after so many runs at a time here; they have processes of their own."""
+
+    def __init__(self, jobs: int):
+        self.pool = ThreadPoolExecutor(jobs)
+
+    def __enter__(self) -> _Threads:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown(cancel_futures=True)
+
+    def outcomes(self, orders: Sequence[Order]) -> Iterator[Outcome]:
+        for future in as_completed([self.pool.submit(run_in_subprocess, order) for order in orders]):
+            outcome = future.result()
+            yield outcome if outcome["status"] != REFUSED else Outcome({**outcome, "status": "failed"})
 
 
 class _Cell(NamedTuple):
@@ -164,7 +174,7 @@ def _words(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in values.items()) or "the default run"
 
 
-def _order(asked: Request, wait: bool, lifeline: str, cores: int, elsewhere: bool) -> Order:
+def _order(asked: Request, wait: bool, parent_lock: str, cores: int, elsewhere: bool) -> Order:
     """What to send to the process of a run, which is to use so many cores at most (0: as many as it likes).
 
     Elsewhere, a worker's slot is one core, unless the worker's environment says otherwise.
@@ -182,15 +192,42 @@ def _order(asked: Request, wait: bool, lifeline: str, cores: int, elsewhere: boo
         wait=wait,
         environment=environment,
         defaults=dict.fromkeys(_THREADS, "1") if elsewhere else {},
-        lifeline=lifeline,
+        parent_lock=parent_lock,
     )
 
 
-def _lifeline() -> str:
-    """Path of a file that a sweep keeps locked as long as it lives; whoever works for it looks there."""
-    path = root() / ".sweeps" / f"{uuid.uuid4().hex}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return str(path)
+@contextlib.contextmanager
+def _announced(requests: list[Request]) -> Iterator[str]:
+    """Yield the path of a file that a sweep keeps locked as long as it lives; whoever works for it looks there.
+
+    Beside it stands what the sweep is to do, for :func:`underway`.
+    """
+    folder = root() / ".sweeps"
+    with disk_errors(root()):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / f"{uuid.uuid4().hex}.lock"
+    plan = {"notebook": requests[0].notebook.stem, "names": [asked.name for asked in requests]}
+    try:
+        with FileLock(lock):
+            with whole_file(lock.with_suffix(".json")) as draft:
+                draft.write_text(json.dumps(plan), encoding="utf-8")
+            yield str(lock)
+    finally:
+        for path in (lock.with_suffix(".json"), lock):
+            path.unlink(missing_ok=True)
+
+
+def underway() -> list[str]:
+    """Say of each sweep that is at work how far it is."""
+    lines = []
+    for file in (root() / ".sweeps").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError):  # it ended meanwhile
+            plan = json.loads(file.read_text(encoding="utf-8"))
+            if lives(str(file.with_suffix(".lock"))):
+                states = Counter(state_of(root() / name) for name in plan["names"])
+                said = ", ".join(f"{count} {state}" for state, count in states.items())
+                lines.append(f"sweep of {plan['notebook']}, {len(plan['names'])} to do: {said}")
+    return lines
 
 
 class _Board:

@@ -26,7 +26,7 @@ def make_run(name, preset="demo+dcid", seed=0, data="toy", checksum="abcdef12345
              finish=True, declared=True, **options):  # fmt: skip
     params = resolve(preset, seed=seed, **options)
     values = dict(data=data, preset=preset) if declared else {}
-    run = runs.Run.create_or_open(name, notebook, params, values=values, checksum=checksum)
+    run = runs.Run.create_or_open(name, notebook, params, values=values)
     rows = [
         dict(run="", task="classification", representation="all", train=a, test=b, same=a == b, metric="accuracy",
              score=50.0 + seed, seed_low=math.nan, seed_high=math.nan, clip_low=40.0, clip_high=60.0, seeds=1, clips=9,
@@ -36,8 +36,7 @@ def make_run(name, preset="demo+dcid", seed=0, data="toy", checksum="abcdef12345
     run.write("probes.json", {"directions": rows})
     run.write("cost.json", {"parameters": 5, "ms_per_step": 2.5, "note": "not a number"})
     run.write("store.json", {"path": f"/somewhere/{data}-1", "checksum": checksum})
-    if code:
-        run.write("status.json", run.status | {"code": code})
+    run.write("status.json", run.status | {"checksum": checksum} | ({"code": code} if code else {}))
     if finish:
         run.finish()
     return run

@@ -119,7 +119,7 @@ def test_a_name_is_the_same_however_it_was_typed():
     assert made.name == composed and runs.Run.create_or_open(composed, "02_train", {}).folder == made.folder
     assert runs.Run.open(decomposed).folder == made.folder
     for name in ("x" * 300, "a\0b", "\ud800"):
-        with pytest.raises(runs.RunError, match="no run folder"):
+        with pytest.raises(runs.RunError, match="there is no run"):
             runs.Run.open(name)
 
 
@@ -248,6 +248,23 @@ def test_latest_is_the_run_that_finished_last():
     time.sleep(0.01)
     second.finish()
     assert runs.latest("02_train") == second
+
+
+def test_a_run_that_vanishes_between_two_reads_is_passed_over(monkeypatch):
+    import shutil
+
+    for name in "ab":
+        runs.Run.create_or_open(name, "02_train", {"seed": name}).finish()
+    read = runs.Run.read
+
+    def vanishing(run, name):
+        if run.name == "b" and name == "params.json":
+            shutil.rmtree(run.folder)
+        return read(run, name)
+
+    monkeypatch.setattr(runs.Run, "read", vanishing)
+    assert runs.latest("02_train").name == "a" and list(runs.table().run) == ["a"]
+    assert runs.table().attrs["skipped"] == {}
 
 
 # --- table ---

@@ -23,11 +23,11 @@ from typing import Any, TypedDict
 from filelock import FileLock, Timeout
 
 from srcid.runs.folders import RunError, code_version
-from srcid.runs.launch import RunFailed, carry_out
+from srcid.runs.launch import RunFailed, run_notebook
 from srcid.runs.requests import Busy, claimed, request
 
 PATIENCE = 90.0  # seconds that a run has to save and end when it is told to
-_supervised: dict[int, str] = {}  # processes of runs that threads of this process look after, and for which sweep
+REFUSED = "refused"  # what a process with other code says
 
 
 class Order(TypedDict):
@@ -41,11 +41,11 @@ class Order(TypedDict):
     wait: bool  # for another process that holds the run
     environment: dict[str, str]  # of the run
     defaults: dict[str, str]  # the same, unless the environment of whoever starts it says otherwise
-    lifeline: str  # file locked by the sweep as long as it lives
+    parent_lock: str  # file locked by the sweep as long as it lives
 
 
 class Outcome(TypedDict):
-    """How it went: a status of a run, ``busy`` if another process holds it, or ``failed``."""
+    """How it went: a status of a run, ``busy`` if another process holds it, :data:`REFUSED`, or ``failed``."""
 
     name: str
     status: str
@@ -53,16 +53,16 @@ class Outcome(TypedDict):
     seconds: float
 
 
-def carry_out_apart(order: Order) -> Outcome:
-    """Carry out a run that has not finished in a process of its own, and return how it went.
+def run_in_subprocess(order: Order) -> Outcome:
+    """Execute a run that has not finished in a process of its own, and return how it went.
 
     Stops the run when the sweep is over or gone, and when interrupted.
     """
     begun = time.monotonic()
-    if not _lives(order["lifeline"]):
+    if not lives(order["parent_lock"]):
         return Outcome(name=order["name"], seconds=0.0, status="interrupted", error="the sweep is over")
     environment = {**order["defaults"], **os.environ, **order["environment"]}
-    command = [sys.executable, "-c", "from srcid.runs.apart import main; main()"]
+    command = [sys.executable, "-c", "from srcid.runs.subprocess_run import main; main()"]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command,
@@ -72,12 +72,11 @@ def carry_out_apart(order: Order) -> Outcome:
             env=environment,
             start_new_session=True,  # Ctrl-C is for the sweep, which tells its runs
         )
-        _supervised[process.pid] = order["lifeline"]
         try:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(order).encode() + b"\n")
                 process.stdin.flush()
-            while process.poll() is None and _lives(order["lifeline"]):
+            while process.poll() is None and lives(order["parent_lock"]):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.25)
         finally:
@@ -88,18 +87,11 @@ def carry_out_apart(order: Order) -> Outcome:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            del _supervised[process.pid]
         answer = process.stdout.read()
         process.stdout.close()
         errors.seek(0)
         found = _answer(answer) or _died(process.returncode, errors.read())
     return Outcome(name=order["name"], seconds=time.monotonic() - begun, **found)
-
-
-def settle(lifeline: str) -> None:
-    """Wait until no run is left that this process looks after for a sweep."""
-    while lifeline in list(_supervised.values()):
-        time.sleep(0.05)
 
 
 def _answer(text: bytes) -> dict[str, str] | None:
@@ -115,26 +107,26 @@ def _died(status: int, said: bytes) -> dict[str, str]:
     return {"status": "failed", "error": f"its process ended {cause}{last}"}
 
 
-def _lives(lifeline: str) -> bool:
+def lives(parent_lock: str) -> bool:
     """Whether the sweep that locked this file still does."""
-    if not os.path.exists(lifeline):
+    if not os.path.exists(parent_lock):
         return False
     try:
-        with FileLock(lifeline, timeout=0):
+        with FileLock(parent_lock, timeout=0):
             return False
     except Timeout:
         return True
 
 
 def main() -> None:
-    """Read an order from standard input, carry it out, and write the outcome to standard output."""
+    """Read an order from standard input, execute it, and write the outcome to standard output."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     with os.fdopen(os.dup(1), "w") as answer:
         os.dup2(2, 1)  # what anything else prints, kernels included
         order: Order = json.loads(sys.stdin.buffer.readline())
         threading.Thread(target=_stop_when_asked, daemon=True).start()
-        json.dump(_carried_out(order), answer)
+        json.dump(_outcome(order), answer)
 
 
 def _stop_when_asked() -> None:
@@ -142,18 +134,19 @@ def _stop_when_asked() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def _carried_out(order: Order) -> Mapping[str, str]:
+def _outcome(order: Order) -> Mapping[str, str]:
+    if code_version() != order["code"]:
+        code = f"the code of srcid is another one here (found {code_version()}, need {order['code']})"
+        return {"status": REFUSED, "error": f"{code}; start the sweep again, with the same srcid everywhere"}
     try:
         asked = request(order["notebook"], order["given"])
         if asked.identity != order["identity"]:
-            code = f"the code of srcid (found {code_version()}, need {order['code']})"
-            what = code if code_version() != order["code"] else "its data, or the notebook's parameters,"
-            raise RunError(f"{what} changed since the sweep began; start the sweep again")
+            raise RunError("its data, or the notebook's parameters, changed since the sweep began; start it again")
         run = asked.open()
         with claimed(run, wait=order["wait"]):
             if run.status["status"] != "finished":  # somebody else may have been faster
                 with open(os.devnull, "w") as nowhere:
-                    carry_out(asked, run, nowhere)
+                    run_notebook(asked, run, nowhere)
         status = run.status["status"]
         return {"status": status, "error": "" if status == "finished" else "it stopped before its end"}
     except Busy as error:
