@@ -21,11 +21,12 @@
 # training: how much there is, what it is called, what a clip looks and sounds like, and whether anything is
 # wrong with it.
 #
-# `data` is `digits` (spoken by synthetic voices or, with `fsdd`, by people; handwritten; and written), `synthetic`
-# (made up here, every hidden factor known) or the folder of any store.
+# `data` is `digits` (spoken by synthetic voices or, with `fsdd`, by people; handwritten; and written), `stamps`
+# (pictures with their sounds and names, of a Debian package that `data/README.md` names), `synthetic` (made up here,
+# every hidden factor known) or the folder of any store.
 
 # %% tags=["parameters"]
-data: str = "digits"  # digits, synthetic, or the folder of a store
+data: str = "digits"  # digits, stamps, synthetic, or the folder of a store
 fsdd: str = ""  # folder with the Free Spoken Digit recordings, to take them for the speech of digits
 row: int = 0  # row of the clip to look at
 generator: dict = {}  # options of the data set by name, such as noise or steps

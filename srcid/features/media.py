@@ -182,7 +182,7 @@ def image(reference: str, root: str | Path = ".") -> np.ndarray:
 def read_image(file: Path, formats: tuple[str, ...] | None = None) -> np.ndarray:
     """Return an image as uint8 ``[H,W]`` where it is grey and ``[H,W,3]`` otherwise.
 
-    Sixteen bits become eight, palettes colours, and what is transparent white.
+    Sixteen bits become eight, palettes colours, and what is transparent white. It is turned as its camera was held.
 
     Args:
         formats: those that may be read, by Pillow's names; None for all it knows.
@@ -190,13 +190,14 @@ def read_image(file: Path, formats: tuple[str, ...] | None = None) -> np.ndarray
     Raises:
         MediaError: it is no such image, damaged, or unpacks to too much.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=formats) as picture:
                 picture.load()
+                picture = ImageOps.exif_transpose(picture)
                 if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
                     return np.rint(np.clip(np.asarray(picture, np.float64), 0, 65535) / 257).astype(np.uint8)
                 grey = picture.mode in ("1", "L", "LA", "La")

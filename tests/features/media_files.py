@@ -31,8 +31,8 @@ def picture(path: Path, colour: str, size: tuple[int, int] = (48, 40)) -> Path:
     return path
 
 
-def video(path: Path, colours: Sequence[str], hertz: Sequence[float] = (), fps: int = 8) -> Path:
-    """An mp4 with one colour and, if given, one tone a second."""
+def video(path: Path, colours: Sequence[str], hertz: Sequence[float] = (), fps: int = 8, late: float = 0.0) -> Path:
+    """An mp4 with one colour and, if given, one tone a second, which begin ``late`` seconds after the pictures."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def video(path: Path, colours: Sequence[str], hertz: Sequence[float] = (), fps: 
         container.mux(shown.encode())
         if heard:
             frame = av.AudioFrame.from_ndarray(tone(hertz)[None], format="flt", layout="mono")
-            frame.sample_rate = 16_000
+            frame.sample_rate, frame.pts = 16_000, round(16_000 * late)  # or the delay of the encoder would not be told
             container.mux(heard.encode(frame))
             container.mux(heard.encode())
     return path

@@ -10,10 +10,11 @@ import pytest
 
 from srcid.__main__ import main
 from srcid.features import FeatureStore, StoreError
-from srcid.features.extraction import extract
+from srcid.features.extraction import example, extract, make_clips
 from srcid.features.extraction.listing import Event, listing
+from srcid.features.extraction.reading import read_frames, read_sound
 from srcid.features.front_ends import FRONT_ENDS, log_mel, patches, subwords, word_vector
-from srcid.features.media import resolve
+from srcid.features.media import read_image, resolve
 from srcid.features.recordings import mel_filters
 from tests.features import media_files as files
 
@@ -182,6 +183,59 @@ def test_sounds_of_every_format_are_heard(tmp_path, ending):
     for refs in store.media["audio"]:
         heard = [resolve(ref, store.media_root).content for ref in refs]
         assert [pitch(samples, rate) for rate, samples in heard] == pytest.approx([500, 1500], abs=5)
+
+
+def test_large_frames_are_made_smaller_and_turned_ones_upright(tmp_path):
+    file = files.video(tmp_path / "a.mp4", ["red", "blue"])
+    whole, lasts = read_frames(file, np.array([0.5, 1.5, 2.5]), 48)
+    assert [seen.size for seen in whole] == [(64, 48)] * 2 and lasts == pytest.approx(2)
+    small, _ = read_frames(file, np.array([0.5, 1.5]), 12)
+    assert [seen.size for seen in small] == [(32, 24)] * 2
+    assert [np.asarray(seen).mean((0, 1)).argmax() for seen in small] == [0, 2]
+    with av.open(str(tmp_path / "turned.mp4"), "w") as container:
+        shown = container.add_stream("mpeg4", rate=4)
+        shown.width, shown.height, shown.pix_fmt = 64, 48, "yuv420p"
+        wide = np.zeros((48, 64, 3), np.uint8)
+        wide[:, :32] = 255  # the left half is bright
+        for _ in range(4):
+            container.mux(shown.encode(av.VideoFrame.from_ndarray(wide, format="rgb24")))
+        container.mux(shown.encode())
+    flat, _ = read_frames(tmp_path / "turned.mp4", np.array([0.5]), 48)
+    assert np.asarray(flat[0])[:, 10].mean() > 200 > 50 > np.asarray(flat[0])[:, 50].mean()
+
+
+def test_sound_that_begins_later_than_the_pictures_stays_at_its_step(tmp_path):
+    file = files.video(tmp_path / "a.mp4", ["red", "blue", "red"], [1000], late=1.0)
+    samples = read_sound(file, 16_000, 3)
+    assert np.flatnonzero(np.abs(samples) > 0.1)[[0, -1]] / 16_000 == pytest.approx([1, 2], abs=0.01)
+    seen, _ = read_frames(file, np.array([0.5, 1.5]), 48)
+    assert [np.asarray(frame).mean((0, 1)).argmax() for frame in seen] == [0, 2]
+
+
+def test_a_camera_held_upright_takes_upright_pictures(tmp_path):
+    from PIL import Image
+
+    seen = Image.new("RGB", (40, 20))
+    seen.paste((255, 255, 255), (0, 0, 20, 20))  # the left half is bright
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to the right
+    seen.save(tmp_path / "a.jpg", exif=exif)
+    upright = read_image(tmp_path / "a.jpg")
+    assert upright.shape == (40, 20, 3) and upright[:15].mean() > 240 > 15 > upright[25:].mean()
+
+
+def test_example_clips_need_no_package(tmp_path, monkeypatch):
+    films = listing(make_clips(tmp_path / "films", 6))
+    monkeypatch.setattr(example, "find_spec", lambda name: None)
+    plain = listing(make_clips(tmp_path / "plain", 6))
+    for found, endings in ((films, {".mp4"}), (plain, {".png", ".wav"})):
+        assert {file.suffix for clip in found.clips for file in clip.files.values()} == endings
+        assert found.classes == ("ball", "box", "kite")
+        assert {clip.split for clip in found.clips} == {"train", "val", "test"}
+    store = extract(tmp_path / "films", tmp_path / "store", steps=6).store
+    loud = store.features["audio"].reshape(6, 6, 4, 32).max((2, 3))
+    event = store.labels["event"].any(-1)
+    assert loud[event].min() > loud[~event].max()  # a tone is heard when the list says so
 
 
 def test_the_users_own_front_ends(clips, tmp_path, monkeypatch):

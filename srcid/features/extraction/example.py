@@ -82,6 +82,6 @@ def _write(folder: Path, name: str, frames: np.ndarray, sound: np.ndarray) -> di
         for frame in frames:
             film.mux(seen.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         samples = av.AudioFrame.from_ndarray(sound[None], format="flt", layout="mono")
-        samples.sample_rate = RATE
+        samples.sample_rate, samples.pts = RATE, 0  # or the delay of the encoder would not be told
         film.mux([*seen.encode(), *heard.encode(samples), *heard.encode()])
     return dict(file=f"{name}.mp4")

@@ -188,7 +188,7 @@ def _read(listed: Listed, ends: Mapping[str, FrontEnd], cut: Cut) -> Clip:
     if "video" in ends and "video" in listed.files:
         frames = ends["video"].frames
         times = (np.arange(cut.steps * frames) + 0.5) / frames * cut.seconds
-        pictures, lasts = read_frames(listed.files["video"], times)
+        pictures, lasts = read_frames(listed.files["video"], times, max(ends["video"].size, _PIXELS))
         if pictures and (count := cut.covered(lasts)):
             pictures = (pictures + pictures[-1:] * (count * frames))[: count * frames]
             clip.pictures = pictures[frames // 2 :: frames]

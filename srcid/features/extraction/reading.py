@@ -84,6 +84,8 @@ def _stream_samples(file: Path, rate: int, seconds: float) -> np.ndarray | None:
         to_mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
         parts: list[np.ndarray] = []
         for frame in container.decode(audio=0):
+            if not parts and (late := _since_begin(container, frame)) > 0:  # the sound begins after the pictures
+                parts.append(np.zeros(round(min(late, seconds) * rate), np.float32))
             parts += [made.to_ndarray()[0] for made in to_mono.resample(frame)]
             if sum(map(len, parts)) >= seconds * rate:
                 break
@@ -92,11 +94,12 @@ def _stream_samples(file: Path, rate: int, seconds: float) -> np.ndarray | None:
         return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
-def read_frames(file: Path, times: np.ndarray) -> tuple[list[Image.Image], float]:
-    """Return the frames of a video at ``times`` (seconds from its first frame, rising), and how long it lasts.
+def read_frames(file: Path, times: np.ndarray, side: int) -> tuple[list[Image.Image], float]:
+    """Return the frames of a video at ``times`` (seconds from its beginning, rising), and how long it lasts.
 
     There are fewer frames than times where the video ends before. It is read no further than the last time. A picture
-    lasts for ever.
+    lasts for ever. Frames of a video come upright, and large ones smaller, no less than ``2 * side`` in their shorter
+    side: those of a clip are in memory at a time.
 
     Raises:
         ReadError: it cannot be read, or shows nothing.
@@ -106,13 +109,13 @@ def read_frames(file: Path, times: np.ndarray) -> tuple[list[Image.Image], float
     with _reading(file):
         if file.suffix.lower() in PICTURE:
             return [Image.fromarray(read_image(file)).convert("RGB")] * len(times), np.inf
-        found, lasts = _stream_frames(file, times)
+        found, lasts = _stream_frames(file, times, side)
     if not lasts:
         raise ReadError(f"{file.name} shows no frame")
     return found, lasts
 
 
-def _stream_frames(file: Path, times: np.ndarray) -> tuple[list[Image.Image], float]:
+def _stream_frames(file: Path, times: np.ndarray, side: int) -> tuple[list[Image.Image], float]:
     import av
 
     found: list[Image.Image] = []
@@ -122,17 +125,21 @@ def _stream_frames(file: Path, times: np.ndarray) -> tuple[list[Image.Image], fl
             raise ReadError(f"{file.name} has no video")
         stream = container.streams.video[0]
         each = float(1 / stream.average_rate) if stream.average_rate else 0.04
-        begin = None
         for number, frame in enumerate(container.decode(stream)):
-            time = frame.time if frame.time is not None else number * each
-            begin = time if begin is None else begin
-            lasts = time - begin + each
+            lasts = (number * each if frame.time is None else _since_begin(container, frame)) + each
             wanted = int(np.searchsorted(times, lasts - 1e-6)) - len(found)  # that this frame is shown at
             if wanted > 0:
-                found += [frame.to_image()] * wanted
+                shrink = max(1.0, min(frame.width, frame.height) / (2 * side))
+                seen = frame.to_image(width=round(frame.width / shrink), height=round(frame.height / shrink))
+                found += [seen.rotate(frame.rotation, expand=True) if frame.rotation else seen] * wanted
             if len(found) == len(times):
                 break
     return found, lasts
+
+
+def _since_begin(container: Any, frame: Any) -> float:
+    """Seconds from the beginning of a file, which sound and pictures have in common, to a frame."""
+    return (frame.time or 0.0) - (container.start_time or 0) / 1e6  # FFmpeg counts a file in microseconds
 
 
 def read_words(file: Path) -> list[str]:
