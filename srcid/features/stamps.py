@@ -66,11 +66,6 @@ class Stamp:
     names: dict[str, str]
     voices: dict[str, Path]
 
-    @property
-    def category(self) -> str:
-        """Its topmost folder."""
-        return self.name.partition("/")[0]
-
 
 def find_stamps(folder: str | Path) -> Path:
     """Return the folder of stamps at or below ``folder``; the error says what to install."""
@@ -114,33 +109,32 @@ def read_stamps(folder: Path, params: StampsParams) -> list[Stamp]:
     return found
 
 
-def split_stamps(stamps: list[Stamp]) -> list[str]:
-    """Return the split of each stamp: 70, 10 and 20 % of each category, by a hash of names.
+def split_clips(rows: list[dict[str, Any]]) -> np.ndarray:
+    """Return the split of each clip: of each category 70, 10 and 20 % of its groups, by a hash of names.
 
-    Stamps that have a name or a recording in common, directly or by way of others, are in one split.
+    Clips of one stamp are a group, and so are stamps of which two clips sound or read the same, directly or by way of
+    others: the package has one recording for many coins.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    marks: dict[tuple[str, str], int] = {}
-    pairs = []
-    for number, stamp in enumerate(stamps):
-        for voice, file in stamp.voices.items():
-            language = "en" if voice == NATURAL else voice
-            name = " ".join(words_of(stamp.names[language])).casefold()
-            for mark in ((language, name), ("recording", hashlib.sha256(file.read_bytes()).hexdigest())):
-                pairs.append((number, len(stamps) + marks.setdefault(mark, len(marks))))
-    ends = np.array(pairs).T
-    size = len(stamps) + len(marks)
-    group = connected_components(coo_array((np.ones(len(pairs)), ends), (size, size)), directed=False)[1][: len(stamps)]
-    first = {int(g): stamp for g, stamp in zip(reversed(group), reversed(stamps), strict=True)}
-    splits = {}
-    for category in {stamp.category for stamp in first.values()}:
-        own = sorted((zlib.crc32(s.name.encode()), g) for g, s in first.items() if s.category == category)
-        for place, (_, g) in enumerate(own):
-            share = (place + 0.5) / len(own)
-            splits[g] = "train" if share < 0.7 else "val" if share < 0.8 else "test"
-    return [splits[int(g)] for g in group]
+    marks: dict[tuple[str, Any], int] = {}
+    ends = [
+        (number, len(rows) + marks.setdefault(mark, len(marks)))
+        for number, row in enumerate(rows)
+        for mark in (("item", row["item"]), *((m, row["features"][m].tobytes()) for m in ("audio", "text")))
+    ]
+    size = len(rows) + len(marks)
+    links = coo_array((np.ones(len(ends)), np.array(ends).T), (size, size))
+    group = connected_components(links, directed=False)[1][: len(rows)]
+    _, first = np.unique(group, return_index=True)  # groups count from 0, for each holds a clip
+    category = np.array([_category(rows[row]) for row in first])
+    place = np.array([zlib.crc32(rows[row]["id"].encode()) for row in first])
+    split = np.empty(len(first), "<U5")
+    for own in (np.flatnonzero(category == name) for name in np.unique(category)):
+        share = (np.argsort(np.argsort(place[own], kind="stable")) + 0.5) / len(own)
+        split[own] = np.where(share < 0.7, "train", np.where(share < 0.8, "val", "test"))
+    return split[group]
 
 
 def make_stamps(path: str | Path, params: StampsParams | None = None) -> FeatureStore:
@@ -158,10 +152,8 @@ def make_stamps(path: str | Path, params: StampsParams | None = None) -> Feature
     folder = find_stamps(params.stamps)
     stamps = read_stamps(folder, params)
     problems = missing_readers({file for stamp in stamps for file in stamp.voices.values()})
-    owner = split_stamps(stamps) if stamps else []
-    for split in SPLITS:
-        if split not in owner:
-            problems.append(f"found no stamp with a voice of {', '.join(params.languages)} for split {split}")
+    if not stamps:
+        problems.append(f"found no stamp with a voice of {', '.join(params.languages)}")
     StoreError.check(f"the stamps in {folder} cannot be used; {STAMPS_ADVICE}:", problems)
     rows: list[dict[str, Any]] = []
     unread: list[str] = []
@@ -173,14 +165,14 @@ def make_stamps(path: str | Path, params: StampsParams | None = None) -> Feature
             continue
         for voice in stamp.voices:
             try:
-                rows.append(_clip(stamp, number, image, voice, folder, params) | {"split": owner[number]})
+                rows.append(_clip(stamp, number, image, voice, folder, params))
             except ReadError as error:  # some of the package's natural sounds are silent
                 unread.append(str(error))
-    problems = [f"no clip of split {s} can be read" for s in SPLITS if all(row["split"] != s for row in rows)]
+    splits = split_clips(rows) if rows else np.array([])
+    problems = [f"found no clips for split {split}" for split in SPLITS if split not in splits]
     StoreError.check(f"the stamps in {folder} cannot be used; {STAMPS_ADVICE}:", [*problems, *unread] * bool(problems))
-    splits = np.array([row["split"] for row in rows])
-    categories = sorted({row["folder"].partition("/")[0] for row in rows})
-    event = np.array([[c == row["folder"].partition("/")[0] for c in categories] for row in rows])
+    categories = sorted({_category(row) for row in rows})
+    event = np.array([[c == _category(row) for c in categories] for row in rows])
     masks = {m: np.stack([row["masks"][m] for row in rows]) for m in ("audio", "video", "text")}
     features = {m: np.stack([row["features"][m] for row in rows]) for m in masks}
     return FeatureStore.create(
@@ -207,6 +199,10 @@ def make_stamps(path: str | Path, params: StampsParams | None = None) -> Feature
             "params": params.model_dump(mode="json", exclude={"stamps"}),
         },
     )
+
+
+def _category(row: dict[str, Any]) -> str:
+    return row["folder"].partition("/")[0]
 
 
 def _clip(

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from srcid.features import FeatureStore, StoreError, open_data
 from srcid.features.media import MediaError, resolve
 from srcid.features.source import check_data, fingerprint
-from srcid.features.stamps import NATURAL, Stamp, StampsParams, find_stamps, make_stamps, read_stamps, split_stamps
+from srcid.features.stamps import NATURAL, StampsParams, find_stamps, make_stamps, read_stamps, split_clips
 from srcid.params import ParameterError
 from tests.features import media_files as files
 
@@ -78,21 +78,25 @@ def test_a_stamp_is_one_item_in_one_split(store):
     assert [i.rpartition(" ")[0].removesuffix(" natural") for i in store.ids] == names.tolist()
 
 
-def test_stamps_that_share_a_name_or_a_recording_are_in_one_split(tmp_path):
-    stamps = []
-    for n in range(60):
-        (tmp_path / f"{n}.ogg").write_bytes(bytes([n if n % 10 else n // 20]))  # 0 and 10, 20 and 30, 40 and 50
-        names = {"fr": f"nom {n if n % 7 else 'commun'}", "en": f"name {n}"}
-        stamps.append(Stamp(f"{'abc'[n % 3]}/{n}", names, {"fr": tmp_path / f"{n}.ogg"}))
-    splits = split_stamps(stamps)
-    assert len({splits[n] for n in range(0, 60, 7)} | {splits[n] for n in (0, 10)}) == 1
-    assert splits[20] == splits[30] and splits[40] == splits[50]
+def test_stamps_that_sound_or_read_the_same_are_in_one_split():
+    rows = []
+    for n in range(120):
+        item = n // 2
+        audio = item if item % 10 else item // 20  # items 0 and 10, 20 and 30, 40 and 50
+        text = 1000 if item % 7 == 0 else n
+        features = {"audio": np.full((2, 3), audio + n % 2 / 2), "text": np.full((2, 3), text)}
+        rows.append({"id": f"{item} {n}", "item": item, "folder": f"{'abc'[item % 3]}/x", "features": features})
+    splits = split_clips(rows)
+    assert (splits[::2] == splits[1::2]).all()  # two clips of a stamp
+    of_item = splits[::2]
+    assert len({*of_item[::7], *of_item[[0, 10]]}) == 1  # one text
+    assert of_item[20] == of_item[30] and of_item[40] == of_item[50]  # one sound
     for category in range(3):
-        own = splits[category::3]
-        assert [round(own.count(s) / len(own), 1) for s in ("train", "val", "test")] == pytest.approx(
-            [0.7, 0.1, 0.2], abs=0.21
-        )
-    assert splits == split_stamps(stamps)
+        assert {"train", "val", "test"} == set(of_item[category::3])
+    assert [round(float((of_item == split).mean()), 1) for split in ("train", "val", "test")] == pytest.approx(
+        [0.7, 0.1, 0.2], abs=0.11
+    )
+    assert (splits == split_clips(rows)).all()
 
 
 def test_what_is_heard_seen_and_read_is_what_the_features_say(store):
@@ -134,7 +138,7 @@ def test_what_cannot_be_used_is_named_with_what_to_install(package, tmp_path):
         find_stamps(tmp_path)
     assert "tuxpaint-stamps-default" in check_data("stamps", tmp_path, {"stamps": str(tmp_path)})[0]
     assert check_data("stamps", tmp_path, {"stamps": str(package)}) == []
-    with pytest.raises(StoreError, match="found no stamp with a voice of xx for split train"):
+    with pytest.raises(StoreError, match="found no stamp with a voice of xx"):
         make_stamps(tmp_path / "no", StampsParams(stamps=str(package), languages=("xx",), natural=False))
     with pytest.raises(ParameterError, match="languages"):
         open_data("stamps", tmp_path, {"stamps": str(package), "languages": ()})
