@@ -35,7 +35,7 @@ def plain(value: Any, level: int = 0) -> Any:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str):
-        if not _encodes(value):
+        if not is_text(value):
             raise ValueError("found text that is no Unicode (a lone surrogate)")
         return value if type(value) is Word else str(value)
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # a number of NumPy or torch
@@ -49,7 +49,7 @@ def plain(value: Any, level: int = 0) -> Any:
     if isinstance(value, list | tuple | range):
         return [plain(entry, level + 1) for entry in value]
     if isinstance(value, Mapping):
-        if wrong := next((key for key in value if not isinstance(key, str) or not _encodes(key)), None):
+        if wrong := next((key for key in value if not is_text(key)), None):
             raise ValueError(f"found the key {shorten(wrong)}; need text")
         return {str(key): plain(entry, level + 1) for key, entry in value.items()}
     raise ValueError(f"found a {type(value).__name__}; need text, a number, true or false, a list or a dict of such")
@@ -86,7 +86,7 @@ def normal_name(name: Any, what: str) -> str:
         ValueError: it cannot be one; the message is the whole rule.
     """
     found = unicodedata.normalize("NFC", name) if isinstance(name, str) else ""
-    fits = re.fullmatch(r"[\w{][\w.+={}-]*", found) and _encodes(found) and len(found.encode()) <= LONGEST_NAME
+    fits = re.fullmatch(r"[\w{][\w.+={}-]*", found) and is_text(found) and len(found.encode()) <= LONGEST_NAME
     if not fits or found.endswith(".") or reserved(found):
         raise ValueError(
             f"{shorten(name)} cannot name {what}; need letters, digits and . _ + = - {{ }}, {LONGEST_NAME} bytes "
@@ -100,8 +100,9 @@ def reserved(name: str) -> bool:
     return _RESERVED.fullmatch(name) is not None
 
 
-def _encodes(text: str) -> bool:
+def is_text(value: Any) -> bool:
+    """Whether a value is text that can be written: no half of a surrogate pair."""
     try:
-        return bool(text.encode() or True)
+        return isinstance(value, str) and bool(value.encode() or True)
     except UnicodeEncodeError:
         return False

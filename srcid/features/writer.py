@@ -30,6 +30,7 @@ from srcid.features.checks import (
     stored,
 )
 from srcid.features.manifest import FORMAT, VERSION, checksum, flush, sha256
+from srcid.values import shorten
 
 Store = TypeVar("Store")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -49,6 +50,8 @@ class StoreWriter(Generic[Store]):
         opened: Callable[[Path], Store],
     ):
         problems = check_target(path) + check_names(list(shapes), evaluation_only)
+        if media_root is not None and not isinstance(media_root, str | os.PathLike):
+            problems.append(f"media_root: found {shorten(media_root)}, need a folder")
         for name, shape in shapes.items():
             problems += check_shape(name, (1, steps, *shape))
         if problems:

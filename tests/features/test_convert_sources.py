@@ -256,7 +256,8 @@ def test_lists_as_they_are_found(shared):
 
 def test_captions_that_are_none_are_refused(tmp_path):
     file = tmp_path / "captions.json"
-    for image, caption in (("Infinity", '"a dog"'), ("1", "null"), ("1.5", '"a dog"'), ('"7"', '"a dog"')):
+    odd = [("Infinity", '"a dog"'), ("1", "null"), ("1.5", '"a dog"'), ('"7"', '"a dog"'), ("1", r'"\ud800"')]
+    for image, caption in odd:
         file.write_text(f'{{"annotations": [{{"image_id": {image}, "id": 1, "caption": {caption}}}]}}')
         with pytest.raises(SourceError, match="need COCO's captions"):
             coco_captions(file)

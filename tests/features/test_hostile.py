@@ -206,6 +206,7 @@ def test_the_rest_of_what_was_tried(tmp_path):
     for change, message in (
         (dict(evaluation_only="no"), "evaluation_only: found 'no', need True or False"),
         (dict(ids=[*content()["ids"][:-1], "a\0"]), "without control characters"),
+        (dict(media_root=5), "media_root: found 5, need a folder"),
         (dict(ids=["é", "e\u0301", *map(str, range(CLIPS - 2))]), "1 ids more than once"),
         (dict(features={"x" * 300: np.zeros((CLIPS, STEPS, 1)), "sound": np.zeros((CLIPS, STEPS, 1))}), "cannot be"),
         (dict(media={"sound": np.full((CLIPS, STEPS), "wav:../../etc/passwd")}), "need a path below the media folder"),

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from srcid.features.published.archives import SourceError, check_hdf5
+from srcid.values import is_text
 
 MAX_LIST_BYTES = 512 * 2**20
 
@@ -216,7 +217,7 @@ def coco_captions(file: Path) -> list[tuple[str, str, str]]:
         rows = [(a["image_id"], str(a.get("id", n)), a["caption"]) for n, a in enumerate(held)]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(f"{file}: {need} ({error!r})") from None
-    odd = [n for n, (image, _, caption) in enumerate(rows) if not isinstance(caption, str) or type(image) is not int]
+    odd = [n for n, (image, _, caption) in enumerate(rows) if not is_text(caption) or type(image) is not int]
     if odd:
         raise SourceError(f"{file}: {need}; {len(odd)} have not, first number {odd[0]}: {rows[odd[0]]!r:.100}")
     return [(f"{image:012d}", name, caption) for image, name, caption in rows]
