@@ -21,6 +21,10 @@ class ProblemsError(ValueError):
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n  - ".join([heading, *self.problems]))
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in a notebook: the message, which says what to do, and not where it was raised."""
+        return [f"{type(self).__name__}: {self}"]
+
     @classmethod
     def check(cls, heading: str, problems: Iterable[str]) -> None:
         """Raise if there are problems."""

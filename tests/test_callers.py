@@ -12,6 +12,7 @@ CALLED_BY_LIBRARIES = {
     "persistent_load",  # pickle
     "extra_repr",  # torch
     "_obeys_rules",  # pydantic
+    "_render_traceback_",  # IPython
     "_files_are_those_of_the_rest",  # pydantic
     "vgg19",  # srcid.features.front_ends, by name
     "vggish",  # the same

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import logging
 import os
 import re
@@ -185,22 +184,11 @@ def _width(stream: IO[str]) -> int:
 def _failure(notebook: str, label: str, cause: str, trace: Sequence[str], run: Run) -> str:
     """The failing cell's error for people: where, what, the end of its traceback, the notebook kept.
 
-    The errors that srcid raises for its users say what to do; their traceback is in the notebook only.
+    The errors that srcid raises for its users have no traceback (:class:`srcid.problems.ProblemsError`).
     """
-    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(trace)).rstrip().splitlines()
-    tail = "" if _meant_for_users(cause.partition(":")[0], text) else "".join(f"\n    {line}" for line in text[-15:])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(trace)).rstrip()
+    tail = "" if text == cause.rstrip() else "".join(f"\n    {line}" for line in text.splitlines()[-15:])
     return f"{notebook} stopped in '{label}': {cause}{tail}\n  executed notebook: {run.notebook}"
-
-
-def _meant_for_users(error: str, trace: Sequence[str]) -> bool:
-    """Whether a traceback of IPython ends where this package raises a ValueError or an error of its own."""
-    files = [found[1] for line in trace if (found := re.match(r"(?:File (.+?):\d+|Cell In)\b", line))]
-    lines = [found[1] for line in trace if (found := re.match(r"-+> \d+ +(.*)", line))]
-    if not (files and files[-1] and lines):
-        return False
-    ours = Path(files[-1]).expanduser().resolve().is_relative_to(Path(__file__).resolve().parents[1])
-    known = getattr(builtins, error, ValueError)  # the package's own are ValueErrors all
-    return ours and lines[-1].startswith("raise ") and known is ValueError
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -186,10 +186,10 @@ def _finished(notebook: str) -> list[str]:
 
 
 def _data(run: Run) -> str:
-    """The word for the data of a run, as given or as its store is called."""
-    given = run.status.get("values", {}).get("data")
-    if not given and (run.folder / "store.json").exists():
-        given = run.read("store.json").get("path")
+    """The word for the data of a run, as given or as its store is called; nothing if the run has vanished."""
+    given = ""
+    with contextlib.suppress(RunError):
+        given = run.status.get("values", {}).get("data") or run.read("store.json").get("path")
     return Path(str(given or "")).name
 
 

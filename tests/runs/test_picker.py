@@ -1,6 +1,7 @@
 """Choosing a run: the list, what is remembered, and the index."""
 
 import json
+import shutil
 
 import pytest
 
@@ -55,6 +56,12 @@ def test_where_a_parameter_names_the_run_a_click_chooses_nothing(three, monkeypa
 def test_a_damaged_or_foreign_choice_counts_for_nothing(three, content):
     (runs.root() / ".chosen.json").write_text(content)
     assert chosen() == ""
+
+
+def test_the_index_bears_a_run_that_vanishes_meanwhile(three):
+    index = RunIndex()
+    shutil.rmtree(three[0].folder)
+    assert index.table().count("<tr>") == 4 and "data-new" in index.table() and "data-old" not in index.table()
 
 
 def test_the_index_shows_status_data_scores_and_the_loss(three, capsys):

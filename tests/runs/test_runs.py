@@ -549,7 +549,8 @@ def test_errors_that_srcid_raises_for_its_users_come_without_a_traceback(project
     first, *rest = str(caught.value).splitlines()
     assert first == "bad stopped in 'Opening': StoreError: there are no such data:"
     assert len(rest) == 2 and "found 'nowhere', need" in rest[0] and str(caught.value.run.notebook) in rest[1]
-    assert "Traceback" in caught.value.run.notebook.read_text()
+    [cell] = [c for c in nbformat.read(caught.value.run.notebook, as_version=4).cells if "open_data" in c.source]
+    assert "\n".join(cell.outputs[-1].traceback) == f"{cell.outputs[-1].ename}: {cell.outputs[-1].evalue}"
 
 
 def test_a_bug_inside_srcid_keeps_its_traceback(project):
