@@ -495,7 +495,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         dim=64, specific_dim=64, pooled_dim=64, grid_channels=(64, 128), club_hidden=256, lstm_dim=64,
         general_encoder="local", window=3, feedforward=2.0, grid_encoder="flat", grid_specific="vector",
         decoder="modulated", specific_rate=0.01, specific_subtraction=True, specific_norm="none", residual_norm="none",
-        residual_detach=True, codebook_size=32, decay=0.97, batch_size=40, epochs=10, lr=3e-3, club_lr=3e-3,
+        residual_detach=True, codebook_size=48, decay=0.97, batch_size=40, epochs=10, lr=3e-3, club_lr=3e-3,
         club_steps=2, schedule="cosine",
         probe_lr=3e-3, probe_epochs=15, threads=1,
     ),

@@ -57,7 +57,7 @@ def test_scores_parameters_and_costs_of_finished_runs_are_collected(root):
     assert list(found.params.index) == ["vq-0", "vq-1", "rvq-0"]
     assert list(found.params["method"]) == ["dcid vq", "dcid vq", "dcid rvq3"]
     assert found.params.loc["rvq-0", "stages"] == 3 and found.params.loc["vq-0", "club_off"] == []
-    assert list(found.params["vectors"]) == [32, 32, 96]
+    assert list(found.params["vectors"]) == [48, 48, 144]
     assert len(found.directions) == 12
     assert set(found.directions["run"]) == set(found.params.index) and set(found.directions["data"]) == {"toy abcdef12"}
     assert found.costs.loc["vq-1"].to_dict() == {"parameters": 5, "ms_per_step": 2.5}
