@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=Path("runs/voices"))
     parser.add_argument("--page", type=Path, default=None, help="markdown page to write, with its figure beside it")
-    parser.add_argument("--clips", type=int, default=2000, help="training clips (a trial: 60)")
+    parser.add_argument("--clips", type=int, default=0, help="training clips; 0 for the default (a trial: 60)")
     parser.add_argument("--epochs", type=int, default=0, help="passes; 0 for the preset's (a trial: 1)")
     arguments = parser.parse_args()
 
@@ -127,7 +127,8 @@ def main() -> None:
     from srcid.params import resolve
     from srcid.runs.report import markdown_page
 
-    sizes = dict(train=arguments.clips, val=max(arguments.clips // 4, 20), test=max(arguments.clips // 4, 20))
+    held = max(arguments.clips // 4, 20)
+    sizes = dict(train=arguments.clips, val=held, test=held) if arguments.clips else {}
     options = {"voices": {}, "people": {"fsdd": arguments.fsdd}}
     arguments.runs.mkdir(parents=True, exist_ok=True)
     stores = {name: open_data("digits", arguments.runs / "stores", sizes | own) for name, own in options.items()}
