@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srcid.files import whole_file
+from srcid.values import reserved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +20,8 @@ def write_selection(folder: str | Path, name: str, table: pd.DataFrame, note: st
     Raises:
         ValueError: the name cannot be that of a file.
     """
-    if not re.fullmatch(r"\w[\w .-]{0,59}", name) or name.endswith((".", " ")):
+    name = unicodedata.normalize("NFC", name)
+    if not re.fullmatch(r"\w[\w .-]{0,59}", name) or name.endswith((".", " ")) or reserved(name):
         raise ValueError(f"found the name '{name[:80]}'; need up to 60 letters, digits, spaces, dots, dashes")
     path, beside = (Path(folder) / f"{name}.{ending}" for ending in ("csv", "txt"))
     path.parent.mkdir(parents=True, exist_ok=True)

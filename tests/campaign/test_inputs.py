@@ -19,8 +19,10 @@ from srcid.features.published.lists import ave_annotations, avvp_events, clotho_
 from srcid.params import Params, resolve
 from srcid.problems import ProblemsError
 from srcid.training import checkpoint
+from srcid.values import Word
 from tests.campaign.conftest import tries
 from tests.helpers import tiny_params, tiny_store, tiny_table
+from tests.notebook_maker import make_notebook
 
 pytestmark = pytest.mark.campaign
 
@@ -166,6 +168,28 @@ def test_parameters_are_taken_or_refused_in_a_sentence(tally):
     def given_values(values):
         with tally("odd parameters"), contextlib.suppress(ProblemsError):
             assert isinstance(resolve("demo", **values), Params)
+
+    given_values()
+
+
+def test_what_a_notebook_is_given_is_plain_or_refused_in_a_sentence(tmp_path, tally, monkeypatch):
+    monkeypatch.setenv("SRCID_HOME", str(tmp_path))
+    make_notebook(tmp_path / "notebooks" / "tiny.ipynb")
+    odd = st.one_of(ODD, ODD.map(Word), st.binary(max_size=3), st.sampled_from([range(3), {1}, (1, (2, 3)), 1j]))
+    names = st.sampled_from(
+        ["seed", "count", "rate", "quick", "sizes", "options", "preset", "beta", "club_off", "nonsense"]
+    )
+
+    @tries(60, 2000)
+    @given(st.dictionaries(names, odd, min_size=1, max_size=3))
+    def given_values(values):
+        with tally("odd parameters of notebooks"):
+            try:
+                found = runs.check_parameters("tiny", values)
+            except ProblemsError as error:
+                assert len(str(error)) < 3000
+            else:
+                assert json.loads(json.dumps(found, allow_nan=False)) == found
 
     given_values()
 
