@@ -36,6 +36,8 @@ class OwnDigits:
             found = store.provenance.get("name") or store.path.name
             raise StoreError(f"found a store of '{found}'; own input needs one of digits, whose features are made here")
         people = str(store.provenance.get("speech", "")).startswith("people")
+        if people and store.media_root == store.path:
+            raise StoreError(f"the recordings behind {store.path} are needed; name their folder in SRCID_MEDIA")
         known = store.provenance["params"] | ({"fsdd": str(store.media_root)} if people else {})
         self.params = DigitsParams(**known)
         raw, rows = raw_features(self.params)
