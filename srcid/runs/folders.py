@@ -63,7 +63,7 @@ def root() -> Path:
 
 @contextlib.contextmanager
 def elsewhere(name: str) -> Iterator[Path]:
-    """Let runs be made in the folder ``name`` below :func:`root` meanwhile, out of sight of what asks for the newest.
+    """Let runs be made in the folder ``name`` below :func:`root` meanwhile, hidden from :func:`srcid.runs.latest`.
 
     A name that begins with a dot is passed over by :func:`srcid.runs.table`.
     """
