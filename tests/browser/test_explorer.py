@@ -159,9 +159,9 @@ def test_clips_of_two_runs_stand_together_and_cells_lead_to_their_code(lab, page
     show(page, made)
     plots = "[...document.querySelectorAll('.js-plotly-plot')]"
     titles = f"() => {plots}.map(p => p.querySelector('.gtitle')?.textContent ?? '').join('|')"
-    page.wait_for_function(f"() => ({titles})().includes('in 2 runs')", timeout=60_000)  # figures are painted late
     handle = page.locator(".widget-slider:has(label:text-is('clip')) .noUi-handle")
-    handle.scroll_into_view_if_needed()
+    handle.scroll_into_view_if_needed()  # a figure that is never seen is not painted
+    page.wait_for_function(f"() => ({titles})().includes('in 2 runs')", timeout=60_000)
     handle.focus()
     page.keyboard.press("ArrowRight")
     clip = int(wide.splits["test"][1])
