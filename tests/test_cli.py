@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -464,14 +465,20 @@ def test_torch_for_nothing_known_is_refused(copied):
     assert copied.installed == copied.asked_for_torch == []
 
 
+def test_every_extra_of_the_package_can_be_installed(copied):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert copied("install", *extras).returncode == 0
+    assert copied.installed == [f".[{','.join(sorted(extras))}]"]
+
+
 def test_all_tests_have_what_they_import(copied):
     copied("test")  # ends at the missing notebooks
-    assert copied.installed == [".[cluster,quantizers,test]"]
+    assert copied.installed == [".[cluster,media,quantizers,test]"]
 
 
 @pytest.mark.parametrize("failing", [(), ("ruff",), ("lint-imports", "pytest")])
 def test_every_check_runs_and_failures_are_summed_up(copied, failing):
-    copied("install", "test", "quantizers", "cluster")
+    copied("install", "test", "quantizers", "cluster", "media")
     for name in ("ruff", "lint-imports", "pytest"):
         tool = copied.venv / "bin" / name
         tool.write_text(f"#!/bin/sh\nexit {int(name in failing)}\n")
