@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -223,7 +224,10 @@ def test_two_nodes_by_torchrun_do_what_one_process_does(store, undisturbed, tmp_
     params = long("vq", processes=2)
     assert train(store, params, tmp_path, lambda line: stop.set(), stop).status == "stopped"
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d"]
-    command += ["--rdzv-endpoint=localhost:29413", "--local-addr=localhost", "-m", "srcid.training", str(tmp_path)]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command += [f"--rdzv-endpoint=localhost:{port}", "--local-addr=localhost", "-m", "srcid.training", str(tmp_path)]
     environment = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))
     nodes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
     said = [node.communicate(timeout=300)[1] for node in nodes]
