@@ -213,7 +213,8 @@ pd.concat([found.frame() for found in added.results] or [pd.DataFrame(columns=fi
 explorer = CodeExplorer(table, layer=layer, code=code, clips=counted)
 browser = UsageBrowser(table, clips=counted, on_code=explorer.select)
 explorer.follow(browser.mark)
-browser
+here.save_figure(browser.figure(), "codes_at_a_glance")
+show(browser)
 
 # %% [markdown] tags=[]
 # ## One code, closely
@@ -227,18 +228,7 @@ browser
 # uses for one thing and another modality for something else.
 
 # %% tags=[]
-explorer
-
-# %% [markdown] tags=[]
-# Both as they stood when the notebook ran:
-
-# %% tags=[]
-glance = browser.figure()
-here.save_figure(glance, "codes_at_a_glance")
-glance
-
-# %% tags=[]
-explorer.page()
+show(explorer)
 
 # %% [markdown] tags=[]
 # A page like this for every code, with an index of all codes, as one HTML file that opens offline. In it
@@ -267,12 +257,8 @@ print("\n".join(explorer.notes) or "nothing was left out")
 # %% tags=[]
 tables = {source.name: table} | ({other: CodeTable.open(runs.ready(other).codes)} if other else {})
 clips = ClipCodes(tables, clip=row, on_code=explorer.select)
-clips
-
-# %% tags=[]
-strips = clips.figure()
-here.save_figure(strips, "code_strips")
-strips
+here.save_figure(clips.figure(), "code_strips")
+show(clips)
 
 # %% [markdown] tags=[]
 # Is it the same codebook? Codes of both runs are matched one to one, so that as many steps as possible have matched

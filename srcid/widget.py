@@ -107,10 +107,11 @@ def redraw(view: Any, figure: Any) -> None:
 
 
 def show(view: Any) -> None:
-    """Display a view to work with where somebody can, or else its still picture, ``view.figure()``."""
+    """Display a view to work with where somebody can, or else its still twin: ``view.figure()`` or ``view.page()``."""
     from IPython.display import display
 
-    display(view if has_front_end() else view.figure())
+    still = view.page if hasattr(view, "page") else view.figure
+    display(view if has_front_end() else still())
 
 
 def settle() -> None:
