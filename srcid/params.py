@@ -497,7 +497,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         decoder="modulated", specific_rate=0.01, specific_subtraction=True, specific_norm="none", residual_norm="none",
         residual_detach=True, codebook_size=48, decay=0.97, batch_size=40, epochs=10, lr=3e-3, club_lr=3e-3,
         club_steps=2, schedule="cosine",
-        probe_lr=3e-3, probe_epochs=15, threads=1,
+        probe_lr=3e-3, probe_epochs=15, keep_features=5000, threads=1,
     ),
     "paper": _PAPER,
     "published": {**_PAPER, **_PUBLISHED},
