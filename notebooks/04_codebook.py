@@ -269,7 +269,8 @@ show(clips)
 common = range(1, min(each.layers for each in tables.values()) + 1)
 matched = for_each(match_codes, tables, [dict(layer=k, clips=counted, label=label or None) for k in common if other])
 matching = matching_figure(matched.results, matched.notes if other else ["set other to compare with a second run"])
-here.save_figure(matching, "matching")
+if other:
+    here.save_figure(matching, "matching")
 matching
 
 # %% tags=[]

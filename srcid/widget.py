@@ -107,11 +107,10 @@ def redraw(view: Any, figure: Any) -> None:
 
 
 def show(view: Any) -> None:
-    """Display a view to work with where somebody can, or else its still twin: ``view.figure()`` or ``view.page()``."""
+    """Display a view to work with where somebody can, or else its still twin, ``view.figure()``."""
     from IPython.display import display
 
-    still = view.page if hasattr(view, "page") else view.figure
-    display(view if has_front_end() else still())
+    display(view if has_front_end() else view.figure())
 
 
 def settle() -> None:

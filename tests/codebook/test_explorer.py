@@ -140,7 +140,7 @@ def test_map_and_page_show_the_same_code_of_the_same_clips_whoever_is_asked(tabl
 
 def test_the_static_twin_and_the_players_need_no_front_end(explorer):
     explorer.search.value = "bark"
-    assert explorer.page().data == explorer.view.value
+    assert explorer.figure().data == explorer.view.value
     heard = []
     for code in explorer.index.used(1):
         explorer.select(1, int(code))
@@ -167,7 +167,7 @@ def test_without_codes_it_is_one_sentence(store, folder):
     explorer.select(1, 3)
     assert "identity quantiser" in explorer.widget.value and "identity quantiser" in explorer.notes[0]
     assert (explorer.layer, explorer.code, explorer.players()) == (0, -1, ())
-    assert "identity quantiser" in explorer.page().data
+    assert "identity quantiser" in explorer.figure().data
 
 
 @pytest.mark.parametrize("quantizer", ["rvq", "fsq"])

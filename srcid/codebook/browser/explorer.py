@@ -96,7 +96,7 @@ class CodeExplorer:
         if self.card:
             on_code(self.layer, self.code)
 
-    def page(self) -> Any:
+    def figure(self) -> Any:
         """Return the static twin: the same page as HTML for display."""
         from IPython.display import HTML
 
