@@ -70,9 +70,11 @@ for path in sorted(source.glob("*.csv")):
 # sound, patches of colour, hashed parts of words. A network of your own takes their place by
 # `front_ends={"video": "mymodule:build"}`. The same on the command line: `python -m srcid extract FOLDER STORE`.
 
-# %% tags=["nbval-check-output"]
+# %% tags=[]
 path = made / "stores" / f"extracted-{source.resolve().name}-{steps}x{seconds:g}"
 store = FeatureStore.open(path) if path.exists() else extract(source, path, steps=steps, seconds=seconds).store
+
+# %% tags=["nbval-check-output"]
 print(f"{store.clips} clips of {store.steps} steps")
 for name, shape in store.shapes.items():
     print(f"{name:6s} {shape!s:12s} {store.provenance['front_ends'][name]['name']}")

@@ -22,6 +22,7 @@ from srcid.training import checkpoint, distributed
 from srcid.training.loop import TrainingError, train
 from srcid.training.ranks import Ranks
 from srcid.training.trainer import Trainer
+from tests.campaign.conftest import FULL
 from tests.helpers import demo_model, tiny_params, tiny_store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -219,6 +220,7 @@ def test_no_process_outlives_the_one_that_asked(store, tmp_path):
     assert checkpoint.load(tmp_path / "run/checkpoint")[0] > 5  # saved when the parent was found to be gone
 
 
+@pytest.mark.skipif(not FULL, reason="half a minute: ./lab campaign rehearses two nodes")
 def test_two_nodes_by_torchrun_do_what_one_process_does(store, undisturbed, tmp_path):
     stop = threading.Event()
     params = long("vq", processes=2)
