@@ -12,6 +12,7 @@ Options are chosen on validation clips; test clips only confirm. Finished runs a
 from __future__ import annotations
 
 import argparse
+import ast
 import itertools
 import json
 import shutil
@@ -178,7 +179,7 @@ def one(store_path: str, name: str, changes: dict, seed: int, split: str, folder
     record.setdefault("seconds", time.perf_counter() - began)
     table = encode(load(run), store, run / "codes")
     last = [line for line in lines if any(key.startswith("val/") for key in line)][-1]
-    for part in ("val", split):
+    for part in dict.fromkeys(("val", split)):
         found = measure(table, store, params, part)
         for k in range(1, params.layers + 1):
             rates = [value for key, value in last.items() if key.startswith(f"val/rate/{k}/")]
@@ -197,6 +198,11 @@ def interval(values) -> str:
     return f"{np.mean(values):.2f} ± {half:.2f}"
 
 
+def keywords(text: str) -> dict:
+    """Read ``A=1, B='x'``."""
+    return {part.arg: ast.literal_eval(part.value) for part in ast.parse(f"dict({text})", mode="eval").body.keywords}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits")
@@ -213,7 +219,6 @@ def main() -> None:
 
     from srcid import runs
 
-    keywords = lambda text: eval(f"dict({text})", {})  # noqa: E731
     store = runs.open_store(arguments.data, keywords(arguments.generator), arguments.fsdd)
     folder = Path(arguments.runs)
     folder.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ from srcid.features import FeatureStore, LabelInfo
 from srcid.files import code_version, differences, disk_errors, fingerprints, reserved_array, whole_file
 from srcid.params import describe
 from srcid.problems import ProblemsError
-from srcid.symbols import clip_rows, label_of
+from srcid.symbols import clip_rows, label_of, split_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -326,9 +326,7 @@ class CodeTable:
         if self.stages == 0:
             raise CodeTableError("the identity quantiser has no codes; there is nothing to list")
         rows = clip_rows(self, clips)
-        split = np.full(self.clips, -1)
-        for number, own in enumerate(self.splits.values()):
-            split[own] = number
+        split = split_numbers(self)
         seen = label_of(self, label, rows) if label or self.labels else None
         names = np.array([*(seen.names if seen else ()), None], object)  # the last one is that of -1, unknown
         named = list(dict.fromkeys(names[:-1]))

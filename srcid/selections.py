@@ -35,6 +35,20 @@ def write_selection(folder: str | Path, name: str, table: pd.DataFrame, note: st
     return path
 
 
+def keep_selection(
+    kept: dict[str, pd.DataFrame], folder: Path | None, name: str, table: pd.DataFrame, note: str = ""
+) -> None:
+    """Keep a table under a name, in ``kept`` and, where there is one, in a folder; what was kept under it before goes.
+
+    Raises:
+        ValueError: the name is none for a file.
+    """
+    table.attrs["note"] = note
+    if folder is not None:
+        write_selection(folder, name, table, note)
+    kept[name] = table
+
+
 def read_selections(folder: str | Path) -> dict[str, pd.DataFrame]:
     """The selections kept in a folder, by name; ``attrs["note"]`` of a table is its note."""
     import pandas as pd

@@ -195,6 +195,14 @@ def layers_and_stages(table: Any) -> tuple[dict[str, int | None], ...]:
     return tuple(dict(layer=layer, stage=stage) for layer in range(1, table.layers + 1) for stage in stages)
 
 
+def split_numbers(table: Any) -> np.ndarray:
+    """The split of each clip as its place in ``table.splits``, ``[N]``; -1 for clips that are in none."""
+    numbers = np.full(table.clips, -1)
+    for number, rows in enumerate(table.splits.values()):
+        numbers[rows] = number
+    return numbers
+
+
 def clip_rows(table: Any, clips: str | np.ndarray | None) -> np.ndarray:
     """Rows of the clips meant by ``clips``: a split's name, rows, or None for all."""
     if clips is None:

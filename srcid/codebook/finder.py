@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from srcid.codes import CodeTableError
-from srcid.symbols import InspectionError, check_layer, clip_rows, label_of, symbols_of
+from srcid.symbols import InspectionError, check_layer, clip_rows, label_of, split_numbers, symbols_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,9 +68,7 @@ def find_clips(
     flat = np.where(wanted, doubt, np.nan)[:, found].transpose(1, 0, 2).reshape(len(found), len(values) * codes.steps)
     first = np.nanargmin(flat, axis=1) if len(found) else np.zeros(0, int)
     modality, step = np.unravel_index(first, (len(values), codes.steps))
-    split = np.full(table.clips, "", object)
-    for part, members in table.splits.items():
-        split[members] = part
+    split = np.array([*table.splits, ""], object)[split_numbers(table)]
     frame = pd.DataFrame(
         {
             "clip": rows[found],

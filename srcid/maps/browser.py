@@ -12,7 +12,7 @@ import numpy as np
 from srcid.maps.atlas import Missing
 from srcid.maps.linking import Choice, Links
 from srcid.maps.projection import Projection
-from srcid.selections import read_selections, write_selection
+from srcid.selections import keep_selection, read_selections
 from srcid.widget import Guard, framed, redraw
 
 _MODES = {"point and click": "zoom", "lasso": "lasso", "box": "select"}
@@ -144,11 +144,7 @@ class LinkedMaps:
         """
         if self.chosen is None:
             raise ValueError("found nothing marked; draw a lasso or a box first")
-        table = self.frame()
-        table.attrs["note"] = note
-        if self.folder is not None:
-            write_selection(self.folder, name, table, note)
-        self.kept[name] = table
+        keep_selection(self.kept, self.folder, name, self.frame(), note)
 
     def _draw(self, color: str) -> Any:
         from srcid.maps.figures.panels import map_figure

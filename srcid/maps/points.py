@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from srcid.problems import ProblemsError
-from srcid.symbols import InspectionError, StepLabel, check_layer, clip_rows, label_names, label_of, symbols_of
+from srcid.symbols import (
+    InspectionError,
+    StepLabel,
+    check_layer,
+    clip_rows,
+    label_names,
+    label_of,
+    split_numbers,
+    symbols_of,
+)
 
 LIMIT = 20_000
 
@@ -210,9 +219,7 @@ def _describe(table: Any, layer: int,
     place = np.concatenate(list(places.values()))
     clip, step = np.divmod(place, table.steps)
     modality = np.repeat(np.array(list(places)), [len(p) for p in places.values()])
-    split = np.full(table.clips, "", dtype="U32")
-    for name, rows in table.splits.items():
-        split[rows] = name
+    split = np.array([*table.splits, ""])[split_numbers(table)]
     columns = {"layer": np.full(len(place), layer), "modality": modality, "clip": clip, "step": step,
                "split": split[clip]}  # fmt: skip
     if table.stages:

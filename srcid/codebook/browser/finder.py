@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from srcid.selections import read_selections, write_selection
+from srcid.selections import keep_selection, read_selections
 from srcid.widget import Guard
 
 _SHOWN = 12  # clips of a page
@@ -92,11 +92,7 @@ class ClipFinder:
         """
         if self.found is None or self.found.empty:
             raise ValueError("found no clip to keep; ask for less")
-        table = self.frame()
-        table.attrs["note"] = note
-        if self.folder is not None:
-            write_selection(self.folder, name, table, note)
-        self.kept[name] = table
+        keep_selection(self.kept, self.folder, name, self.frame(), note)
 
     def _find(self) -> None:
         from srcid.codebook.finder import find_clips
