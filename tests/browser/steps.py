@@ -35,6 +35,24 @@ def place(lab, name, **values):
     return f"{name}.ipynb"
 
 
+def until(page, script, arg=None, seconds=20):
+    """What a script gives once it can: figures are drawn anew behind the page's back, and are half there meanwhile."""
+    attempt = f"arg => {{ try {{ return ({script})(arg); }} catch (error) {{ return null; }} }}"
+    return page.wait_for_function(attempt, arg=arg, timeout=1000 * seconds).json_value()
+
+
+def at_rest(page, script, arg=None):
+    """A place on the page, once the script gives the same one twice: JupyterLab goes on laying out after a scroll."""
+    before = None
+    for _ in range(80):
+        place = until(page, script, arg)
+        if place == before:
+            return place
+        before = place
+        page.wait_for_timeout(250)
+    raise AssertionError(f"found a place that does not come to rest: {place}")
+
+
 def run_all(page):
     page.click('.lm-MenuBar-itemLabel:text-is("Run")')
     page.click('li[data-command="runmenu:run-all"]')

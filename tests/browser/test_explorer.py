@@ -8,7 +8,7 @@ import pytest
 from srcid.codebook.exemplars import CodeIndex
 from srcid.codebook.finder import find_clips
 from srcid.selections import read_selections
-from tests.browser.steps import CELLS, assert_well, in_both_themes, run_all, wait_for_the_end
+from tests.browser.steps import CELLS, assert_well, at_rest, in_both_themes, run_all, wait_for_the_end
 from tests.helpers import media_store, tiny_table
 
 pytestmark = pytest.mark.browser
@@ -166,12 +166,13 @@ def test_clips_of_two_runs_stand_together_and_cells_lead_to_their_code(lab, page
     page.keyboard.press("ArrowRight")
     clip = int(wide.splits["test"][1])
     page.wait_for_function(f"() => ({titles})().includes('Clip {clip} (')", timeout=20_000)
-    place = page.evaluate(
-        f"""() => {{ const plot = {plots}.at(-1), cells = plot._fullData.find(t => t.type === 'heatmap');
-            const axis = name => plot._fullLayout[name[0] + 'axis' + name.slice(1)];
-            const x = axis(cells.xaxis), y = axis(cells.yaxis), at = plot.getBoundingClientRect();
-            return [at.left + x._offset + x.d2p(2), at.top + y._offset + y.d2p(cells.y[1])]; }}"""
-    )
+    cell = f"""() => {{
+        const plot = {plots}.find(p => p.querySelector('.gtitle')?.textContent.includes('Clip {clip} ('));
+        const cells = plot._fullData.find(t => t.type === 'heatmap');
+        const axis = name => plot._fullLayout[name[0] + 'axis' + name.slice(1)];
+        const x = axis(cells.xaxis), y = axis(cells.yaxis), at = plot.getBoundingClientRect();
+        return [at.left + x._offset + x.d2p(2), at.top + y._offset + y.d2p(cells.y[1])]; }}"""
+    place = at_rest(page, cell)
     page.mouse.move(*place)
     page.wait_for_timeout(500)
     page.mouse.click(*place)

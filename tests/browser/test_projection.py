@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.browser.steps import CELLS, assert_well, in_both_themes, run_all, wait_for_the_end
+from tests.browser.steps import CELLS, assert_well, at_rest, in_both_themes, run_all, until, wait_for_the_end
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +27,8 @@ def marked(page):
 
 def where(page, panel):
     """The rectangle of a panel of the linked maps, in pixels of the page."""
-    return page.evaluate(
+    return until(
+        page,
         f"""i => {{
             const plot = {LINKED}, layout = plot._fullLayout, box = plot.getBoundingClientRect();
             const x = layout[i ? `xaxis${{i + 1}}` : 'xaxis'], y = layout[i ? `yaxis${{i + 1}}` : 'yaxis'];
@@ -39,7 +40,8 @@ def where(page, panel):
 
 def pixel(page, panel, point):
     """Where a point of a panel is on the page."""
-    return page.evaluate(
+    return at_rest(
+        page,
         f"""([i, p]) => {{
             const plot = {LINKED}, layout = plot._fullLayout, box = plot.getBoundingClientRect(), t = plot._fullData[i];
             const x = layout[i ? `xaxis${{i + 1}}` : 'xaxis'], y = layout[i ? `yaxis${{i + 1}}` : 'yaxis'];
