@@ -76,7 +76,7 @@ def test_code_version_follows_the_sources(tmp_path):
 
     before = version()
     assert before == version() == runs.code_version()
-    (copy / "params.py").write_text((copy / "params.py").read_text() + "\n# another\n")
+    (copy / "params" / "fields.py").write_text((copy / "params" / "fields.py").read_text() + "\n# another\n")
     assert version() != before
 
 
