@@ -111,14 +111,14 @@ def test_two_writers_and_a_reader_never_see_a_mixture(store, tmp_path):
 
 def test_what_is_there_already_is_not_encoded_again(store, table, monkeypatch):
     written = {path: path.stat().st_mtime_ns for path in table.path.rglob("*.*")}
-    monkeypatch.setattr("srcid.codes._write_arrays", None)
+    monkeypatch.setattr("srcid.codes.encoding._write_arrays", None)
     again = encode(network(store, 0), store, table.path)
     assert again.manifest == table.manifest
     assert {path: path.stat().st_mtime_ns for path in table.path.rglob("*.*")} == written
     for change in (dict(net=network(store, 1)), dict(batch_size=7)):
         with pytest.raises(TypeError):  # is about to be encoded
             encode(change.pop("net", None) or network(store, 0), store, table.path, **change)
-    monkeypatch.setattr("srcid.codes.code_version", lambda: "0.0+other")
+    monkeypatch.setattr("srcid.codes.encoding.code_version", lambda: "0.0+other")
     with pytest.raises(TypeError):
         encode(network(store, 0), store, table.path)
     CodeTable.open(table.path).verify()
