@@ -15,7 +15,7 @@ from srcid.params import ParameterError
 from srcid.pipeline import PARAMETERS
 from srcid.runs.notebooks import declared
 from srcid.runs.requests import Busy, claimed, request
-from srcid.training.trainer import TrainingError
+from srcid.training.requirements import TrainingError
 from srcid.values import Word
 from tests.helpers import TINY, tiny_store
 from tests.notebook_maker import make_notebook

@@ -28,7 +28,7 @@ from srcid.files import whole_file
 from srcid.params import Params
 from srcid.training import checkpoint
 from srcid.training.ranks import Ranks
-from srcid.training.trainer import TrainingError, pick_device
+from srcid.training.requirements import TrainingError, pick_device
 
 REQUEST = "training.json"
 OUTPUT = "workers.log"  # what workers print, tracebacks too

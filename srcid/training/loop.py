@@ -30,7 +30,8 @@ from srcid.params import Params
 from srcid.training import checkpoint, distributed
 from srcid.training.log import cut_log, read_log
 from srcid.training.ranks import Ranks
-from srcid.training.trainer import Metrics, Trainer, TrainingError, pick_device, strip
+from srcid.training.requirements import TrainingError, pick_device
+from srcid.training.trainer import Metrics, Trainer, strip
 
 __all__ = ["Trainer", "TrainingError", "TrainingResult", "cost", "load", "train"]
 

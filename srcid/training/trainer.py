@@ -10,26 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor, nn
 
 from srcid.features import FeatureStore, batch_rows
 from srcid.model.network import SRCID
 from srcid.model.output import LayerOutput
-from srcid.model.quantize import agreement, perplexity
 from srcid.model.share import Share, shared
-from srcid.params import PRESETS, Params
+from srcid.params import Params
 from srcid.training import checkpoint
+from srcid.training.description import describe
 from srcid.training.ranks import Ranks
+from srcid.training.requirements import TrainingError, check, pick_device
 from srcid.training.warmstart import WarmStart
 
 Metrics = dict[str, Any]
 _VALIDATION_CLIPS = 400  # enough for three digits of agreement; keeps validation a small share of an epoch
-
-
-class TrainingError(RuntimeError):
-    """Training cannot start or go on; the message says what was found and what to do."""
 
 
 class Trainer:
@@ -46,7 +42,7 @@ class Trainer:
 
     def __init__(self, store: FeatureStore, params: Params, ranks: Ranks | None = None) -> None:
         self.store, self.params, self.ranks = store, params, ranks or Ranks()
-        self._check()
+        check(store, params, self.ranks)
         self.device = pick_device(params.device)
         self.dtype = torch.float64 if params.precision == "float64" else torch.float32
         self.rows = store.splits["train"]
@@ -64,43 +60,6 @@ class Trainer:
     def done(self) -> bool:
         """Whether the last step has been taken."""
         return self.step >= self.steps
-
-    def _check(self) -> None:
-        store, p, problems = self.store, self.params, []
-        missing = [s for s in ("train", "val") if s not in store.splits]
-        if missing:
-            problems.append(f"the store has no split {missing}; training needs train and val")
-        elif len(store.splits["train"]) < 2:
-            problems.append("the train split has fewer than 2 clips; contrastive losses need more")
-        if len(store.modalities) < 2:
-            problems.append(f"the store has {len(store.modalities)} modality; training needs 2 or more")
-        if p.cpc_weight > 0 and store.steps <= p.cpc_horizon:
-            problems.append(
-                f"clips have {store.steps} steps, CPC with cpc_horizon={p.cpc_horizon} needs {p.cpc_horizon + 1}; "
-                "lower cpc_horizon or set cpc_weight=0"
-            )
-        grids = [m for m in p.lstm_modalities if m in store.shapes and len(store.shapes[m]) > 1]
-        if grids:
-            problems.append(f"lstm_modalities names {grids}, whose features are grids; an LSTM front end reads vectors")
-        # presets name the text of the paper's data, which a store need not have
-        unknown = sorted({*p.lstm_modalities} - {*store.shapes} - {*PRESETS["paper"]["lstm_modalities"]})
-        if unknown:
-            problems.append(f"lstm_modalities names {', '.join(unknown)}; the store has {', '.join(store.shapes)}")
-        clips = min(p.batch_size, len(store.splits.get("train", ())))
-        if self.ranks.count > max(1, clips // 2):
-            problems.append(
-                f"found processes={self.ranks.count} for batches of {clips} clips, need two clips or more for each; "
-                f"choose 1 to {max(1, clips // 2)}"
-            )
-        if not problems:
-            need, free = memory(store, p), _free_memory(pick_device(p.device))
-            if need > free:
-                problems.append(
-                    f"weights, their optimiser and the distances to codes take about {need / 1e9:,.1f} GB, and "
-                    f"{free / 1e9:,.1f} GB are free; lower dim, codebook_size, batch_size or other sizes"
-                )
-        if problems:
-            raise TrainingError("training cannot start:\n" + "\n".join(f"  - {line}" for line in problems))
 
     def tensors(
         self, rows: np.ndarray, share: Share | None = None
@@ -332,73 +291,6 @@ class Trainer:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
         self.warm = WarmStart(self.params, self.steps, self.per_epoch, **state["warm"])
         self.step = step
-
-
-def describe(outputs: list[LayerOutput]) -> Metrics:
-    """Return what a batch says about codes and features, named ``quantity/layer/modality``.
-
-    Per modality: ``scale`` (root mean square) of the specific features, ``perplexity`` of the codes (of all stages
-    together) and ``used``, the share of a stage's symbols that occur, averaged over stages. Per pair of modalities:
-    ``agreement``, the share of clip-steps with equal codes.
-    """
-    found: Metrics = {}
-    for k, output in enumerate(outputs, 1):
-        codes, masks, sizes = output.quantized.codes, output.masks or {}, output.quantized.sizes
-        for m, specific in output.specific.items():
-            valid = specific.detach()[masks[m]] if m in masks else specific.detach()
-            if len(valid):
-                found[f"scale/{k}/{m}"] = float(valid.square().mean().sqrt())
-        if not sizes:  # the identity quantiser
-            continue
-        for i, m in enumerate(codes):
-            valid = codes[m].flatten(0, 1)
-            valid = valid[(valid >= 0).all(-1)]
-            if not len(valid):  # a modality that this batch lacks has no codes to describe
-                continue
-            together = valid.unique(dim=0, return_inverse=True)[1]
-            found[f"perplexity/{k}/{m}"] = float(perplexity(together, len(valid)))
-            used = [len(valid[:, s].unique()) / size for s, size in enumerate(sizes)]
-            found[f"used/{k}/{m}"] = sum(used) / len(used)
-            for n in list(codes)[i + 1 :]:
-                both = masks[m] & masks[n] if m in masks and n in masks else None
-                if both is not None and not both.any():
-                    continue
-                found[f"agreement/{k}/{m}-{n}"] = float(agreement(codes[m], codes[n], both))
-    return found
-
-
-def memory(store: FeatureStore, params: Params) -> int:
-    """Return about how many bytes training takes at least: what is known without a step.
-
-    That is weights, gradients and both moments of Adam, and the distances of a batch's features to all codes.
-    """
-    with torch.device("meta"):  # nothing is allocated
-        network = SRCID(store.shapes, params)
-    weights = sum(p.numel() for p in network.parameters())
-    batch = min(params.batch_size, len(store.splits["train"])) * store.steps * len(store.shapes)
-    distances = batch * params.codebook_size if params.quantizer in ("vq", "rvq") else 0
-    return (4 * weights + distances) * (8 if params.precision == "float64" else 4)
-
-
-def _free_memory(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the torch device ``name`` ('auto' takes a GPU when there is one).
-
-    Raises:
-        TrainingError: the device is unknown or absent.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise TrainingError(f"device='{name}' is unknown; use auto, cpu, cuda or cuda:0") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise TrainingError(f"device='{name}' asks for a GPU and torch sees none; use auto or cpu")
-    return device
 
 
 def strip(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

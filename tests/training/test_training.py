@@ -18,8 +18,8 @@ from filelock import FileLock
 
 from srcid.params import PRESETS
 from srcid.training import checkpoint
+from srcid.training.description import describe
 from srcid.training.loop import Trainer, TrainingError, cost, load, pick_device, train
-from srcid.training.trainer import describe
 from srcid.training.warmstart import WarmStart
 from tests.helpers import demo_model, tiny_params, tiny_store
 
@@ -272,7 +272,7 @@ def test_a_finished_run_is_read_by_several_processes_at_once(store, tmp_path):
     ],
 )
 def test_what_cannot_be_trained_is_said_before_training(store, tmp_path, monkeypatch, changes, message):
-    monkeypatch.setattr("srcid.training.trainer._free_memory", lambda device: 10**9)
+    monkeypatch.setattr("srcid.training.requirements._free_memory", lambda device: 10**9)
     with pytest.raises(TrainingError, match=message):
         train(store, tiny_params(**changes), tmp_path)
 
