@@ -125,7 +125,7 @@ def main() -> None:
 
     from srcid.features import open_data
     from srcid.params import resolve
-    from srcid.runs.report import markdown_page
+    from srcid.runs.pictures import markdown_page
 
     held = max(arguments.clips // 4, 20)
     sizes = dict(train=arguments.clips, val=held, test=held) if arguments.clips else {}

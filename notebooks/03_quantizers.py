@@ -64,7 +64,7 @@ from srcid.evaluation.figures.comparison import (
 from srcid.evaluation.tables import NOTE, SAME_AS, comparison_table, paper_scores, tables_by_score
 from srcid.evaluation.tradeoff import ablation, equal_vectors, quality
 from srcid.features import DATA_SETS
-from srcid.runs.report import markdown_page
+from srcid.runs.pictures import markdown_page
 
 small = dict(epochs=2, probe_epochs=3, probe_seeds=2, checkpoint_every=1000) if toy else {}
 clips = dict(train=240, val=60, test=120) if toy and data in DATA_SETS else {}

@@ -59,7 +59,7 @@ from srcid.evaluation.timelines import timelines
 from srcid.evaluation.tradeoff import ablation, quality
 from srcid.features import FeatureStore, StoreError
 from srcid.params import EvaluationParams
-from srcid.runs.report import markdown_page
+from srcid.runs.pictures import markdown_page
 from srcid.style import figure_or_reason
 from srcid.training.loop import load
 from srcid.widget import show

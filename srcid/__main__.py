@@ -277,7 +277,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _figure(options: argparse.Namespace) -> int:
-    from srcid.runs.report import draw
+    from srcid.runs.pictures import draw
 
     print(_short(draw(runs.Run.open(options.run).load_figure(options.name), options.file)))
     return 0
@@ -297,7 +297,7 @@ def _executed(source: str) -> Path:
 
 
 def _freeze(options: argparse.Namespace) -> int:
-    from srcid.runs.report import freeze
+    from srcid.runs.freeze import freeze
 
     paths = [runs.find_notebook(notebook) for notebook in options.notebooks]
     for path in paths:

@@ -1,11 +1,8 @@
-"""Executed notebooks for readers: one HTML file that opens offline, and the form that is committed."""
+"""Executed notebooks for readers: one HTML file that opens offline."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +13,9 @@ from srcid.files import make_folder, whole_file
 from srcid.page import DRAW, PLAY, clean, figure_data, place, policy
 from srcid.problems import ProblemsError
 from srcid.runs.front import front
-from srcid.values import shorten
 
 PLOTLY = "application/vnd.plotly.v1+json"
-LARGEST = 1_000_000  # bytes of a committed notebook
-_VIEWS = "application/vnd.jupyter.widget-view+json"
-_VOLATILE = ("papermill", "execution", "widgets", "ExecuteTime", "collapsed")
+VIEWS = "application/vnd.jupyter.widget-view+json"
 _KEPT = ("text/html", "text/markdown", "text/latex", "text/plain", "image/svg+xml", "image/png", "image/jpeg")
 
 _TEMPLATE = """
@@ -92,10 +86,6 @@ class ReportError(ProblemsError):
     """Notebooks that are missing or cannot be read."""
 
 
-class FreezeError(ValueError):
-    """A notebook that cannot be committed as it is."""
-
-
 def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = "SRCID") -> Path:
     """Write executed notebooks, one after the other, as one HTML file that asks nothing of the network.
 
@@ -126,7 +116,7 @@ def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = 
 
     contents: list[tuple[int, str, str]] = []
     figures: dict[str, Any] = {}
-    books = _read(notebooks)
+    books = read_notebooks(notebooks)
     cells = [_cell(cell, contents, figures) for book in books for cell in book.cells]
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
@@ -155,8 +145,12 @@ def html_report(notebooks: Sequence[str | Path], path: str | Path, title: str = 
     return path
 
 
-def _read(notebooks: Sequence[str | Path]) -> list[Any]:
-    """Return notebooks as nbformat has them."""
+def read_notebooks(notebooks: Sequence[str | Path]) -> list[Any]:
+    """Return notebooks as nbformat has them.
+
+    Raises:
+        ReportError: some are missing or damaged; all of them are named.
+    """
     import nbformat
 
     found, problems = [], []
@@ -217,7 +211,7 @@ def _shown(output: Any, figures: dict[str, Any]) -> Iterator[Any]:
             name = f"figure-{len(figures) + 1}"
             figures[name] = data[PLOTLY]
             kept = {"text/html": place(name)}
-        elif _VIEWS in data and set(kept) <= {"text/plain"}:
+        elif VIEWS in data and set(kept) <= {"text/plain"}:
             kept = {"text/plain": "(interactive view: open the notebook in JupyterLab)"}
         if kept:
             yield new_output("display_data", data=kept)
@@ -230,166 +224,3 @@ def _contents(contents: Sequence[tuple[int, str, str]]) -> str:
         if level <= 2
     )
     return f'<nav id="report-contents"><ol>{entries}</ol></nav>'
-
-
-def freeze(executed: str | Path, target: str | Path) -> int:
-    """Write an executed notebook as it is committed, with its ``.py`` twin; return its size in bytes.
-
-    Text, tables, players and static pictures stay; plotly figures become PNG. Widget state, views, timing and
-    other metadata that change from run to run go, and so does what papermill injected.
-
-    Raises:
-        ReportError: ``executed`` is missing or damaged.
-        FreezeError: an output is an error, the file would exceed 1 MB, or no PNG can be made.
-    """
-    import nbformat
-    from jupytext.cli import jupytext
-
-    [notebook], target = _read([executed]), Path(target)
-    tags = [set(cell.metadata.get("tags", [])) for cell in notebook.cells]
-    injected = {"injected-parameters", "papermill-error-cell-tag"}
-    notebook.cells = [cell for cell, own in zip(notebook.cells, tags, strict=True) if not own & injected]
-    for cell in notebook.cells:
-        for part in [cell.metadata, notebook.metadata]:
-            for key in _VOLATILE:
-                part.pop(key, None)
-        if cell.cell_type == "code":
-            if any(output.output_type == "error" for output in cell.outputs):
-                raise FreezeError(f"{executed} ends in an error; only a clean run can be committed")
-            cell.outputs = _joined([output for output in map(_still, cell.outputs) if output is not None])
-    notebook.metadata = nbformat.from_dict(
-        {key: notebook.metadata[key] for key in ("jupytext", "kernelspec") if key in notebook.metadata}
-        | {"language_info": {"name": "python"}}
-    )
-    content = nbformat.writes(notebook) + "\n"
-    size = len(content.encode())
-    if size >= LARGEST:
-        heavy = max(notebook.cells, key=lambda cell: len(json.dumps(cell.get("outputs", []))))
-        line = heavy.source.strip().splitlines()[0]
-        raise FreezeError(
-            f"{target.name} would have {size / 1e6:.1f} MB, need less than {LARGEST / 1e6:.0f}; "
-            f"most of it comes from the cell that begins '{line}'"
-        )
-    target.write_text(content, encoding="utf-8")
-    jupytext(["--quiet", "--to", "py:percent", "--output", str(target.with_suffix(".py")), str(target)])
-    return size
-
-
-def _still(output: Any) -> Any:
-    """One output without what moves: plotly as PNG, no widgets; ``None`` if nothing is left."""
-    if output.output_type == "stream":
-        return output if output.name == "stdout" else None
-    data = output.get("data", {})
-    figure = data.pop(PLOTLY, None)
-    if data.pop(_VIEWS, None) is not None:
-        return None
-    if figure is not None:
-        data.clear()
-        data["image/png"] = base64.b64encode(_png(figure)).decode()
-    output.metadata = {}
-    return output if data else None
-
-
-def _joined(outputs: list[Any]) -> list[Any]:
-    """Join printed text that arrived in pieces: the pieces depend on timing."""
-    joined: list[Any] = []
-    for output in outputs:
-        if joined and output.output_type == joined[-1].output_type == "stream":
-            joined[-1].text += output.text
-        else:
-            joined.append(output)
-    return joined
-
-
-def draw(figure: Any, path: str | Path) -> Path:
-    """Write a plotly figure to ``path``: ``.html`` (readable offline), or a picture on white (``.png``, ``.svg``, ...).
-
-    Raises:
-        ReportError: no such kind of file, or kaleido or Chromium is missing.
-        DiskError: it cannot be written.
-    """
-    from srcid.style import picture, write_page
-
-    path = Path(path)
-    if path.suffix not in (".html", ".png", ".svg", ".pdf", ".webp", ".jpg"):
-        raise ReportError(f"found a file named {shorten(path.name)}; need one ending in .png, .svg, .pdf or .html")
-    make_folder(path.parent)
-    with whole_file(path) as draft:
-        if path.suffix == ".html":
-            write_page(figure, draft)
-        else:
-            draft.write_bytes(_image(picture(figure), path.suffix.removeprefix("."), ReportError, scale=2))
-    return path
-
-
-def markdown_page(path: str | Path, parts: Sequence[Any], notes: str = "") -> list[Path]:
-    """Write text, tables and figures, one below the other, as a markdown page with its pictures beside it.
-
-    Args:
-        path: the file to write, ``docs/results/quantizers.md``; pictures are called ``quantizers-<name>.png``.
-        parts: strings (markdown), DataFrames (their index is the first column), and (name, figure) pairs, in which the
-            figure's title becomes the description of the picture.
-        notes: a last paragraph.
-
-    Returns:
-        All files written, the page first.
-
-    Raises:
-        ReportError: a part that is none of these, or no picture could be made.
-    """
-    path = Path(path)
-    blocks, pictures = [], []
-    for part in [*parts, notes] if notes else parts:
-        if isinstance(part, str):
-            blocks.append(part.strip())
-        elif hasattr(part, "columns"):
-            blocks.append(_markdown_table(part))
-        elif isinstance(part, tuple) and len(part) == 2 and hasattr(part[1], "to_image"):
-            pictures.append(draw(part[1], path.with_name(f"{path.stem}-{part[0]}.png")))
-            words = re.sub(r"<[^>]+>", " ", part[1].layout.title.text or part[0])
-            blocks.append(f"![{words}]({pictures[-1].name})")
-        else:
-            raise ReportError(f"found a {type(part).__name__} on {path.name}; need text, a table or (name, figure)")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
-    return [path, *pictures]
-
-
-def _markdown_table(frame: Any) -> str:
-    def word(cell: Any) -> str:
-        return (" ".join(filter(None, map(str, cell))) if isinstance(cell, tuple) else str(cell)).replace("|", "/")
-
-    def row(cells: Sequence[Any]) -> str:
-        return "| " + " | ".join(map(word, cells)) + " |"
-
-    lines = [row([frame.index.name or "", *frame.columns]), "|---" * (len(frame.columns) + 1) + "|"]
-    body = frame.astype(object).where(frame.notna(), "")
-    return "\n".join([*lines, *(row([index, *cells]) for index, *cells in body.itertuples(name=None))])
-
-
-def _png(figure: dict[str, Any]) -> bytes:
-    """A PNG with a palette of 256 colours, a quarter of the size: a notebook has room for more figures."""
-    import plotly.graph_objects as go
-    from PIL import Image
-
-    from srcid.style import picture
-
-    drawing = go.Figure(data=figure["data"], layout=figure.get("layout", {}), skip_invalid=True)
-    small = io.BytesIO()
-    image = Image.open(io.BytesIO(_image(picture(drawing), "png", FreezeError)))
-    # dithering would put a grain on even areas
-    image = image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    image.save(small, "PNG", optimize=True)
-    return small.getvalue()
-
-
-def _image(figure: Any, kind: str, failure: type[ValueError], scale: float = 1) -> bytes:
-    try:
-        import kaleido  # noqa: F401
-    except ImportError:
-        raise failure("pictures need kaleido; run: ./lab install browser") from None
-    width, height = figure.layout.width or 900, figure.layout.height or 450
-    try:
-        return figure.to_image(kind, width=width, height=height, scale=scale)
-    except Exception as error:
-        raise failure(f"no picture could be made ({error}); it needs Chromium on this machine") from error

@@ -16,7 +16,8 @@ from srcid.codebook.figures.tiles import media_tile
 from srcid.features.clip_media import Shown
 from srcid.page import clean, policy
 from srcid.runs.folders import Run
-from srcid.runs.report import FreezeError, ReportError, freeze, html_report
+from srcid.runs.freeze import FreezeError, freeze
+from srcid.runs.report import ReportError, html_report
 from tests.notebook_maker import make_notebook
 
 PLOTLY = "application/vnd.plotly.v1+json"

@@ -9,7 +9,7 @@ import pytest
 from srcid import runs
 from srcid.evaluation.comparison import score_matrix
 from srcid.params import resolve
-from srcid.runs.report import ReportError, markdown_page
+from srcid.runs.pictures import PictureError, markdown_page
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +215,6 @@ def test_a_page_holds_text_tables_and_links_to_its_pictures(tmp_path):
         "|  | seeds | average m → n |\n|---|---|---|\n| vq | 5 | 1/2 |\n| fsq | 3 |  |",
         "Last.\n",
     ]
-    with pytest.raises(ReportError, match=r"found a int on page\.md"):
+    with pytest.raises(PictureError, match=r"found a int on page\.md"):
         markdown_page(tmp_path / "page.md", [3])
     assert not (tmp_path / "page.md").exists()
