@@ -105,11 +105,11 @@ class ProbeResults:
         for score in self.scores:
             groups.setdefault((score.task, score.representation, score.train, score.test), []).append(score)
         drawn = resampled(list(groups.values()))
-        tails = (1 - level) / 2, (1 + level) / 2
+        samples = np.array([drawn[id(scores)] for scores in groups.values()]).reshape(len(groups), -1)
+        ends = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=1).T if groups else ()
         rows = []
-        for (task, representation, train, test), scores in groups.items():
+        for ((task, representation, train, test), scores), (low, high) in zip(groups.items(), ends, strict=True):
             seeds, first = t_interval(np.array([s.score for s in scores]), level), scores[0]
-            low, high = np.quantile(drawn[id(scores)], tails)
             rows.append(
                 {
                     "task": task, "representation": representation, "train": train, "test": test,

@@ -403,3 +403,20 @@ def test_too_small_a_disk_is_said_before_anything_is_written(vgg, small, tmp_pat
     with pytest.raises(StoreError, match=r"found 0\.0 GB free on the disk of .*, need 0\.0 GB"):
         made("vggsound-avel40k", vgg, tmp_path / "store")
     assert [path.name for path in tmp_path.iterdir()] == ["vgg"]
+
+
+def test_the_same_conversion_again_is_done_and_another_one_is_refused(vgg, small, tmp_path, capsys):
+    command = ["convert", "vggsound-avel40k", str(vgg), str(tmp_path / "store")]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert main(command) == 0  # as after a kill between the store's appearance and the end
+    assert capsys.readouterr().out == first
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert main([*command, "--dtype", "float16"]) == 2
+    files.archive(vgg / "feature/audio/zip/test0.zip", files.features("audio", 77))
+    assert main(command) == 2
+    assert "stores are never overwritten" in capsys.readouterr().err
+    with pytest.raises(StoreError, match="never overwritten"):  # a store of another origin
+        (tmp_path / "store" / "request.json").unlink()
+        made("vggsound-avel40k", vgg, tmp_path / "store")

@@ -370,3 +370,16 @@ def test_the_command_takes_all_that_the_function_takes(clips, tmp_path, monkeypa
     )
     assert not list(store.media) and main(asked) == 2  # the store is there
     sys.modules.pop("here_front")
+
+
+@pytest.mark.parametrize("where", ["store", "in/store"])
+def test_the_same_extraction_again_is_done_and_another_one_is_refused(clips, tmp_path, where):
+    first = extract(clips, tmp_path / where, steps=4)
+    again = extract(clips, tmp_path / where, steps=4)
+    assert again.store.checksum == first.store.checksum and again.left_out == first.left_out
+    assert again.notes == first.notes
+    with pytest.raises(StoreError, match="never overwritten"):
+        extract(clips, tmp_path / where, steps=3)
+    (clips / "bell/c.txt").write_text("A bell!")
+    with pytest.raises(StoreError, match="never overwritten"):
+        extract(clips, tmp_path / where, steps=4)

@@ -28,6 +28,7 @@ from srcid.features.extraction.reading import (
     words_of,
 )
 from srcid.features.front_ends import FrontEnd, front_end
+from srcid.features.repeated import answers, keep_request, request_of
 from srcid.features.store import FeatureStore
 from srcid.features.writer import StoreWriter
 
@@ -102,14 +103,24 @@ def extract(
         strict: end at the first file that cannot be read, instead of leaving its clip out.
         progress: where the progress bar goes; standard error by default.
 
+    Returns:
+        The store, and what to know of it. A store that the same call made of the same files is returned as it is.
+
     Raises:
         StoreError: a folder, list or front end that cannot be used, no clip or no modality left; nothing is kept then.
     """
     source, path, cut = Path(source), Path(path), Cut(steps, seconds)
     heading = f"cannot make a feature store at {path} of {source}:"
+    chosen = dict(front_ends or {})
+    options = dict(list=clip_list, cut=cut, media=keep_media, strict=strict)
+    request = request_of(source, path, **options, **{f"front end {m}": name for m, name in chosen.items()})
+    if answers(path, request):
+        made = (store := FeatureStore.open(path)).provenance
+        if all(front_end(m, chosen.get(m, "")).facts() == facts for m, facts in made["front_ends"].items()):
+            return Extracted(store, made["left_out"], tuple(made["notes"]))
     StoreError.check(heading, check_target(path))
     found = listing(source, Path(clip_list) if clip_list else None)
-    ends = _front_ends(found, dict(front_ends or {}), heading)
+    ends = _front_ends(found, chosen, heading)
     shapes = {m: end.shape(m, seconds) for m, end in ends.items()}
     _, wrong = annotate(list(ends), len(found.clips), steps, **_annotations(found.clips, found.classes, cut))
     StoreError.check(heading, wrong)  # before anything is read, rather than at the end
@@ -141,6 +152,7 @@ def extract(
         if not kept:
             raise StoreError(heading, ["none of the clips can be used", *reasons[:10]])
         StoreError.check(heading, [_never(m, np.stack(mask)) for m, mask in masks.items()])
+        keep_request(writer.folder, request)
         store = writer.finish(
             **_annotations(kept, found.classes, cut),
             masks={m: np.stack(mask) for m, mask in masks.items() if not np.all(mask)},

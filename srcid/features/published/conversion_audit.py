@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,14 @@ class ConversionAudit:
         paths[0].write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         paths[1].write_text(self.text(), encoding="utf-8")
         return paths
+
+    @classmethod
+    def saved(cls, store: Path) -> ConversionAudit | None:
+        """Return the audit that :meth:`save` wrote beside a store, or None where there is none that can be read."""
+        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+            audit = cls(**json.loads(audit_files(store)[0].read_text(encoding="utf-8")))
+            return replace(audit, verdict=tuple(audit.verdict))
+        return None
 
     def _looks(self) -> list[str]:
         looks = list(self.notes)

@@ -20,8 +20,9 @@ from tqdm import tqdm
 from srcid.features.checks import FILE_NAME, StoreError, bad_name, check_target, matches
 from srcid.features.published import ave, captions, vggsound
 from srcid.features.published.archives import Found, SourceError
-from srcid.features.published.conversion_audit import ConversionAudit, conversion_audit
+from srcid.features.published.conversion_audit import ConversionAudit, audit_files, conversion_audit
 from srcid.features.published.plan import STEPS, Options, Plan, Stream
+from srcid.features.repeated import answers, keep_request, request_of
 from srcid.features.store import FeatureStore
 from srcid.values import shorten
 
@@ -70,13 +71,17 @@ def convert(
         progress: where the progress bar goes; standard error by default.
 
     Returns:
-        The store and the audit, which is written beside the store in either case.
+        The store and the audit, which is written beside the store in either case. A store that the same call made of
+        the same files is returned as it is.
 
     Raises:
         StoreError: unusable arguments, lists that do not fit, too small a disk; nothing has been read then.
     """
     path, source = Path(path), Path(source)
     heading = f"cannot convert {source} to a feature store at {path}:"
+    request = request_of(source, path, layout=layout, list=clip_list, text=text, dtype=dtype, missing=allow_missing)
+    if answers(path, request) and (audit := ConversionAudit.saved(path)):
+        return Converted(FeatureStore.open(path), audit, audit_files(path))
     problems = check_target(path)
     if layout not in LAYOUTS:
         problems.append(f"found layout {shorten(layout)}, need one of {', '.join(LAYOUTS)}")
@@ -118,6 +123,7 @@ def convert(
         if not clips or not (audit.usable or allow_missing):
             writer.discard()
             return Converted(None, audit, files)
+        keep_request(writer.folder, request)
         store = writer.finish(**_annotations(plan, clips), provenance=_provenance(layout, plan, audit))
     return Converted(store, audit, files)
 
