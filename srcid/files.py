@@ -6,11 +6,13 @@ import errno
 import functools
 import hashlib
 import importlib.metadata
+import math
 import os
 import platform
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
 )  # fmt: skip
+_looked: dict[str, float] = {}  # folder -> when its drafts were last looked at, in seconds of a clock that only rises
+_PAUSE = 60.0
 _BLOCK, _BLOCKS = 4096, 64  # bytes and number of the blocks that a sample of a file consists of
 
 
@@ -57,7 +61,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
-    remove_orphans(path)
+    remove_orphans(path.parent)
 
 
 def make_folder(path: Path) -> None:
@@ -80,12 +84,19 @@ def draft_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
-def remove_orphans(path: Path) -> None:
-    """Remove the drafts of ``path`` (:func:`draft_of`) whose process on this machine has ended."""
+def remove_orphans(folder: Path) -> None:
+    """Remove the drafts in ``folder`` (:func:`draft_of`) whose process on this machine has ended.
+
+    A folder is looked through once a minute at most, as it may hold many files that are written one by one.
+    """
     import psutil
 
-    ours = re.compile(rf"\.{re.escape(path.name)}\.{_machine()}-(\d+)-[0-9a-f]{{8}}")
-    with os.scandir(path.parent) as entries:
+    key, now = os.path.abspath(folder), time.monotonic()
+    if now < _looked.get(key, -math.inf) + _PAUSE:
+        return
+    _looked[key] = now
+    ours = re.compile(rf"\..+\.{_machine()}-(\d+)-[0-9a-f]{{8}}")
+    with os.scandir(folder) as entries:
         found = [(Path(entry.path), ours.fullmatch(entry.name)) for entry in entries if entry.name.startswith(".")]
     for draft, named in found:
         if named and not psutil.pid_exists(int(named[1])):

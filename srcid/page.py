@@ -40,7 +40,7 @@ for (const kind of ['play', 'pause']) addEventListener(kind, event => {
 }, true);
 """
 _LOWEST, _HIGHEST, _HEIGHT = 20, 20_000, 450  # pixels of a figure
-_MOST = 10_000  # elements of a piece of markup
+_MOST, _DEEPEST = 10_000, 100  # elements of a piece of markup, and how deep they may nest
 _SCHEMES = ("http", "https", "mailto")
 
 _TAGS = [
@@ -141,12 +141,19 @@ def clean(markup: Any) -> str:
     Text, tables, pictures and players that lie in the markup itself stay, and so do links.
     """
     text = str(markup)
-    if text.count("<") > _MOST:  # the parser takes long over what nests deep
+    if text.count("<") > _MOST:
         return f"<p>(left out: markup of more than {_MOST:,} elements)</p>"
     # what stands in script and style elements is no text for readers
     first, *parts = re.split(r"(?i)<(?:script|style)\b", text)
     rests = (re.split(r"(?i)</(?:script|style)[^>]*>", part, maxsplit=1) for part in parts)
-    return _cleaner().clean(first + "".join(rest[1] if len(rest) == 2 else "" for rest in rests))
+    try:
+        return _cleaner().clean(first + "".join(rest[1] if len(rest) == 2 else "" for rest in rests))
+    except _TooDeepError:
+        return f"<p>(left out: markup that nests deeper than {_DEEPEST} elements)</p>"
+
+
+class _TooDeepError(Exception):
+    """Markup over which the parser would take minutes: its time grows with the square of the depth."""
 
 
 @functools.cache
@@ -159,13 +166,23 @@ def _cleaner() -> Any:
             loads = re.search(r"(url|image|set|fade|element|src|expression)\s*\(|\\", style, re.IGNORECASE)
             return "" if loads else super().sanitize_css(style)  # a backslash could spell any of them
 
-    return Cleaner(
+    cleaner = Cleaner(
         tags=frozenset(_TAGS),
         attributes=_allowed,
         protocols=frozenset({*_SCHEMES, "data"}),
         strip=True,
         css_sanitizer=StyleSanitizer(allowed_css_properties=[*ALLOWED_CSS_PROPERTIES, *_STYLES]),
     )
+    tree = cleaner.parser.tree
+    element = tree.elementClass
+
+    def bounded(*about: Any) -> Any:
+        if len(tree.openElements) > _DEEPEST:
+            raise _TooDeepError
+        return element(*about)
+
+    tree.elementClass = bounded
+    return cleaner
 
 
 def _allowed(tag: str, name: str, value: str) -> bool:

@@ -61,6 +61,15 @@ def test_drafts_of_killed_processes_go_and_those_of_living_ones_stay(tmp_path):
     living, others = draft_of(path), [tmp_path / ".scores[1].json.abc", tmp_path / ".other.json.0-1-00000000"]
     for draft in (dead, living, *others):
         (tmp_path / draft).write_text("half")
-    with whole_file(path) as draft:
+    with whole_file(tmp_path / "another.json") as draft:
         draft.write_text("new")
-    assert sorted(tmp_path.iterdir()) == sorted([path, living, *others])
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "another.json", living, *others])
+
+
+def test_many_files_in_a_folder_are_written_without_looking_through_it_each_time(tmp_path, monkeypatch):
+    looked, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: looked.append(folder) or scandir(folder))
+    for number in range(20):
+        with whole_file(tmp_path / f"{number}.json") as draft:
+            draft.write_text("new")
+    assert looked == [tmp_path]

@@ -162,7 +162,7 @@ class Run:
                     draft.rename(target)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-            remove_orphans(target)
+            remove_orphans(target.parent)
         run = cls.open(target)
         found = run.status
         if found.get("identity") != identifier:

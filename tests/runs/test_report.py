@@ -308,6 +308,12 @@ def test_what_is_no_script_stays_as_it_is():
     assert "left out" in clean("<b>" * 20_000)
 
 
+@pytest.mark.parametrize("piece", ["<div>", "<table><tr><td>", "<b><p>", "<svg><path>", "<ul><li>"])
+def test_what_nests_deep_is_left_out_before_it_takes_minutes(piece):
+    assert "nests deeper than 100" in clean(piece * 3000)
+    assert clean("<b>kept</b>" + "<p>x</p>" * 3000).startswith("<b>kept</b><p>x</p>")
+
+
 def test_players_of_the_explorer_keep_their_button_and_lose_their_handlers():
     shown = Shown("audio", np.sin(np.arange(400.0)), 8000)
     place = SimpleNamespace(modality="audio", clip_id="one", step=0, clip=0, code=3)
