@@ -308,7 +308,7 @@ def test_what_is_no_script_stays_as_it_is():
     assert "left out" in clean("<b>" * 20_000)
 
 
-@pytest.mark.parametrize("piece", ["<div>", "<table><tr><td>", "<b><p>", "<svg><path>", "<ul><li>"])
+@pytest.mark.parametrize("piece", ["<div>", "<table><tr><td>", "<div><b>", "<svg><path>", "<ul><li>"])
 def test_what_nests_deep_is_left_out_before_it_takes_minutes(piece):
     assert "nests deeper than 100" in clean(piece * 3000)
     assert clean("<b>kept</b>" + "<p>x</p>" * 3000).startswith("<b>kept</b><p>x</p>")
