@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from srcid.features.checks import FILE_NAME, LabelInfo, as_arrays, as_dict, bad_name, matches
+from srcid.features.checks import FILE_NAME, LabelInfo, as_arrays, as_dict, bad_name, matches, only_case
 from srcid.features.intake import joined_clips
 from srcid.features.media import reference_problem
 
@@ -71,6 +71,8 @@ def annotate(
     result, problems = Annotations(), []
     if isinstance(labels, Mapping):
         labels = {name: joined_clips(values, steps) for name, values in labels.items()}
+    if isinstance(splits, Mapping):  # a range may be longer than memory
+        splits = {name: (rows[: clips + 1] if isinstance(rows, range) else rows) for name, rows in splits.items()}
     given: dict[str, dict[str, Any]] = {}
     for what, convert, values in (
         ("labels", as_arrays, labels),
@@ -84,6 +86,7 @@ def annotate(
         given[what], wrong = convert(what, values)
         problems += wrong
     named = list(as_dict("labels", labels)[0])
+    problems += [only_case(what, given[what]) for what in ("labels", "splits")]
     for what, known in (("classes", named), ("visible_in", named), ("masks", modalities), ("media", modalities)):
         for name in sorted(set(given[what]) - set(known), key=str):
             problems.append(f"{what} names '{name}', which is none of {', '.join(map(str, known)) or 'no entries'}")
@@ -115,10 +118,11 @@ def annotate(
             problems.append(f"media of {name}: {len(wrong)} references cannot be used; {wrong[0]}")
         result.media[name] = array
     try:
-        result.provenance = json.loads(json.dumps(given["provenance"], allow_nan=False))
+        text = json.dumps(given["provenance"], allow_nan=False, ensure_ascii=False)
+        result.provenance = json.loads(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         problems.append(f"provenance cannot be written as JSON ({error}); use text, numbers, lists and dicts")
-    return result, problems
+    return result, [problem for problem in problems if problem]
 
 
 def _as_names(what: str, given: Any) -> tuple[dict[str, list[str]], list[str]]:
@@ -138,7 +142,7 @@ def _as_names(what: str, given: Any) -> tuple[dict[str, list[str]], list[str]]:
 
 def _texts(values: Any) -> list[str] | None:
     """Return the entries of a list as text, in which é is é however it was typed; None if it is none."""
-    if isinstance(values, str | bytes):
+    if isinstance(values, str | bytes | set | frozenset | Mapping):  # a set has no order, a dict perhaps another one
         return None
     try:
         return [unicodedata.normalize("NFC", str(value)) for value in values]
@@ -248,7 +252,7 @@ def _category(
     name: str, array: np.ndarray, names: tuple[str, ...] | None
 ) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
     """Number the classes of an integer label: as they are where they have names, else by the values that occur."""
-    low, top = int(array.min(initial=0)), int(array.max(initial=-1))
+    low, top = int(array.min()), int(array.max())
     if names is None:
         values = np.unique(array[array >= 0])
         if len(values) > MAX_CLASSES:

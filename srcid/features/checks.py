@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from srcid.files import exists
 from srcid.problems import ProblemsError
 from srcid.values import reserved
 
@@ -76,8 +78,8 @@ def as_arrays(what: str, given: Mapping[str, Any] | None) -> tuple[dict[str, np.
             # as objects, or NumPy would turn what is missing among text into text: NaN into "nan"
             text = isinstance(values, list | tuple) and any(isinstance(value, str) for value in values)
             arrays[name] = np.array(values, object) if text else np.asanyarray(values)
-        except (TypeError, ValueError) as error:
-            problems.append(f"{what} {name}: found {type(values).__name__}, need one array ({error})")
+        except Exception as error:  # whatever a foreign object says when it is asked for its numbers
+            problems.append(f"{what} {name}: found {type(values).__name__}, need one array ({str(error)[:200]})")
     return arrays, problems
 
 
@@ -95,12 +97,23 @@ def check_target(path: Path) -> list[str]:
     return []
 
 
+def check_room(path: Path, need: int) -> list[str]:
+    """The disk on which a store is to be made has room for ``need`` bytes."""
+    there = next((parent for parent in path.absolute().parents if exists(parent)), Path.cwd())
+    free = shutil.disk_usage(there).free
+    if free >= need:
+        return []
+    return [
+        f"found {free / 1e9:.1f} GB free on the disk of {there}, need {need / 1e9:.1f} GB; make room or choose another"
+    ]
+
+
 def check_names(modalities: Sequence[str], evaluation_only: bool) -> list[str]:
     """Modality names and their number."""
     if not isinstance(evaluation_only, bool):
         return [f"evaluation_only: found {evaluation_only!r:.60}, need True or False"]
     need = 1 if evaluation_only else 2
-    problems = []
+    problems = [problem] if (problem := only_case("modalities", modalities)) else []
     for name in modalities:
         if not matches(MODALITY, name):
             form = "a letter, then letters, digits, '_' and '-', and none of Windows' own (CON, NUL, COM1, ...)"
@@ -186,6 +199,14 @@ def check_features(features: Mapping[str, np.ndarray]) -> list[str]:
 def matches(pattern: str, name: Any) -> bool:
     """Whether ``name`` is text of this form throughout, and no device of Windows."""
     return isinstance(name, str) and re.fullmatch(pattern, name) is not None and not reserved(name)
+
+
+def only_case(what: str, names: Iterable[Any]) -> str:
+    """The sentence on names that some systems take for one and the same file, or nothing."""
+    seen: dict[str, str] = {}
+    pairs = [(seen.setdefault(name.lower(), name), name) for name in names if isinstance(name, str)]
+    found = [f"{first!r:.60} and {name!r:.60}" for first, name in pairs if first != name]
+    return f"{what} {found[0]} differ in case only; they name one file on some systems" if found else ""
 
 
 def bad_name(kind: str, name: Any) -> str:

@@ -45,7 +45,8 @@ def padded(features: Any, masks: Any) -> tuple[Any, Any, list[str]]:
             values[row, : len(clip)] = clip
         features[name] = values
         if isinstance(masks, dict) and not present.all():
-            masks.setdefault(name, present)
+            given = np.asarray(masks.get(name, True))  # what was added is missing, whatever the mask says
+            masks[name] = present & given if given.dtype == bool and given.shape in ((), present.shape) else given
     return features, masks, problems
 
 
@@ -55,7 +56,7 @@ def _clips(values: Any) -> list[np.ndarray] | None:
         return None
     try:
         clips = [np.asarray(clip) for clip in values]
-    except (TypeError, ValueError):
+    except Exception:  # whatever a foreign object says when it is asked for its numbers
         return None
     ranks = {clip.ndim for clip in clips}
     if len(ranks) != 1 or not ranks <= {2, 4}:
@@ -104,7 +105,7 @@ def joined_clips(values: Any, steps: int) -> Any:
         return values
     try:
         clips = [None if value is None or value is np.ma.masked else np.ma.asanyarray(value) for value in values]
-    except (TypeError, ValueError):
+    except Exception:
         return values
     given = [clip for clip in clips if clip is not None and clip.ndim]
     shapes = {clip.shape for clip in given}

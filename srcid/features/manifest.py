@@ -148,6 +148,11 @@ def read_manifest(path: Path) -> Manifest:
         )
     if content.get("checksum") != checksum(content):
         raise StoreError(heading, ["manifest.json does not match its own checksum: altered since it was written"])
+    return checked(content, heading)
+
+
+def checked(content: Mapping[str, Any], heading: str) -> Manifest:
+    """Hold what a manifest says against :class:`Manifest`; raise :class:`StoreError` where it does not fit."""
     try:
         return Manifest.model_validate(content)
     except ValidationError as error:

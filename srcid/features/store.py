@@ -32,6 +32,7 @@ from srcid.features.checks import (
     as_arrays,
     check_features,
     check_names,
+    check_room,
     check_target,
     chunks,
     stored_dtype,
@@ -119,7 +120,9 @@ class FeatureStore:
         wrong: list[str] = []
         if shape:  # without any, nothing can be said of the rest
             checked, wrong = annotate(names, shape[0], shape[1], masks=masks, **annotations)
-        problems += check_target(Path(path)) + check_names(names, evaluation_only) + check_features(arrays) + wrong
+        problems += check_target(Path(path)) + check_names(names, evaluation_only) + wrong
+        need = sum(array.size * stored_dtype(array).itemsize for array in arrays.values())
+        problems += check_room(Path(path), need) or check_features(arrays)
         if problems:
             raise StoreError(f"cannot make a feature store at {path}:", problems)
         with cls.writer(

@@ -29,7 +29,7 @@ from srcid.features.checks import (
     check_type,
     stored,
 )
-from srcid.features.manifest import FORMAT, VERSION, checksum, flush, sha256
+from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum, flush, sha256
 from srcid.values import shorten
 
 Store = TypeVar("Store")
@@ -50,7 +50,7 @@ class StoreWriter(Generic[Store]):
         opened: Callable[[Path], Store],
     ):
         problems = check_target(path) + check_names(list(shapes), evaluation_only)
-        if media_root is not None and not isinstance(media_root, str | os.PathLike):
+        if media_root is not None and (not isinstance(media_root, str | os.PathLike) or "\0" in str(media_root)):
             problems.append(f"media_root: found {shorten(media_root)}, need a folder")
         for name, shape in shapes.items():
             problems += check_shape(name, (1, steps, *shape))
@@ -176,8 +176,14 @@ class StoreWriter(Generic[Store]):
         for name, array in _named_arrays(annotations):
             (self._partial / name).parent.mkdir(exist_ok=True)
             np.save(self._partial / name, array, allow_pickle=False)
-        file = self._partial / "manifest.json"
-        file.write_text(json.dumps(self._manifest(annotations), indent=1, ensure_ascii=False), encoding="utf-8")
+        file, heading = self._partial / "manifest.json", f"cannot make a feature store at {self.path}:"
+        manifest = self._manifest(annotations)
+        text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+        if len(text) > MAX_MANIFEST_BYTES:  # it could never be opened
+            need = f"at most {MAX_MANIFEST_BYTES:,}"
+            raise StoreError(heading, [f"provenance and names of classes take {len(text):,} bytes, need {need}"])
+        checked(json.loads(text), heading)
+        file.write_bytes(text)
         flush(file)
         flush(self._partial)
         try:

@@ -202,6 +202,13 @@ def test_odd_names_and_numbers_make_no_folder(tmp_path, modality, steps, only):
     assert list(tmp_path.iterdir()) == []
 
 
+class Refusing:
+    """As a tensor that needs its gradient, or lies on a device."""
+
+    def __array__(self, *about, **options):
+        raise RuntimeError("not now")
+
+
 def test_the_rest_of_what_was_tried(tmp_path):
     for change, message in (
         (dict(evaluation_only="no"), "evaluation_only: found 'no', need True or False"),
@@ -212,6 +219,13 @@ def test_the_rest_of_what_was_tried(tmp_path):
         (dict(media={"sound": np.full((CLIPS, STEPS), "wav:../../etc/passwd")}), "need a path below the media folder"),
         (dict(media={"sound": np.full((CLIPS, STEPS), "wav:a.wav#nan,inf")}), "need 'wav:FILE#START,STOP' in seconds"),
         (dict(splits={"train/x": [0]}), "split name 'train/x' cannot be a file name"),
+        (dict(splits={"train": range(10**15)}), "found rows 0 to 12, need 0 to 11"),
+        (dict(splits={"train": [0], "Train": [1]}), "'train' and 'Train' differ in case only"),
+        (dict(classes={"event": {"a", "b", "c"}}), "classes of event: found set, need a list of names"),
+        (dict(provenance={"by": "\ud800"}), "provenance cannot be written as JSON"),
+        (dict(media_root="a\0b"), "media_root: found 'a.x00b', need a folder"),
+        (dict(features={"sound": Refusing(), "picture": content()["features"]["picture"]}), "need one array .*not now"),
+        (dict(features={m: np.broadcast_to(np.float32(1), (CLIPS, STEPS, 10**13)) for m in "ab"}), "GB free on"),
     ):
         with pytest.raises(StoreError, match=message):
             FeatureStore.create(tmp_path / "store", **content(**change))
@@ -235,6 +249,21 @@ def test_masked_arrays_become_masks(tmp_path):
     store = FeatureStore.create(tmp_path / "store", **content(features=features, masks={}))
     assert np.argwhere(~store.masks["sound"]).tolist() == [[2, 1], [5, 3]]
     assert store.features["sound"][2, 1, 0] == 0
+
+
+def test_what_is_written_can_be_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr("srcid.features.writer.MAX_MANIFEST_BYTES", 10_000)
+    with pytest.raises(StoreError, match=r"provenance and names of classes take 1.,... bytes, need at most 10,000"):
+        FeatureStore.create(tmp_path / "store", **content(provenance={"notes": "x" * 10_000}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_steps_that_were_added_are_missing_whatever_the_mask_says(tmp_path):
+    draw = np.random.default_rng(0)
+    features = {m: [draw.normal(size=(1 + clip % 2, 3)) for clip in range(4)] for m in "ab"}
+    given = {"a": np.ones((4, 2), bool)}
+    store = FeatureStore.create(tmp_path / "store", features=features, masks=given, splits={"train": range(4)})
+    assert store.masks["a"].tolist() == store.masks["b"].tolist() == [[True, clip % 2 == 1] for clip in range(4)]
 
 
 def test_labels_may_be_text(tmp_path):

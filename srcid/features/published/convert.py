@@ -8,7 +8,6 @@ conversion that was killed leaves nothing to go on with and is begun again (VGGS
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from srcid.features.checks import FILE_NAME, StoreError, bad_name, check_target, matches
+from srcid.features.checks import FILE_NAME, StoreError, bad_name, check_room, check_target, matches
 from srcid.features.published import ave, captions, vggsound
 from srcid.features.published.archives import Found, SourceError
 from srcid.features.published.conversion_audit import ConversionAudit, audit_files, conversion_audit
@@ -103,7 +102,7 @@ def convert(
     before = audited({}, {}, complete=False)
     if not len(rows) or not (before.usable or allow_missing):
         return Converted(None, before, before.save(path))
-    StoreError.check(heading, _room(path, plan, len(rows), np.dtype(dtype)))
+    StoreError.check(heading, check_room(path, _bytes(plan, len(rows), np.dtype(dtype))))
     clips: dict[int, Clip] = {}
     refused: dict[int, str] = {}
     shapes = {name: stream.shape for name, stream in plan.streams.items()}
@@ -232,13 +231,6 @@ def _provenance(layout: str, plan: Plan, audit: ConversionAudit) -> dict[str, An
     return {"name": layout, "layout": layout, **plan.provenance, "audit": audit.summary()}
 
 
-def _room(path: Path, plan: Plan, clips: int, dtype: np.dtype) -> list[str]:
-    """Whether the disk has room for the features."""
-    there = next(parent for parent in path.absolute().parents if parent.exists())
-    free = shutil.disk_usage(there).free
-    need = clips * STEPS * dtype.itemsize * sum(int(np.prod(s.shape)) for s in plan.streams.values())
-    if free >= need:
-        return []
-    return [
-        f"found {free / 1e9:.1f} GB free on the disk of {there}, need {need / 1e9:.1f} GB; make room or choose another"
-    ]
+def _bytes(plan: Plan, clips: int, dtype: np.dtype) -> int:
+    """Room that the features take."""
+    return clips * STEPS * dtype.itemsize * sum(int(np.prod(s.shape)) for s in plan.streams.values())
