@@ -29,7 +29,7 @@ label: str = ""  # what codes are compared with; empty: event, or else the first
 layer: int = 1  # layer of the code to look at closely
 code: int = -1  # code to look at closely, -1 for the most used one of the layer
 row: int = -1  # row of the clip to show in codes, -1 for the first test clip
-other: str = ""  # a second run to compare on the same clips, by folder or name
+other: str = ""  # a second run to compare on the same clips, by folder or name; or, of this one, epoch 3
 
 # %% tags=[]
 from itertools import combinations
@@ -53,6 +53,7 @@ from srcid.codebook.matching import match_codes
 from srcid.codebook.meaning import association
 from srcid.codebook.usage import code_usage, growth, sharing
 from srcid.codes import CodeTable
+from srcid.epochs import compared
 from srcid.own_input import OwnInput
 from srcid.symbols import for_each, label_names, layers_and_stages, place_name
 from srcid.widget import show
@@ -247,28 +248,27 @@ display(*explorer.players())
 print("\n".join(explorer.notes) or "nothing was left out")
 
 # %% [markdown] tags=[]
-# ## Clips in codes, two runs one above the other
+# ## Clips in codes, two runs or epochs one above the other
 #
 # One clip as its codes: a row for each modality and layer, a column for each step, the events on top. Equal
-# colour is equal code; outlined cells agree with another modality. With a second run (the parameter `other`) the same
-# clip stands below in the codes of that one. Their numbers have nothing to do with each other; their colours have, as
-# each code of the second run takes the colour of the code of the first that it is matched with.
+# colour is equal code; outlined cells agree with another modality. With `other`, a second run or an epoch of this one
+# (`other = "epoch 3"`), the same clip stands below in those codes. Numbers of two runs have nothing to do with each
+# other; colours have, as each code below takes the colour of the code above that it is matched with.
 
 # %% tags=[]
-tables = {source.name: table} | ({other: CodeTable.open(runs.ready(other).codes)} if other else {})
+tables = compared(source, other)
 clips = ClipCodes(tables, clip=row, on_code=explorer.select)
 here.save_figure(clips.figure(), "code_strips")
 show(clips)
 
 # %% [markdown] tags=[]
-# Is it the same codebook? Codes of both runs are matched one to one, so that as many steps as possible have matched
-# codes. Look at the share beside chance, at codes without a partner, and at those whose majority class is surely
-# another.
+# Is it the same codebook? Codes of both are matched one to one, so that as many steps as possible have matched codes.
+# Look at the share beside chance, at codes without a partner, and at those whose majority class is another.
 
 # %% tags=[]
 common = range(1, min(each.layers for each in tables.values()) + 1)
 matched = for_each(match_codes, tables, [dict(layer=k, clips=counted, label=label or None) for k in common if other])
-matching = matching_figure(matched.results, matched.notes if other else ["set other to compare with a second run"])
+matching = matching_figure(matched.results, matched.notes if other else ["set other to a second run or an epoch"])
 if other:
     here.save_figure(matching, "matching")
 matching
@@ -277,7 +277,7 @@ matching
 pd.concat([found.frame().assign(layer=found.layer) for found in matched.results] or [pd.DataFrame()]).round(3)
 
 # %% tags=["nbval-check-output"]
-print(f"{len(tables)} run(s) on {table.clips:,} clips of {table.steps} steps in {len(table.modalities)} modalities")
+print(f"{len(tables)} table(s) on {table.clips:,} clips of {table.steps} steps in {len(table.modalities)} modalities")
 
 # %% [markdown] tags=[]
 # ## Find clips

@@ -1,8 +1,10 @@
 """Two codebooks on the same clips: which code of one is which of the other, and which changed their meaning.
 
-Numbers of codes mean nothing across trainings. Codes are matched one to one so that as many steps as possible have
-matched codes (assignment on co-occurrence, Kuhn 1955). A matching chosen on the clips that it is judged by looks too
-good: the matched share comes from clips that took no part in choosing, each half of them judged by the other's.
+They may be of two runs, or of two epochs of one (:mod:`srcid.epochs`). Numbers of codes mean nothing across trainings,
+and within one a code may be revived with another meaning. Codes are matched one to one so that as many steps as
+possible have matched codes (assignment on co-occurrence, Kuhn 1955). A matching chosen on the clips that it is judged
+by looks too good: the matched share comes from clips that took no part in choosing, each half of them judged by the
+other's.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class Match:
 
     @property
     def changed(self) -> bool:
-        """Whether both codes have a majority class, surely (even the interval's low end is above a half), another."""
+        """Whether both codes have a majority class (the interval's low end is above a half), and not the same."""
         return self.purity is not None and self.classes[0] != self.classes[1] and min(p.low for p in self.purity) > 0.5
 
 
@@ -111,7 +113,7 @@ class Matching:
         if not self.label:
             return said
         changed = sum(m.changed for m in self.matches)
-        return f"{said}, {changed} of {len(self.matches)} pairs of surely another majority class ('{self.label}')"
+        return f"{said}, {changed} of {len(self.matches)} pairs with another majority class ('{self.label}')"
 
     @property
     def finding(self) -> str:
@@ -140,7 +142,7 @@ def match_codes(tables: Mapping[str, Any], layer: int = 1, clips: Any = None, la
 
     Args:
         tables: two CodeTables by name.
-        clips: split, rows, or None for all clips.
+        clips: split, rows, or None for all clips; of these, those that have codes in both tables count.
         label: whose classes are compared; None for "event", or else the first label.
         bootstrap: resamples of clips behind the interval.
 
@@ -155,9 +157,12 @@ def match_codes(tables: Mapping[str, Any], layer: int = 1, clips: Any = None, la
     shared = [m for m in sides[0].modalities if m in sides[1].modalities]
     if not shared:
         raise InspectionError("the two tables have no modality in common, so their codes never meet")
-    if sides[0].clips < 2:
-        raise InspectionError(f"found {sides[0].clips} clip(s); matching on one half and judging on another needs 2")
     first, second = (_stacked(side, shared) for side in sides)
+    coded = ((first >= 0) & (second >= 0)).any(axis=1)  # of an epoch, some clips' codes are known
+    if 0 < coded.sum() < len(coded):
+        return match_codes(tables, layer, sides[0].rows[coded], label, bootstrap, seed)
+    if len(first) < 2:
+        raise InspectionError(f"found {len(first)} clip(s); matching on one half and judging on another needs 2")
     size = max(side.size for side in sides)
     draw = np.random.default_rng(seed)
     half = draw.permutation(len(first)) % 2 == 0

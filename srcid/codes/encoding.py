@@ -22,6 +22,10 @@ from srcid.files import code_version, disk_errors, fingerprints, reserved_array,
 if TYPE_CHECKING:
     from srcid.model.network import SRCID
 
+_KINDS = {  # arrays of every clip; quantised features are those of the codebook, where there is one
+    "codes": np.int32, "distance": np.float32, "second": np.int32, "nearest": np.float32, "quantized": np.float32,
+}  # fmt: skip
+
 
 def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: int = 200) -> CodeTable:
     """Return the table of what ``network`` says of every clip of ``store``, kept in ``path``.
@@ -105,18 +109,10 @@ def _write_arrays(network: SRCID, store: FeatureStore, folder: Path, batch_size:
             masks = {m: torch.from_numpy(store.masks[m][rows]).to(first.device) for m in inputs}
             for k, (layer, general, specific) in enumerate(network.encode(inputs, masks), 1):
                 for m, z in general.items():
-                    absent = ~masks[m]
-                    quantizer = layer.quantizer.of(m)
-                    codes = quantizer.encode(z)
-                    values = z if codes.shape[-1] == 0 else quantizer.decode(codes)
-                    nearest, second = quantizer.nearest(z, 2)
-                    gap = (z - values).norm(dim=-1)
-                    writer.put("codes", k, m, rows, codes.masked_fill(absent[..., None], -1), np.int32)
-                    writer.put("distance", k, m, rows, gap.masked_fill(absent, torch.nan), np.float32)
-                    writer.put("second", k, m, rows, second[..., 1].masked_fill(absent, -1), np.int32)
-                    writer.put("nearest", k, m, rows, nearest.masked_fill(absent[..., None], torch.nan), np.float32)
-                    if books[k - 1] is None:
-                        writer.put("quantized", k, m, rows, values * masks[m][..., None], np.float32)
+                    found = layer.quantizer.of(m).describe(z, masks[m])
+                    for kind, dtype in _KINDS.items():
+                        if kind != "quantized" or books[k - 1] is None:
+                            writer.put(kind, k, m, rows, found[kind], dtype)
                     chosen = place[rows] >= 0
                     if chosen.any():
                         where = place[rows][chosen]

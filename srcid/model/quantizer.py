@@ -106,6 +106,25 @@ class Quantizer(nn.Module):
         """
         raise NotImplementedError
 
+    def describe(self, x: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return what code tables keep of features ``x [B, T, D]``; ``mask [B, T]`` is true at real steps.
+
+        ``codes [B, T, S]`` and ``second [B, T]``, the second nearest code, -1 where padded; ``distance [B, T]`` to the
+        quantised value and ``nearest [B, T, 2]``, to the two nearest codes, NaN where padded; ``quantized [B, T, D]``,
+        zero where padded.
+        """
+        absent = torch.zeros_like(x[..., 0], dtype=torch.bool) if mask is None else ~mask
+        codes = self.encode(x)
+        values = x if codes.shape[-1] == 0 else self.decode(codes)
+        nearest, numbers = self.nearest(x, 2)
+        return {
+            "codes": codes.masked_fill(absent[..., None], -1),
+            "distance": (x - values).norm(dim=-1).masked_fill(absent, torch.nan),
+            "second": numbers[..., 1].masked_fill(absent, -1),
+            "nearest": nearest.masked_fill(absent[..., None], torch.nan),
+            "quantized": values * ~absent[..., None],
+        }
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """How many values each of a code's S numbers can take: L per stage, or the FSQ levels."""

@@ -5,7 +5,8 @@ A run folder holds everything the run is and says::
     params.json     the resolved parameters          metrics.jsonl   what training measured
     status.json     how it went, and its identity    checkpoint/     weights and optimiser
     store.json      which data it read               codes/          the CodeTable
-    notebook.ipynb  the executed notebook            figures/        plotly figures as JSON
+    epochs/         codes after each epoch           figures/        plotly figures as JSON
+    notebook.ipynb  the executed notebook
 
 A run's identity (:func:`identity`) is its notebook, its full parameters, its data and the code version: the same
 request lands in the same folder again, and continues there; anything else gets a folder of its own.

@@ -31,6 +31,7 @@ from srcid.training import checkpoint, distributed
 from srcid.training.log import cut_log, read_log
 from srcid.training.ranks import Ranks
 from srcid.training.requirements import TrainingError, pick_device
+from srcid.training.snapshots import keep_epoch
 from srcid.training.trainer import Metrics, Trainer, strip
 
 __all__ = ["Trainer", "TrainingError", "TrainingResult", "cost", "load", "train"]
@@ -63,8 +64,9 @@ def train(
 ) -> TrainingResult:
     """Train SRCID on ``store`` into the run folder ``folder``, going on where an earlier call was cut off.
 
-    Writes ``metrics.jsonl`` (one json object a line, see :func:`describe` for the names) and ``checkpoint/``. With
-    ``params.processes`` above 1 that many processes share every batch, with the result of one.
+    Writes ``metrics.jsonl`` (one json object a line, see :func:`describe` for the names), ``checkpoint/`` and
+    ``epochs/`` (:mod:`srcid.training.snapshots`). With ``params.processes`` above 1 that many processes share every
+    batch, with the result of one.
 
     Args:
         on_metrics: called with every line of metrics, and for those replayed from before a resumption.
@@ -156,6 +158,8 @@ def _loop(trainer: Trainer, folder: Path, tell: Callable[[Metrics], None], stop:
                 write(metrics)
             if trainer.step % trainer.per_epoch == 0:
                 write(trainer.validate())
+                if leads:
+                    keep_epoch(folder, trainer)
             if trainer.step % params.checkpoint_every == 0 or trainer.done:
                 save()
         if not trainer.done:

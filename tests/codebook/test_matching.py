@@ -76,9 +76,9 @@ def test_a_code_that_now_means_another_class_is_counted(pair):
     found = match_codes(pair(np.stack([first] * 2), np.stack([second] * 2), label))
     assert [(m.first, m.second, m.classes) for m in found.matches if m.changed] == [(3, 3, ("bark", "horn"))]
     assert found.frame().iloc[0][["old", "new", "changed"]].tolist() == [3, 3, True]
-    assert f"1 of {len(found.matches)} pairs of surely another majority class ('event')" in found.finding
+    assert f"1 of {len(found.matches)} pairs with another majority class ('event')" in found.finding
     figure = matching_figure([found])
-    marks = next(t for t in figure.data if t.name == "surely another majority class")
+    marks = next(t for t in figure.data if t.name == "another majority class")
     assert len(marks.x) == 1 and "bark" in marks.customdata[0] and "horn" in marks.customdata[0]
 
 
@@ -102,4 +102,4 @@ def test_what_cannot_be_matched_is_refused(pair, codes):
     other = CodeTable(tables["new"].path, tables["new"].manifest | {"store": dict(path="x", checksum="1")})
     with pytest.raises(InspectionError, match="2 different stores"):
         match_codes({"old": tables["old"], "new": other})
-    assert "no two runs" in matching_figure([]).layout.title.text
+    assert "no second run" in matching_figure([]).layout.title.text

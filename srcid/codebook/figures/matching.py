@@ -1,4 +1,4 @@
-"""Codes of two runs, matched: who meets whom, and how much of a code its partner holds."""
+"""Codes of two runs or epochs, matched: who meets whom, and how much of a code its partner holds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = (), most: i
         most: largest number of codes a side in a map, matched ones first.
     """
     if not matchings:
-        return nothing(notes, "There are no two runs to compare.")
+        return nothing(notes, "There is no second run or epoch to compare with.")
     first, second = matchings[0].names
     titles = [f"{place_name(m.layer)}: {what}" for m in matchings for what in ("who meets whom", "share of the code")]
     fig, height = panels(titles, 2, _SIDE, horizontal_spacing=0.12)
@@ -42,7 +42,7 @@ def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = (), most: i
             )  # fmt: skip
         changed = [(x, match) for x, match in zip(place, m.matches, strict=True) if match.changed]
         fig.add_scatter(
-            x=[x for x, _ in changed], y=[1.04] * len(changed), mode="markers", name="surely another majority class",
+            x=[x for x, _ in changed], y=[1.04] * len(changed), mode="markers", name="another majority class",
             marker=dict(color=INK, symbol="x", size=8), legendgroup="changed", showlegend=row == 1, row=row, col=2,
             customdata=[_told(match, m) for _, match in changed], hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
@@ -51,7 +51,8 @@ def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = (), most: i
     caption = (
         "Codes are matched one to one so that most steps have matched codes; left, matched codes lie on the diagonal, "
         "shade is the share of the row. The matched share counts clips that took no part in matching; brackets: 95 % "
-        "interval from resampled clips; chance: clips of one run shuffled. Without a partner: codes that meet theirs "
+        "interval from resampled clips; chance: clips of one side shuffled. Another class: "
+        "both intervals lie above a half. Without a partner: codes that meet theirs "
         f"no more often than chance makes them. {sentences([*notes, *(n for m in matchings for n in m.notes)])}"
     )
     said = f"{first} and {second}: {'; '.join(m.summary for m in matchings)}"
