@@ -32,7 +32,7 @@ stores: dict = {}  # folders of other data by task, or by the word retrieval; FO
 toc: bool = True  # also score codes of whose vectors only the best coordinates are read
 pair: str = "video,audio"  # modalities that stand for the paper's video and audio
 clips: list = []  # rows of the clips in the timelines; empty: a good, a middling and a bad one
-turn: list = []  # layer, code, and the code that it is turned into; empty: the two most used ones of layer 1
+turn: list = []  # layer, code, and the code that it is turned into; empty: the most used ones of two classes
 asks: list = []  # galleries to keep, each [query, target] modalities; empty: those of the pair
 export: str = ""  # folder for a page with these tables and figures; empty: none
 

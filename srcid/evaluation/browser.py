@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import Any
 
 from srcid.widget import Guard, framed, redraw
@@ -79,7 +80,7 @@ class CodeTurner:
     Args:
         table: the code table.
         probes: of :func:`srcid.evaluation.probes.fit_probes` on this table.
-        layer, code, into: what to begin with; -1 for the two most used codes of the layer.
+        layer, code, into: what to begin with; -1 for the most used codes of two classes other than background.
         split: whose clips are turned.
 
     Raises:
@@ -104,7 +105,7 @@ class CodeTurner:
         self._found: dict[Any, Any] = {}
         self._moving = False
         used = self._used(layer)
-        pair = [int(c) for c in used if c not in (code, into)] + [LAYER_OUT] * 2
+        pair = [c for c in self._telling(used) if c not in (code, into)] + [LAYER_OUT] * 2
         code = code if code >= 0 else pair.pop(0)
         into = into if into >= 0 else pair.pop(0)
         small = dict(layout=dict(width="150px"))
@@ -151,28 +152,48 @@ class CodeTurner:
         out = self.code.value == LAYER_OUT
         return Turn(self.layer.value, self.code.value, LAYER_OUT if out else self.into.value)
 
-    def _used(self, layer: int) -> Any:
-        """Codes of a layer in the split, the most used first; none where the quantiser has no codes."""
+    def _used(self, layer: int) -> dict[int, str]:
+        """Codes of a layer in the split, the most used first, each with the class at most of its steps.
+
+        None where the quantiser has no codes; the class is empty where none is known.
+        """
         import numpy as np
 
-        if not np.shape(self.table.codes(layer, self.table.modalities[0]))[-1]:
-            return np.zeros(0, int)
-        codes = np.concatenate(
-            [np.asarray(self.table.code(layer, m))[self._rows].ravel() for m in self.table.modalities]
-        )
-        counts = np.bincount(codes[codes >= 0])
-        return np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+        from srcid.symbols import label_of
 
-    def _options(self, used: Any, first: str = "") -> list[tuple[str, int]]:
+        if not np.shape(self.table.codes(layer, self.table.modalities[0]))[-1]:
+            return {}
+        codes = np.stack([np.asarray(self.table.code(layer, m))[self._rows] for m in self.table.modalities])
+        label = label_of(self.table, None, self._rows)
+        classes = np.broadcast_to(label.symbols, codes.shape)
+        met = np.zeros((codes.max(initial=0) + 1, len(label.names) + 1), int)  # the last one is that of -1, unknown
+        np.add.at(met, (codes[codes >= 0], classes[codes >= 0]), 1)
+        best = np.where(met[:, :-1].any(1), met[:, :-1].argmax(1), -1)
+        order = np.argsort(-met.sum(1), kind="stable")
+        names = (*label.names, "")
+        return {int(code): names[best[code]] for code in order if met[code].any()}
+
+    def _telling(self, used: Mapping[int, str]) -> list[int]:
+        """The same codes, but first the most used one of each class other than background: turning it says most."""
+        from srcid.symbols import BACKGROUND
+
+        first: dict[str, int] = {}
+        for code, name in used.items():
+            if name not in ("", BACKGROUND):
+                first.setdefault(name, code)
+        return list(dict.fromkeys([*first.values(), *used]))
+
+    def _options(self, used: Mapping[int, str], first: str = "–") -> list[tuple[str, int]]:
         from srcid.evaluation.turning import LAYER_OUT
 
-        return [(first or "–", LAYER_OUT), *((f"code {code}", int(code)) for code in used)]
+        named = {code: f"code {code} · {name}" if name else f"code {code}" for code, name in used.items()}
+        return [(first, LAYER_OUT), *((text, code) for code, text in named.items())]
 
     def _turn_layer(self) -> None:
         used = self._used(self.layer.value)
         self._moving = True
         self.code.options, self.into.options = self._options(used, "leave it out"), self._options(used)
-        self.code.value, self.into.value = [*(int(c) for c in used[:2]), -1, -1][:2]
+        self.code.value, self.into.value = [*self._telling(used), -1, -1][:2]
         self._moving = False
         self._show()
 

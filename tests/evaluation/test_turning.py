@@ -153,6 +153,16 @@ def test_the_browser_turns_what_is_chosen(table, probes):
     assert view.guard.message.value == "" and "≠" in view.answers.value
 
 
+def test_it_begins_with_codes_of_two_classes_though_background_is_more_frequent(table, probes):
+    rows = table.splits["test"]
+    use = np.bincount(np.concatenate([table.code(1, m)[rows].ravel() for m in table.modalities]), minlength=5)
+    view = CodeTurner(table, probes)
+    assert {view.code.value, view.into.value} == {0, 1} and set(np.argsort(-use)[:2]) != {0, 1}
+    names = table.label_info["event"].classes
+    assert {(f"code {c} · {names[c]}", c) for c in (0, 1)} <= set(view.into.options)
+    assert sum("background" in text for text, _ in view.into.options) == 3
+
+
 def test_clips_whose_event_is_unknown_are_not_turned(table, probes):
     known = np.zeros(CLIPS, bool)
     known[np.sort(table.splits["test"])[:12]] = True
