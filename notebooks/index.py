@@ -53,9 +53,10 @@ Image(pictures / "quantizers-tradeoff.png", width=760)
 # %% [markdown] tags=[]
 # ## Start with the data in the box
 #
-# Spoken, handwritten and written digits come with the package. Open [02_train](02_train.ipynb), choose *Run* and
-# then *Run All Cells*: training takes a few minutes and shows live curves. Then open
-# [04_codebook](04_codebook.ipynb) and ask the explorer for `seven`.
+# Spoken, handwritten and written digits come with the package. The [tutorial](tutorial.ipynb) trains on them and ends,
+# ten minutes and ten pictures later, with what one code has learned. Or open [02_train](02_train.ipynb), choose *Run*
+# and then *Run All Cells*, and watch the curves; then open [04_codebook](04_codebook.ipynb) and ask the explorer for
+# `seven`.
 #
 # ## Bring your own
 #
@@ -76,13 +77,14 @@ Image(pictures / "quantizers-tradeoff.png", width=760)
 # Choose a run in the list: the notebooks below then look into that one. Without a choice they take the newest.
 
 # %% tags=[]
-runs.RunIndex().show(["04_codebook", "05_projection", "06_club", "07_generalization"], most)
+runs.RunIndex().show(["tutorial", "04_codebook", "05_projection", "06_club", "07_generalization"], most)
 
 # %% [markdown] tags=[]
 # ## Which notebook answers what
 #
 # | notebook | asks |
 # |---|---|
+# | [tutorial](tutorial.ipynb) | What did a code learn? Ten minutes, one picture a step |
 # | [00_your_data](00_your_data.ipynb) | How do my own clips become codes? |
 # | [01_data](01_data.ipynb) | What is in the data? Is anything wrong with it? |
 # | [02_train](02_train.ipynb) | How does training go, and what are the codes worth? |

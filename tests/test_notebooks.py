@@ -23,7 +23,7 @@ KNOWN_TAGS = {
 # Number of compared cells of each notebook: one that was stripped or retagged by accident is noticed here.
 EXPECTED_CHECKS = {
     "00_your_data": 3, "01_data": 4, "02_train": 3, "03_quantizers": 3, "04_codebook": 3, "05_projection": 3,
-    "06_club": 3, "07_generalization": 3, "08_ablation": 3, "index": 0,
+    "06_club": 3, "07_generalization": 3, "08_ablation": 3, "index": 0, "tutorial": 3,
 }  # fmt: skip
 
 
