@@ -78,7 +78,7 @@ pd.DataFrame(
 
 # %% tags=[]
 for key, value in store.provenance.items():
-    if key != "params":
+    if key not in ("params", "scales"):
         print(f"{key}: {value}" if not isinstance(value, dict) else f"{key}:")
         for part, text in value.items() if isinstance(value, dict) else ():
             print(f"    {part}: {text}")

@@ -296,9 +296,10 @@ finder.frame().head()
 # %% [markdown] tags=[]
 # ## Try your own
 #
-# For runs on digits: type a word, draw a digit by clicks, or load a sound or a picture. The model of the run encodes it
-# (the one cell here that asks the model): its codes in every layer with their margins, what they mean, and the nearest
-# clips of the other modalities.
+# Type a word, load a sound or a picture, or, for digits, draw one by clicks. It works for all data whose features are
+# made here: digits, stamps, and your own media unless another network made their features. The model of the run
+# encodes it (the one cell here that asks the model): its codes in every layer with their margins, what they mean, and
+# the nearest clips of the other modalities.
 
 # %% tags=[]
 try:

@@ -1,4 +1,4 @@
-"""What a trained model says of a digit of one's own: its codes, what they mean, and the nearest clips.
+"""What a trained model says of one's own word, picture or sound: its codes, what they mean, and the nearest clips.
 
 This is the one view that asks the model; what it shows of the model's clips is read from their code table.
 """
@@ -15,7 +15,8 @@ import numpy as np
 from srcid.codebook.exemplars import CodeIndex
 from srcid.codes import CodeTable, encode
 from srcid.features import FeatureStore
-from srcid.features.own_digits import OwnDigits, read_picture, read_sound
+from srcid.features.own_digits import read_picture, read_sound
+from srcid.features.own_media import own_front
 from srcid.runs.folders import Run
 from srcid.widget import Guard
 
@@ -24,14 +25,14 @@ _NEAREST = 4
 
 
 class OwnInput:
-    """Type a word, draw or load a digit, load a sound: its codes in every layer, what they mean, the nearest clips.
+    """Type a word, load a sound or a picture, draw a digit: its codes, what they mean, the nearest clips.
 
     Args:
-        run: a finished training run on digits.
+        run: a finished training run on digits, stamps, or media extracted by front ends of this package.
         split: whose clips say what codes mean and are looked for; None for all.
 
     Raises:
-        StoreError: the run's data is not of digits, or is gone.
+        StoreError: the features of the run's data are not made here, or are gone.
 
     Attributes:
         widget: the view, for display.
@@ -42,13 +43,14 @@ class OwnInput:
         import ipywidgets as w
 
         self.run, self.table = run, CodeTable.open(run.codes)
-        self.front = OwnDigits(FeatureStore.open(self.table.store_path, verify=False))
+        self.front = own_front(FeatureStore.open(self.table.store_path, verify=False))
         self.index = CodeIndex(self.table, split if split in self.table.splits else None)
         self.given: dict[str, np.ndarray] = {}
         self.codes: CodeTable | None = None
         self._network: Any = None
         self._kept = tempfile.TemporaryDirectory(prefix="srcid-own-")
-        self.word = w.Text(placeholder="a word, such as seven", continuous_update=False)
+        hint = "a word, such as seven" if self.front.draws else "a word, or a few"
+        self.word = w.Text(placeholder=hint, continuous_update=False)
         small = dict(layout=dict(width="26px", height="26px", margin="1px"))
         self.pixels = [
             w.ToggleButton(tooltip=f"row {i // _SIDE + 1}, column {i % _SIDE + 1}", **small) for i in range(_SIDE**2)
@@ -59,7 +61,9 @@ class OwnInput:
         self.guard, self.view = Guard(), w.HTML()
         grid = w.GridBox(self.pixels, layout=dict(grid_template_columns=f"repeat({_SIDE}, 28px)"))
         asked = w.VBox([self.word, self.load, w.HBox([self.draw, self.clear])])
-        self.widget = w.VBox([w.HBox([grid, asked], layout=dict(flex_flow="row wrap")), self.guard.message, self.view])
+        controls = w.HBox([grid, asked] if self.front.draws else [self.word, self.load])
+        controls.layout.flex_flow = "row wrap"
+        self.widget = w.VBox([controls, self.guard.message, self.view])
         self.word.observe(lambda _: self.guard(lambda: self.ask(text=self.front.word(self.word.value))), "value")
         self.load.observe(lambda _: self.guard(self._load), "value")
         self.draw.on_click(lambda _: self.guard(self._draw))
@@ -75,7 +79,7 @@ class OwnInput:
         return HTML(self.view.value or "Nothing was asked yet.")
 
     def ask(self, **given: np.ndarray) -> None:
-        """Encode a clip of the modalities ``given``, features as :class:`OwnDigits` makes them, and show it."""
+        """Encode a clip of the modalities ``given``, features as ``front`` makes them, and show it."""
         from srcid.training.loop import load
 
         self._network = self._network or load(self.run.folder)
@@ -130,7 +134,11 @@ class OwnInput:
         from srcid.maps.figures.media import place_media
 
         head = f"<b>Codes of your {' and '.join(self.given)}</b> ({html.escape(self.index.sample)} say what they mean)"
-        parts = [head, self.frame().round(2).to_html(index=False, border=0, col_space=60, justify="left")]
+        parts = [
+            head,
+            self.front.note,
+            self.frame().round(2).to_html(index=False, border=0, col_space=60, justify="left"),
+        ]
         for m in self.table.modalities:
             if m in self.given:
                 continue

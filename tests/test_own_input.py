@@ -67,5 +67,5 @@ def test_the_controls_ask(view):
 
 def test_data_without_a_front_end_of_ours_are_refused(tmp_path):
     table = tiny_table(tiny_store(tmp_path / "store"), tmp_path / "codes")
-    with pytest.raises(StoreError, match="needs one of digits"):
+    with pytest.raises(StoreError, match="needs features made here: digits, stamps"):
         OwnInput(SimpleNamespace(codes=table.path, folder=tmp_path))

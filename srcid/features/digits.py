@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from srcid.features.front_ends import standardised, word_vector
+from srcid.features.front_ends import measure_scale, standardised, word_vector
 from srcid.features.recordings import HOP, Recording, Speech, mel_filters, read_speech, spectrum
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import consecutive_splits, distinct, event_fits, event_slots, multi_hot
@@ -111,9 +111,10 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
     params = params or DigitsParams()
     speech = read_speech(params.fsdd)
     plan, event, splits, rendered = _render(params, speech)
+    scales = {m: measure_scale(values, splits["train"]) for m, (values, _, _) in rendered.items()}
     return FeatureStore.create(
         path,
-        features={m: standardised(values, splits["train"]) for m, (values, _, _) in rendered.items()},
+        features={m: standardised(values, scales[m]) for m, (values, _, _) in rendered.items()},
         labels={
             "event": event,
             "fine": plan.size,
@@ -134,6 +135,7 @@ def make_digits(path: str | Path, params: DigitsParams | None = None) -> Feature
             "name": "digits",
             "description": "spoken, handwritten and written digits as events on background",
             "params": params.model_dump(mode="json", exclude={"fsdd"}),
+            "scales": scales,
             "speech": speech.source,
             "recordings": speech.fingerprint,
             "licence": {

@@ -123,25 +123,29 @@ def word_vector(word: str, dim: int) -> np.ndarray:
     return (np.sum(parts, axis=0) / np.sqrt(len(parts))).astype(np.float32)
 
 
-def standardised(values: np.ndarray, rows: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Bring every feature to mean 0 and deviation 1 over all steps (and cells) of ``rows``; masked steps become 0.
+Scale = dict[str, list[float]]
+"""``mean`` and ``deviation`` of each feature, as a store keeps them for what is measured later."""
+
+
+def standardised(values: np.ndarray, scale: Scale, mask: np.ndarray | None = None) -> np.ndarray:
+    """Bring every feature of ``values [N, T, ...]`` to a scale; steps where ``mask [N, T]`` is false become 0."""
+    there: Any = True if mask is None else mask.reshape(*mask.shape, *[1] * (values.ndim - 2))
+    return (np.where(there, values - np.array(scale["mean"]), 0) / np.array(scale["deviation"])).astype(np.float32)
+
+
+def measure_scale(values: np.ndarray, rows: np.ndarray, mask: np.ndarray | None = None) -> Scale:
+    """Mean and deviation of every feature over all steps (and cells) of ``rows``.
 
     Args:
         values: ``[N, T, ...]``.
         rows: the clips that are learned from.
         mask: bool ``[N, T]``, the steps that there are; all by default.
     """
-    mean, deviation = moments(values, rows, mask)
-    there: Any = True if mask is None else mask.reshape(*mask.shape, *[1] * (values.ndim - 2))
-    return (np.where(there, values - mean, 0) / deviation).astype(np.float32)
-
-
-def moments(values: np.ndarray, rows: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of every feature over all steps (and cells) of ``rows``; see :func:`standardised`."""
     axes = tuple(range(values.ndim - 1))
     seen: Any = True if mask is None else mask.reshape(*mask.shape, *[1] * (values.ndim - 2))[rows]
     mean = values[rows].mean(axes, dtype=float, where=seen)
-    return mean, np.maximum(values[rows].std(axes, dtype=float, where=seen), 1e-6)
+    deviation = np.maximum(values[rows].std(axes, dtype=float, where=seen), 1e-6)
+    return {"mean": mean.tolist(), "deviation": deviation.tolist()}
 
 
 PRETRAINED = {"audio": "vggish", "video": "vgg19"}

@@ -1,7 +1,7 @@
 """A digit of one's own as the digits' features: a word typed, a picture drawn or loaded, a sound recorded or loaded.
 
-The features of a digits store are standardised by its training clips. Its parameters say how these were made, so they
-are made once more; what is given is then measured on the same scale, in the same noise.
+The features of a digits store are standardised by its training clips, and it keeps by what; what is given is measured
+on the same scale, in the same noise. Stores of earlier versions did not keep it: their clips are made once more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from srcid.features.checks import StoreError
 from srcid.features.digits import BANDS, DigitsParams, mel_quarters, patches, raw_features
-from srcid.features.front_ends import moments, word_vector
+from srcid.features.front_ends import measure_scale, standardised, word_vector
 from srcid.features.recordings import HOP, WINDOW, mel_filters, spectrum
 from srcid.features.store import FeatureStore
 from srcid.features.voices import RATE
@@ -28,20 +28,31 @@ class OwnDigits:
         store: made by :func:`srcid.features.digits.make_digits`.
 
     Raises:
-        StoreError: another kind of store, or one whose features this version makes otherwise.
+        StoreError: a store of an earlier version whose features this one makes otherwise.
+
+    Attributes:
+        draws: a drawing of 8 x 8 pixels is a picture here.
+        note: why this took long, or nothing.
     """
 
+    draws, note = True, ""
+
     def __init__(self, store: FeatureStore) -> None:
-        if store.provenance.get("name") != "digits":
-            found = store.provenance.get("name") or store.path.name
-            raise StoreError(f"found a store of '{found}'; own input needs one of digits, whose features are made here")
+        if "scales" in store.provenance:
+            self.params = DigitsParams(**store.provenance["params"])
+            self._scales = store.provenance["scales"]
+        else:
+            self._measure(store)
+
+    def _measure(self, store: FeatureStore) -> None:
+        self.note = "The data are of an earlier version, which kept no scales; they were made again to measure these."
         people = str(store.provenance.get("speech", "")).startswith("people")
         if people and store.media_root == store.path:
             raise StoreError(f"the recordings behind {store.path} are needed; name their folder in SRCID_MEDIA")
         known = store.provenance["params"] | ({"fsdd": str(store.media_root)} if people else {})
         self.params = DigitsParams(**known)
         raw, rows = raw_features(self.params)
-        self._scales = {m: moments(values, rows) for m, values in raw.items()}
+        self._scales = {m: measure_scale(values, rows) for m, values in raw.items()}
         first = store.batch(np.arange(1))
         for m, values in raw.items():
             if not np.allclose(self._scaled(m, values[:1]), first[m], atol=1e-3):
@@ -62,7 +73,8 @@ class OwnDigits:
         """Features ``[T, 4, 4, D]`` of a picture of a digit that is shown at every step.
 
         Args:
-            image: brightness ``[H, W]`` of any size; its ground, dark or light, is what its edges show.
+            image: brightness ``[H, W]``, or colours ``[H, W, 3]``, of any size; its ground, dark or light, is what its
+                edges show.
 
         Raises:
             StoreError: nothing is drawn.
@@ -70,6 +82,7 @@ class OwnDigits:
         from PIL import Image
 
         pixels = np.asarray(image, float)
+        pixels = pixels.mean(axis=2) if pixels.ndim == 3 else pixels
         edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
         ink = abs(pixels - np.median(edges))
         if ink.max(initial=0) <= 0:
@@ -109,12 +122,11 @@ class OwnDigits:
         return self._scaled("audio", np.stack(features))
 
     def _scaled(self, modality: str, values: np.ndarray) -> np.ndarray:
-        mean, deviation = self._scales[modality]
-        return ((values - mean) / deviation).astype(np.float32)
+        return standardised(values, self._scales[modality])
 
 
 def read_picture(content: bytes) -> np.ndarray:
-    """Brightness ``[H, W]`` of a picture file's bytes.
+    """Colours ``[H, W, 3]``, uint8, of a picture file's bytes.
 
     Raises:
         StoreError: no picture.
@@ -122,7 +134,7 @@ def read_picture(content: bytes) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        return np.asarray(Image.open(io.BytesIO(content)).convert("L"))
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise StoreError(f"found no picture ({error}); need PNG, JPEG or another that Pillow reads") from None
 

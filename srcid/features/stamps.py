@@ -26,7 +26,16 @@ from pydantic import Field
 
 from srcid.features.checks import StoreError
 from srcid.features.extraction.reading import ReadError, missing_readers, read_sound, words_of
-from srcid.features.front_ends import RATE, WORD_DIM, log_mel, patches, standardised, word_vector
+from srcid.features.front_ends import (
+    FRONT_ENDS,
+    RATE,
+    WORD_DIM,
+    log_mel,
+    measure_scale,
+    patches,
+    standardised,
+    word_vector,
+)
 from srcid.features.media import MediaError, read_image
 from srcid.features.store import FeatureStore
 from srcid.params import Section
@@ -175,9 +184,10 @@ def make_stamps(path: str | Path, params: StampsParams | None = None) -> Feature
     event = np.array([[c == _category(row) for c in categories] for row in rows])
     masks = {m: np.stack([row["masks"][m] for row in rows]) for m in ("audio", "video", "text")}
     features = {m: np.stack([row["features"][m] for row in rows]) for m in masks}
+    scales = {m: measure_scale(values, np.flatnonzero(splits == "train"), masks[m]) for m, values in features.items()}
     return FeatureStore.create(
         path,
-        {m: standardised(values, np.flatnonzero(splits == "train"), masks[m]) for m, values in features.items()},
+        {m: standardised(values, scales[m], masks[m]) for m, values in features.items()},
         labels={
             "event": np.repeat(event[:, None], params.steps, axis=1),
             **{name: np.array([row[name] for row in rows]) for name in ("folder", "voice", "language", "mirrored")},
@@ -197,6 +207,9 @@ def make_stamps(path: str | Path, params: StampsParams | None = None) -> Feature
             "licence": "GPL-2, parts in the public domain (tuxpaint-stamps)",
             "citation": "B. Kendrick et al., Tux Paint stamps, https://tuxpaint.org",
             "params": params.model_dump(mode="json", exclude={"stamps"}),
+            "front_ends": {m: FRONT_ENDS[m].facts() for m in masks},
+            "seconds": _SECONDS,
+            "scales": scales,
         },
     )
 

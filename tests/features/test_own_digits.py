@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 from srcid.features.checks import StoreError
 from srcid.features.digits import DigitsParams, make_digits
 from srcid.features.own_digits import OwnDigits, read_picture, read_sound
+from srcid.features.store import FeatureStore
 from srcid.features.voices import RATE, spoken
-from tests.helpers import tiny_store
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_files_are_read_and_what_is_none_is_said(front, tmp_path):
     picture, sound = io.BytesIO(), io.BytesIO()
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(picture, "PNG")
     wavfile.write(sound, 8000, (3000 * np.sin(np.arange(4000))).astype(np.int16))
-    assert read_picture(picture.getvalue()).shape == (8, 8)
+    assert read_picture(picture.getvalue()).shape == (8, 8, 3)
     samples, rate = read_sound(sound.getvalue(), tmp_path)
     assert len(samples) == 4000 and rate == 8000 and not list(tmp_path.iterdir())
     for problem, words in (
@@ -85,6 +85,13 @@ def test_files_are_read_and_what_is_none_is_said(front, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_other_stores_are_refused(tmp_path):
-    with pytest.raises(StoreError, match="needs one of digits"):
-        OwnDigits(tiny_store(tmp_path / "other"))
+def test_the_store_keeps_the_scales_and_clips_of_an_earlier_one_are_made_again(store, front, monkeypatch):
+    made = store.provenance
+    old = FeatureStore.open(store.path)
+    old.provenance = {name: value for name, value in made.items() if name != "scales"}
+    again = OwnDigits(old)
+    assert not front.note and "made again" in again.note
+    for own in (lambda f: f.word("seven"), lambda f: f.sound(spoken(3), RATE), lambda f: f.picture(np.eye(9))):
+        np.testing.assert_allclose(own(front), own(again), atol=1e-5)
+    monkeypatch.setattr("srcid.features.own_digits.raw_features", lambda params: pytest.fail("clips are made again"))
+    OwnDigits(store)

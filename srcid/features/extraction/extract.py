@@ -160,6 +160,7 @@ def extract(
             provenance={
                 "name": source.resolve().name,
                 "description": f"{len(kept)} clips, cut into {steps} steps of {seconds:g} s",
+                "seconds": seconds,
                 "front_ends": {m: end.facts() for m, end in ends.items()},
                 "notes": list(notes),
                 "left_out": left_out,
