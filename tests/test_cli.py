@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -524,6 +525,19 @@ def test_a_kept_figure_is_drawn(project, capsys):
     assert main(["figure", "a-run", "curve", "curve.doc"]) == 2
     assert "need one ending in .png" in capsys.readouterr().err
     assert main(["figure", "a-run", "other", "curve.html"]) == 2
+
+
+@pytest.mark.browser
+def test_a_figure_as_pdf_is_vectors_on_a_page_of_its_size(project):
+    import plotly.graph_objects as go
+
+    run = runs.Run.create_or_open("a-run", "02_train", {})
+    run.save_figure(go.Figure(go.Scatter(x=[1, 2], y=[3.5, 4]), layout=dict(width=600, height=300)), "curve")
+    assert main(["figure", "a-run", "curve", "curve.pdf"]) == 0
+    content = (project / "curve.pdf").read_bytes()
+    width, height = map(float, re.search(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", content).groups())
+    assert content.startswith(b"%PDF") and b"/Subtype /Image" not in content
+    assert width / height == pytest.approx(2, 0.05)
 
 
 def test_values_may_stand_behind_options_and_misspelt_options_are_refused(project, capsys):
