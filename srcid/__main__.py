@@ -19,7 +19,8 @@ from srcid.runs.grid import MOST
 from srcid.values import Word, shorten
 
 MAIN_JOB = ("01_data", "02_train")
-EXTRACTED = ("audio", "video", "text")
+EXTRACTED = {"audio": "vggish=FILE", "video": "vgg19=FILE", "text": "bert=FOLDER"}
+"""Modality -> its published front end, whose weights are the user's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,8 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("--list", type=Path, metavar="FILE", help="list of clips (default: the folder's only .csv)")
     extract.add_argument("--steps", type=int, default=10, metavar="N", help="steps of a clip (default: 10)")
     extract.add_argument("--seconds", type=float, default=1.0, metavar="S", help="seconds of a step (default: 1)")
-    for modality in EXTRACTED:
-        said = f"front end of {modality}: vggish=FILE or vgg19=FILE (published weights), MODULE:FUNCTION, or none"
+    for modality, published in EXTRACTED.items():
+        said = f"front end of {modality}: {published} (published weights), MODULE:FUNCTION, or none"
         extract.add_argument(f"--{modality}", default="", metavar="FRONT_END", help=said)
     extract.add_argument("--no-media", action="store_true", help="keep no sounds and pictures in the store")
     extract.add_argument("--strict", action="store_true", help="end at the first file that cannot be read")

@@ -16,6 +16,7 @@ CALLED_BY_LIBRARIES = {
     "_files_are_those_of_the_rest",  # pydantic
     "vgg19",  # srcid.features.front_ends, by name
     "vggish",  # the same
+    "bert",  # the same
     "from_rows",  # users, as docs/extending.md shows
 }
 

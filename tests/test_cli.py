@@ -474,12 +474,12 @@ def test_every_extra_of_the_package_can_be_installed(copied):
 
 def test_all_tests_have_what_they_import(copied):
     copied("test")  # ends at the missing notebooks
-    assert copied.installed == [".[cluster,media,quantizers,test]"]
+    assert copied.installed == [".[bert,cluster,media,quantizers,test]"]
 
 
 @pytest.mark.parametrize("failing", [(), ("ruff",), ("lint-imports", "pytest")])
 def test_every_check_runs_and_failures_are_summed_up(copied, failing):
-    copied("install", "test", "quantizers", "cluster", "media")
+    copied("install", "test", "quantizers", "cluster", "media", "bert")
     for name in ("ruff", "lint-imports", "pytest"):
         tool = copied.venv / "bin" / name
         tool.write_text(f"#!/bin/sh\nexit {int(name in failing)}\n")
@@ -511,7 +511,7 @@ def test_ci_installs_every_extra_and_lets_no_test_skip(tmp_path):
     command = [shutil.which("bash"), str(tmp_path / ".ci" / "run"), "-x"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if "CI=" in line]
-    assert lines[:2] == ["lab install test browser quantizers cluster media CI=1", "lab test -x CI=1"]
+    assert lines[:2] == ["lab install test browser quantizers cluster media bert CI=1", "lab test -x CI=1"]
     assert len(lines) == 3 and lines[2].startswith("pytest -m browser ")
 
 

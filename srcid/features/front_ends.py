@@ -148,8 +148,8 @@ def measure_scale(values: np.ndarray, rows: np.ndarray, mask: np.ndarray | None 
     return {"mean": mean.tolist(), "deviation": deviation.tolist()}
 
 
-PRETRAINED = {"audio": "vggish", "video": "vgg19"}
-"""Published front end of a modality; its name is a function of ``srcid.model.pretrained``, given a file of weights."""
+PRETRAINED = {"audio": "vggish", "video": "vgg19", "text": "bert"}
+"""Published front end of a modality: a function of ``srcid.model.pretrained``, given a file or folder of weights."""
 
 FRONT_ENDS: dict[str, FrontEnd] = {
     "audio": FrontEnd("log-mel", "1", log_mel),
@@ -168,18 +168,18 @@ def front_end(kind: str, given: str) -> FrontEnd:
     Raises:
         StoreError: there is no such name or module, or the function fails.
     """
-    default, published = FRONT_ENDS[kind], PRETRAINED.get(kind)
+    default, published = FRONT_ENDS[kind], PRETRAINED[kind]
     if given in ("", default.name):
         return default
     heading = f"the front end '{given}' of {kind} cannot be used:"
     name, equals, weights = given.partition("=")
-    if published and name == published:
+    if name == published:
         module, arguments = "srcid.model.pretrained", (weights,)  # by its name, for it needs torch
     else:
         module, equals, name = given.partition(":")
         arguments = ()
     if not (equals and module and name):
-        names = [default.name, "none", *([f"{published}=WEIGHTS"] if published else [])]
+        names = [default.name, "none", f"{published}=WEIGHTS"]
         known = f"{', '.join(names)}, or MODULE:FUNCTION"
         raise StoreError(heading, [f"found '{given}'{suggest(given, names)}, need {known}"])
     try:

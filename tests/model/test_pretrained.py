@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from srcid.features import StoreError
+from srcid.features import FeatureStore, StoreError
+from srcid.features.extraction import extract
 from srcid.features.front_ends import front_end
-from srcid.model.pretrained import VGG19, VGGish, WeightsError, vgg19, vggish, vggish_filters
+from srcid.model import pretrained
+from srcid.model.pretrained import VGG19, VGGish, WeightsError, bert, vgg19, vggish, vggish_filters
+from tests.features import media_files as files
 
 
 def drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
@@ -97,5 +100,92 @@ def test_extraction_takes_them_by_name(tmp_path):
         front_end("audio", "vggish=absent.pth")
     with pytest.raises(StoreError, match="need patches, none, vgg19=WEIGHTS, or MODULE:FUNCTION"):
         front_end("video", "vgg19")
-    with pytest.raises(StoreError, match="need subwords, none, or MODULE:FUNCTION"):
+    with pytest.raises(StoreError, match="need subwords, none, bert=WEIGHTS, or MODULE:FUNCTION"):
         front_end("text", f"vgg19={tmp_path / 'vgg.safetensors'}")
+
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "dog", "bark", "##s", "##ing", "bell"]
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A BERT of two layers of eight numbers, as its package keeps one, which takes 12 subwords at a time."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(VOCABULARY), hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=12, initializer_range=0.5,
+    )  # fmt: skip
+    transformers.BertForMaskedLM(config).save_pretrained(tmp_path / "tiny")
+    (tmp_path / "tiny/vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    return tmp_path / "tiny"
+
+
+def test_a_word_is_the_mean_of_its_subwords_among_the_others(tiny):
+    end = front_end("text", f"bert={tiny}")
+    numbers = torch.tensor([[VOCABULARY.index(w) for w in ("[CLS]", "a", "dog", "bark", "##s", "[UNK]", "[SEP]")]])
+    with torch.inference_mode():
+        hidden = end.apply.module.model(numbers).last_hidden_state[0].numpy()
+    want = np.stack([hidden[1], hidden[2], hidden[3:5].mean(0), hidden[5]])
+    np.testing.assert_allclose(end(["A", "dog", "barks", "xyz"]), want, atol=1e-5)
+    assert np.abs(end(["dog"])[0] - want[1]).max() > 0.1  # other words around it
+    found = end(["dog", "\u0301", "bell"])  # of an accent alone nothing is left
+    assert not found[1].any() and found[[0, 2]].any(1).all()
+
+
+def test_a_sentence_longer_than_the_model_is_read_in_parts(tiny):
+    end, words = front_end("text", f"bert={tiny}"), ["a", "dog", "barking"] * 9
+    found = end(words)  # ten subwords at a time: eight words, then the others
+    np.testing.assert_allclose(found[:8], end(words[:8]), atol=1e-5)
+    assert found.shape == (27, 8) and found.any(1).all()
+    numbers = [[VOCABULARY.index(w) for w in part.split()] for part in (
+        "[CLS] bark ##ing ##s bark ##ing ##s bark ##ing ##s bark [SEP]", "[CLS] ##ing ##s [SEP]"
+    )]  # fmt: skip
+    with torch.inference_mode():
+        first, second = (end.apply.module.model(torch.tensor([part])).last_hidden_state[0] for part in numbers)
+    want = torch.cat([first[10:11], second[1:3]]).mean(0).numpy()
+    np.testing.assert_allclose(end(["barkings"] * 4)[3], want, atol=1e-5)
+
+
+def test_extraction_keeps_which_bert_it_was(tiny, tmp_path):
+    for n in range(4):
+        files.picture(tmp_path / f"in/{n}.png", "red")
+        (tmp_path / f"in/{n}.txt").write_text("A dog barks, a bell")
+    end = front_end("text", f"bert={tiny}")
+    extract(tmp_path / "in", tmp_path / "store", steps=4, front_ends={"text": f"bert={tiny}"})
+    store = FeatureStore.open(tmp_path / "store")
+    np.testing.assert_allclose(store.features["text"][0], end(["A", "dog", "barks", "a"]), atol=1e-5)
+    facts = store.provenance["front_ends"]["text"]
+    assert facts == end.facts() and facts["name"] == "bert" and len(facts["weights_sha256"]) == 64
+    assert "transformers 5" in facts["version"]
+    (tiny / "vocab.txt").write_text("\n".join([*VOCABULARY[:-1], "gong"]) + "\n")
+    other = front_end("text", f"bert={tiny}").facts()
+    assert other["weights_sha256"] == facts["weights_sha256"] and other["version"] != facts["version"]
+
+
+def test_folders_that_hold_no_bert_say_what_to_get(tiny, tmp_path, monkeypatch):
+    config = (tiny / "config.json").read_text()
+    with pytest.raises(WeightsError, match=r"found no config.json in .*absent; get the folder of a BERT model"):
+        bert(tmp_path / "absent")
+    (tiny / "vocab.txt").rename(tmp_path / "vocab.txt")
+    with pytest.raises(WeightsError, match=r"a vocabulary of \d+ for a model of 11 subwords|cannot be read"):
+        bert(tiny)
+    (tiny / "vocab.txt").write_text("\n".join([*VOCABULARY, "more"]))
+    with pytest.raises(WeightsError, match="found a vocabulary of 12 for a model of 11 subwords in"):
+        bert(tiny)
+    (tmp_path / "vocab.txt").rename(tiny / "vocab.txt")
+    for old, new, said in (
+        ('"bert"', '"gpt2"', "found a gpt2 model in"), ("{", "", "cannot be read"),
+        ('"num_hidden_layers": 2', '"num_hidden_layers": 3', "found no "),
+    ):  # fmt: skip
+        assert old in config
+        (tiny / "config.json").write_text(config.replace(old, new))
+        with pytest.raises(WeightsError, match=said):
+            bert(tiny)
+    (tiny / "config.json").write_text(config)
+    (tiny / "model.safetensors").unlink()
+    with pytest.raises(WeightsError, match="cannot be read"):
+        bert(tiny)
+    monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match=r"found no package transformers: pip install 'srcid\[bert\]'"):
+        bert(tiny)
