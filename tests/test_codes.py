@@ -10,6 +10,7 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
 from srcid.codes import CodeTable, CodeTableError, encode
 from srcid.features import FeatureStore
@@ -170,12 +171,26 @@ def test_parquet_files_hold_the_frame_split_by_split(store, tmp_path):
     table = encode(network(store), store, tmp_path / "codes")
     files = table.to_parquet(tmp_path / "out")
     assert [file.name for file in files] == ["train.parquet", "val.parquet", "test.parquet"]
-    assert sorted(tmp_path.joinpath("out").iterdir()) == sorted(files)
+    assert sorted(tmp_path.joinpath("out").iterdir()) == sorted([*files, tmp_path / "out/.huggingface.yaml"])
     for file in files:
         read, made = pd.read_parquet(file), table.frame(clips=file.stem)
         assert not any(pyarrow.types.is_dictionary(field.type) for field in pq.read_schema(file))
         pd.testing.assert_frame_equal(read, made.astype(read.dtypes))
     assert table.to_parquet(tmp_path / "out") == files  # in place of the old ones
+
+
+def test_datasets_is_told_which_file_is_which_split(store, tmp_path):
+    clips = np.array_split(np.arange(store.clips), 4)
+    odd = FeatureStore.create(
+        tmp_path / "odd", features={m: values[:] for m, values in store.features.items()},
+        splits=dict(zip(("train", "fold-1", "fold_1", "all"), clips, strict=True)),
+    )  # fmt: skip
+    files = encode(network(odd), odd, tmp_path / "codes").to_parquet(tmp_path / "out")
+    [config] = yaml.safe_load((tmp_path / "out/.huggingface.yaml").read_text())["configs"]
+    said = {part["split"]: part["path"] for part in config["data_files"]}
+    assert list(said.values()) == [file.name for file in files]
+    # without it, datasets takes what it does not know for no split at all; "-" and "all" it refuses
+    assert list(said) == ["train", "fold_1", "fold_1_", "all_"]
 
 
 def test_what_a_frame_cannot_say(store, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -284,23 +286,29 @@ class CodeTable:
     def to_parquet(self, folder: str | Path, label: str | None = None) -> list[Path]:
         """Write :meth:`frame` to ``folder``, one ``SPLIT.parquet`` a split, and return the files.
 
-        ``datasets.load_dataset(folder)`` of Hugging Face reads them as its splits, ``pandas.read_parquet`` each. Files
-        that are there are replaced; clips in no split are left out.
+        ``datasets.load_dataset(folder)`` of Hugging Face reads them as its splits, ``pandas.read_parquet`` each; the
+        hidden ``.huggingface.yaml`` beside them says which file is which split, for names that are not train,
+        validation or test. Files that are there are replaced; clips in no split are left out.
 
         Raises:
             CodeTableError, InspectionError: as :meth:`frame`.
             DiskError: nothing can be written there.
         """
-        folder, files = Path(folder), []
+        folder, files = Path(folder), {}
         for split in self.splits:
             frame = self.frame(label, split)
             frame = frame.astype(dict.fromkeys(frame.select_dtypes("category"), "str"))  # datasets reads no others
+            name = re.sub(r"\W", "_", split)  # the names that it takes
+            name += "_" * sum(name == other.rstrip("_") for other in ("all", *files))  # all is reserved
+            files[name] = folder / f"{split}.parquet"
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                with whole_file(folder / f"{split}.parquet") as draft:
+                with whole_file(files[name]) as draft:
                     frame.to_parquet(draft, index=False)
-            files.append(folder / f"{split}.parquet")
-        return files
+        parts = [{"split": name, "path": file.name} for name, file in files.items()]
+        with disk_errors(folder), whole_file(folder / ".huggingface.yaml") as draft:
+            draft.write_text(json.dumps({"configs": [{"config_name": "default", "data_files": parts}]}))
+        return [*files.values()]
 
     @cached_property
     def _kept(self) -> np.ndarray:
