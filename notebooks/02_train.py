@@ -25,7 +25,7 @@
 # Everything lands in a run folder; running the notebook again with the same parameters continues there.
 
 # %% tags=["parameters"]
-data: str = "digits"  # digits, synthetic, or the folder of a store
+data: str = "digits"  # digits, stamps, synthetic, or the folder of a store
 fsdd: str = ""  # folder with the Free Spoken Digit recordings, to take them for the speech of digits
 preset: str = "demo"  # names of srcid.params.PRESETS joined by +, such as demo+dcid
 seed: int = 0  # seed of weights, order and sampling
