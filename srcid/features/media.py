@@ -105,7 +105,7 @@ def read_wav(file: Path) -> tuple[int, np.ndarray]:
     Samples of 8 bits are unsigned; 16, 24, 32 and 64 bits, whole or floating, plain or extensible, are read too.
 
     Raises:
-        MediaError: it is compressed, damaged, or holds values that are not finite.
+        MediaError: it is compressed, damaged, cut off, or holds values that are not finite.
     """
     from scipy.io import wavfile
 
@@ -113,16 +113,35 @@ def read_wav(file: Path) -> tuple[int, np.ndarray]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no sound
             rate, samples = wavfile.read(file)
-    except (ValueError, EOFError, struct.error, OSError, TypeError, OverflowError, MemoryError) as error:
-        raise MediaError(f"{file.name} cannot be read as wav ({str(error)[:100] or type(error).__name__})") from None
+    except Exception as error:  # damaged headers make it raise anything
+        why = str(error)[:100] if isinstance(error, (ValueError, OSError)) else "its header is damaged"
+        raise MediaError(f"{file.name} cannot be read as wav ({why})") from None
+    if lost := _lost_bytes(file):
+        raise MediaError(f"{file.name} is cut off: {lost:,} bytes of the sound that its header tells of are missing")
+    if rate < 1:
+        raise MediaError(f"{file.name} cannot be read as wav (its header says {rate} Hz)")
     if samples.dtype.kind == "u":
         middle = 2.0 ** (8 * samples.dtype.itemsize - 1)
         samples = (samples.astype(np.float32) - middle) / middle
     elif samples.dtype.kind == "i":
         samples = samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
+    with np.errstate(over="ignore"):
+        samples = samples.astype(np.float32)
     if not np.isfinite(samples).all():
         raise MediaError(f"{file.name} holds samples that are not finite")
-    return int(rate), samples.astype(np.float32)
+    return int(rate), samples
+
+
+def _lost_bytes(file: Path) -> int:
+    """Bytes of sound that a wav's header tells of and the file lacks; what was written as a stream tells of none."""
+    with file.open("rb") as stream:
+        order = "big" if stream.read(12).startswith(b"RIFX") else "little"
+        while len(chunk := stream.read(8)) == 8:
+            size = int.from_bytes(chunk[4:], order)
+            if chunk[:4] == b"data":
+                return max(0, size - (file.stat().st_size - stream.tell())) if size < 0x7FFF_F000 else 0
+            stream.seek(size + size % 2, 1)
+    return 0
 
 
 def _part(file: Path, start: float, stop: float | None) -> tuple[int, np.ndarray]:
@@ -195,18 +214,26 @@ def read_image(file: Path, formats: tuple[str, ...] | None = None) -> np.ndarray
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=formats) as picture:
+            # by a stream: named files Pillow may map into memory, and then scrambles some that are to be turned
+            with file.open("rb") as stream, Image.open(stream, formats=formats) as picture:
                 picture.load()
                 picture = ImageOps.exif_transpose(picture)
-                if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
-                    return np.rint(np.clip(np.asarray(picture, np.float64), 0, 65535) / 257).astype(np.uint8)
+                if picture.mode in ("I", "F"):
+                    raise ValueError("it holds numbers of 32 bits, whose black and white nothing says; need 8 or 16")
+                if picture.mode.startswith("I;16"):
+                    values = np.asarray(picture)
+                    seen = np.rint(values / 257).astype(np.uint8)
+                    return np.where(values == picture.info.get("transparency", -1), np.uint8(255), seen)
+                if picture.mode == "P" and 3 * np.asarray(picture).max() >= len(picture.getpalette() or ()):
+                    raise ValueError("its palette lacks a colour that is used")
                 grey = picture.mode in ("1", "L", "LA", "La")
                 if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
                     seen = picture.convert("RGBA")
                     picture = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
                 return np.asarray(picture.convert("L" if grey else "RGB"))
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError, IndexError) as error:
-        raise MediaError(f"{file.name} cannot be read as an image ({str(error)[:100]})") from None
+        why = str(error).partition(" <")[0][:100]
+        raise MediaError(f"{file.name} cannot be read as an image ({why})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise MediaError(f"{file.name} unpacks to too large an image ({error})") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from srcid.__main__ import main
 from srcid.features import FeatureStore, StoreError
 from srcid.features.extraction import example, extract, make_clips
 from srcid.features.extraction.listing import Event, listing
-from srcid.features.extraction.reading import read_frames, read_sound
+from srcid.features.extraction.reading import ReadError, read_frames, read_sound, read_words
 from srcid.features.front_ends import FRONT_ENDS, log_mel, patches, subwords, word_vector
 from srcid.features.media import read_image, resolve
 from srcid.features.recordings import mel_filters
@@ -121,13 +122,59 @@ def test_columns_of_their_own_for_each_modality(clips, tmp_path):
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "cp1252"])
 def test_lists_of_every_dialect_say_the_same(clips, separator, encoding):
     rows = [["file", "label", "onset"], ["dog/a.mp4", "Bär", "0.5"], ["bell/c.wav", "", ""]]
     (clips / "list.csv").write_bytes("\r\n".join(map(separator.join, rows)).encode(encoding))
     found = listing(clips)
     assert [clip.name for clip in found.clips] == ["bell/c", "dog/a"]
     assert found.clips[1].events == [Event("Bär", 0.5)] and found.clips[0].events == []
+    assert any("read as Windows-1252" in note for note in found.notes) == (encoding in ("latin-1", "cp1252"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file,label,file\ndog/a.mp4,x,dog/b.mp4\n", "found more than one column file"),
+        ("file,label,onset,offset\ndog/a.mp4,x,1_0,20\n", "found onset '1_0', offset '20'"),
+        ("file;label;onset;offset\ndog/a.mp4;x;0,5;2\n", "found onset '0,5', offset '2'"),
+        ('file,label\ndog/a.mp4,"x\ndog/b.mp4,y\n', "is there a quote that is not closed"),
+        ("file,label\ndog/a.mp4,\x81\n", "neither UTF-8 nor UTF-16 nor Windows-1252"),
+    ],
+)
+def test_lists_that_say_two_things_are_refused(clips, text, said):
+    (clips / "list.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(StoreError, match=said):
+        listing(clips)
+
+
+def test_lists_may_be_quoted_begin_with_blank_lines_and_write_paths_as_windows_does(clips):
+    (clips / "list.csv").write_text('\n"file"\t"label"\n"dog\\a.mp4"\t"a dog"\n"./bell/c.wav"\t""\n')
+    found = listing(clips)
+    assert [clip.name for clip in found.clips] == ["bell/c", "dog/a"]
+    assert all(file.is_file() for clip in found.clips for file in clip.files.values())
+
+
+def test_forms_of_unicode_and_links_to_oneself_make_no_second_clip(tmp_path):
+    whole, parts = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    files.picture(tmp_path / f"in/x/{whole}.png", "red")
+    (tmp_path / f"in/x/{parts}.txt").write_text("it is red")
+    (tmp_path / "in/x/back").symlink_to(tmp_path / "in")
+    found = listing(tmp_path / "in")
+    assert [(clip.name, sorted(clip.files)) for clip in found.clips] == [(f"x/{whole}", ["text", "video"])]
+    assert "1 links to a folder that they lie in are left out" in found.notes
+    (tmp_path / "in/a.csv").write_text(f"file,caption\nx/{parts}.png,it is red\n")
+    [clip] = listing(tmp_path / "in").clips
+    assert clip.name == f"x/{whole}" and clip.files["video"].is_file()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_texts_of_every_encoding_are_read(tmp_path, encoding):
+    (tmp_path / "a.txt").write_bytes("A bär, here".encode(encoding))
+    assert read_words(tmp_path / "a.txt") == ["A", "bär", "here"]
+    (tmp_path / "b.txt").write_bytes("bär".encode("latin-1"))
+    with pytest.raises(ReadError, match=r"b\.txt is neither UTF-8 nor UTF-16"):
+        read_words(tmp_path / "b.txt")
 
 
 def test_events_after_the_last_step_are_noted(clips, tmp_path):
@@ -321,7 +368,7 @@ MISTAKES = {
     "label": (lambda root: (root / "dog").rename(root / "d\tog"), {}, r"classes of event: found 1 like 'd\\tog'"),
     "same names": (
         lambda root: [files.picture(root / f"{name}/x.png", "red") for name in ("\u00e9", "e\u0301")], {},
-        "ids more than once",
+        "has two files for video: x.png and x.png; files of one name",
     ),
     "steps": (lambda root: None, {"steps": 0}, "found 0 steps, need 1 to 10,000"),
     "seconds": (lambda root: None, {"seconds": float("nan")}, "found steps of nan s"),

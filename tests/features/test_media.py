@@ -5,7 +5,7 @@ import pytest
 from scipy.io import wavfile
 
 from srcid.features import FeatureStore
-from srcid.features.media import Media, MediaError, audio, image, read_wav, resolve, show, word
+from srcid.features.media import Media, MediaError, audio, image, read_image, read_wav, resolve, show, word
 
 
 @pytest.fixture
@@ -73,6 +73,45 @@ def test_other_sounds_are_refused_by_name(tmp_path):
             read_wav(file)
 
 
+def chunks(*parts: tuple[bytes, bytes], order: str = "<") -> bytes:
+    body = b"WAVE" + b"".join(n + struct.pack(order + "I", len(d)) + d + b"\0" * (len(d) % 2) for n, d in parts)
+    return (b"RIFF" if order == "<" else b"RIFX") + struct.pack(order + "I", len(body)) + body
+
+
+def test_chunks_of_a_wav_may_stand_in_other_orders_and_byte_orders(tmp_path):
+    for order in "<>":
+        form = struct.pack(order + "HHIIHH", 1, 1, 100, 200, 2, 16)
+        data = (WAVE * 2**15).astype(order + "i2").tobytes()
+        parts = (b"JUNK", b"odd"), (b"fmt ", form), (b"LIST", b"INFO"), (b"data", data), (b"id3 ", b"x")
+        (tmp_path / "a.wav").write_bytes(chunks(*parts, order=order))
+        np.testing.assert_allclose(read_wav(tmp_path / "a.wav")[1], WAVE, atol=1e-6)
+    stream = chunks((b"fmt ", form := struct.pack("<HHIIHH", 1, 1, 100, 200, 2, 16)))
+    data = (WAVE * 2**15).astype("<i2").tobytes()
+    stream = stream[:4] + b"\xff" * 4 + stream[8:] + b"data" + b"\xff" * 4 + data
+    (tmp_path / "stream.wav").write_bytes(stream)  # as what is written to a pipe, of no length that is known
+    np.testing.assert_allclose(read_wav(tmp_path / "stream.wav")[1], WAVE, atol=1e-6)
+    (tmp_path / "empty.wav").write_bytes(chunks((b"fmt ", form), (b"data", b"")))
+    assert read_wav(tmp_path / "empty.wav")[1].shape == (0,)
+
+
+def test_damaged_wavs_are_refused_by_name(tmp_path):
+    form, data = struct.pack("<HHIIHH", 1, 1, 100, 200, 2, 16), bytes(10)
+    whole = chunks((b"fmt ", form), (b"data", data))
+    cases = {
+        "cut": (whole[:-4], "is cut off: 4 bytes of the sound that its header tells of are missing"),
+        "late": (chunks((b"data", data), (b"fmt ", form)), "No fmt chunk before data"),
+        "none": (chunks((b"fmt ", form)), "its header is damaged"),
+        "silent": (chunks((b"fmt ", struct.pack("<HHIIHH", 1, 0, 100, 200, 2, 16)), (b"data", data)), "is damaged"),
+        "still": (chunks((b"fmt ", struct.pack("<HHIIHH", 1, 1, 0, 0, 2, 16)), (b"data", data)), "says 0 Hz"),
+        "huge": (chunks((b"fmt ", struct.pack("<HHIIHH", 3, 1, 100, 800, 8, 64)), (b"data", struct.pack("<d", 1e300))),
+                 "not finite"),
+    }  # fmt: skip
+    for name, (content, said) in cases.items():
+        (tmp_path / f"{name}.wav").write_bytes(content)
+        with pytest.raises(MediaError, match=rf"{name}\.wav.*{said}"):
+            read_wav(tmp_path / f"{name}.wav")
+
+
 def test_every_kind_of_png_is_read_right(tmp_path):
     from PIL import Image
 
@@ -95,6 +134,29 @@ def test_every_kind_of_png_is_read_right(tmp_path):
         np.testing.assert_array_equal(image(f"png:{name}.png", tmp_path), need, err_msg=name)
     Image.fromarray(grey).save(tmp_path / "key.png", transparency=102)
     np.testing.assert_array_equal(image("png:key.png", tmp_path), [[0, 51], [255, 255]])
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "key16.png", transparency=102 * 257)
+    np.testing.assert_array_equal(image("png:key16.png", tmp_path), [[0, 51], [255, 255]])
+
+
+def test_pictures_of_other_formats(tmp_path):
+    from PIL import Image
+
+    grey = np.array([[0, 51, 60], [102, 255, 200]], np.uint8)
+    colours = np.kron(np.stack([grey, 255 - grey, grey // 2], -1), np.ones((8, 8, 1), np.uint8))
+    for name, options in {"cmyk.tif": {}, "cmyk.jpg": {"quality": 100, "subsampling": 0}}.items():
+        Image.fromarray(colours).convert("CMYK").save(tmp_path / name, **options)
+        np.testing.assert_allclose(read_image(tmp_path / name).astype(int), colours, atol=3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    for values in (grey, grey.astype(np.uint16) * 257, np.stack([grey] * 3, -1)):
+        for ending in ("tif", "png"):
+            Image.fromarray(values).save(tmp_path / f"turned.{ending}", exif=exif)
+            turned = read_image(tmp_path / f"turned.{ending}")
+            np.testing.assert_array_equal(turned.reshape(3, 2, -1)[..., 0], np.rot90(grey, -1))
+    for name, values in {"float": (grey / 255).astype(np.float32), "whole": grey.astype(np.int32)}.items():
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+        with pytest.raises(MediaError, match=rf"{name}.tif .*numbers of 32 bits"):
+            read_image(tmp_path / f"{name}.tif")
 
 
 def test_other_pictures_are_refused_by_name(tmp_path, monkeypatch):
@@ -106,7 +168,10 @@ def test_other_pictures_are_refused_by_name(tmp_path, monkeypatch):
     (tmp_path / "text.png").write_bytes(b"no picture")
     Image.new("L", (2, 2)).save(tmp_path / "other.png", format="BMP")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
-    for name in ("cut", "text", "other", "whole"):
+    few = Image.new("P", (2, 1), 7)
+    few.putpalette([255, 0, 0])
+    few.save(tmp_path / "few.png")
+    for name in ("cut", "text", "other", "whole", "few"):
         with pytest.raises(MediaError, match=f"{name}.png"):
             image(f"png:{name}.png", tmp_path)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ import numpy as np
 
 from srcid.features.checks import StoreError
 from srcid.features.published.archives import SourceError
-from srcid.features.published.lists import lines, table
+from srcid.features.published.lists import OLD, as_number, encoding_of, lines, table
 from srcid.features.published.plan import named_split, shorten
 
 VIDEO = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
@@ -124,8 +125,12 @@ def _from_folders(source: Path, problems: list[str]) -> tuple[list[Listed], list
     strangers: Counter[str] = Counter()
     folders = {p.name for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")}
     by_split = bool(folders) and {named_split(name) for name in folders} <= set(_SPLITS)
+    above, loops = {str(source): {os.path.realpath(source)}}, 0  # folder -> those that it lies in, itself included
     for folder, below, names in os.walk(source, followlinks=True):
-        below[:] = sorted(name for name in below if not name.startswith("."))
+        inside = {name: os.path.realpath(os.path.join(folder, name)) for name in below if not name.startswith(".")}
+        below[:] = sorted(name for name, real in inside.items() if real not in above[folder])
+        loops += len(inside) - len(below)
+        above |= {os.path.join(folder, name): above[folder] | {inside[name]} for name in below}
         for name in sorted(names):
             file = Path(folder) / name
             if name.startswith("."):
@@ -136,13 +141,12 @@ def _from_folders(source: Path, problems: list[str]) -> tuple[list[Listed], list
             parts = file.relative_to(source).parts[:-1]
             split = named_split(parts[0]) if by_split and parts else ""
             label = next(iter(parts[1 if by_split else 0 :]), "")
-            key = file.relative_to(source).with_suffix("").as_posix()
+            key = unicodedata.normalize("NFC", file.relative_to(source).with_suffix("").as_posix())
             clip = clips.setdefault(key, Listed(key, split=split, events=[Event(label)] if label else []))
             _add(clip, file, KINDS[file.suffix.lower()], problems)
     _share_sound(clips.values())
-    return list(clips.values()), [
-        f"{count} files ending in '{ending}' are left out" for ending, count in strangers.items()
-    ]
+    notes = [f"{count} files ending in '{ending}' are left out" for ending, count in strangers.items()]
+    return list(clips.values()), notes + [f"{loops} links to a folder that they lie in are left out"] * (loops > 0)
 
 
 def _from_list(source: Path, file: Path, problems: list[str]) -> tuple[list[Listed], list[str]]:
@@ -150,6 +154,7 @@ def _from_list(source: Path, file: Path, problems: list[str]) -> tuple[list[List
         head = re.split(r"[,;\t]", next(iter(lines(file)), ""))
         named = [name for name in _COLUMNS if name in {part.strip().strip('"') for part in head}]
         rows = table(file, named)
+        old = encoding_of(file.read_bytes()) == OLD
     except (SourceError, OSError) as error:
         problems.append(str(error))
         return [], []
@@ -162,11 +167,12 @@ def _from_list(source: Path, file: Path, problems: list[str]) -> tuple[list[List
     first: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, 2):
         place = f"{file.name}, row {number}"
-        cells = {name: row[name] for name in media if row[name]}
+        cells = {name: _written(source, row[name]) for name in media if row[name]}
         if not cells:
             problems.append(f"{place}: names no file")
             continue
-        name = row.get("id") or Path(next(iter(cells.values()))).with_suffix("").as_posix()
+        first_file = os.path.relpath(source / next(iter(cells.values())), source)
+        name = row.get("id") or unicodedata.normalize("NFC", Path(first_file).with_suffix("").as_posix())
         same = {key: row.get(key, "") for key in (*media, "split", "caption")}
         if first.setdefault(name, same) != same:
             problems.append(f"{place}: clip {name} has other files, another split or caption than in a row before")
@@ -183,7 +189,18 @@ def _from_list(source: Path, file: Path, problems: list[str]) -> tuple[list[List
                     _add(clips[name], path, KINDS[path.suffix.lower()] if column == "file" else column, problems)
         clips[name].events += _event(row, place, problems)
     _share_sound(clips.values())
-    return list(clips.values()), [f"columns {', '.join(unused)} of {file.name} are left out"] if unused else []
+    notes = [f"columns {', '.join(unused)} of {file.name} are left out"] if unused else []
+    notes += [f"{file.name} is no UTF-8 and was read as Windows-1252: look at its accents"] if old else []
+    return list(clips.values()), notes
+
+
+def _written(source: Path, cell: str) -> str:
+    """Return a path as the disk has it, where a list writes it with ``\\`` or in another form of Unicode."""
+    for name in (cell, cell.replace("\\", "/")):
+        for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
+            if (source / form).exists():
+                return form
+    return cell
 
 
 def _event(row: dict[str, str], place: str, problems: list[str]) -> list[Event]:
@@ -191,7 +208,7 @@ def _event(row: dict[str, str], place: str, problems: list[str]) -> list[Event]:
     times = []
     for name, default in (("onset", 0.0), ("offset", np.inf)):
         try:
-            times.append(float(row.get(name) or default))
+            times.append(as_number(row[name]) if row.get(name) else default)
         except ValueError:
             times.append(np.nan)
     if not 0 <= times[0] < times[1]:
@@ -204,7 +221,8 @@ def _event(row: dict[str, str], place: str, problems: list[str]) -> list[Event]:
 
 def _add(clip: Listed, file: Path, modality: str, problems: list[str]) -> None:
     if modality in clip.files:
-        problems.append(f"clip {clip.name} has two files for {modality}: {clip.files[modality].name} and {file.name}")
+        both = f"{clip.files[modality].name} and {file.name}"
+        problems.append(f"clip {clip.name} has two files for {modality}: {both}; files of one name are one clip")
     clip.files[modality] = file
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from srcid.features.extraction.listing import OTHER_SOUND, PICTURE, SOUND, VIDEO
 from srcid.features.media import MediaError, read_image, read_wav
+from srcid.features.published.lists import OLD, encoding_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -147,7 +148,10 @@ def read_words(file: Path) -> list[str]:
     with _reading(file):
         if file.stat().st_size > MAX_TEXT_BYTES:
             raise ReadError(f"{file.name} has {file.stat().st_size:,} bytes, need {MAX_TEXT_BYTES:,} at most")
-        return words_of(file.read_text(encoding="utf-8-sig"))
+        data = file.read_bytes()
+        if (encoding := encoding_of(data)) == OLD:
+            raise ReadError(f"{file.name} is neither UTF-8 nor UTF-16")
+        return words_of(data.decode(encoding))
 
 
 def words_of(sentence: str) -> list[str]:

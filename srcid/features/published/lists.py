@@ -16,6 +16,7 @@ from srcid.features.published.archives import SourceError, check_hdf5
 from srcid.values import is_text
 
 MAX_LIST_BYTES = 512 * 2**20
+OLD = "cp1252"
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ def table(file: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict
     if any(name not in _fields(header, delimiter) for name in columns):
         fitting = [d for d in ",\t;" if all(name in _fields(header, d) for name in columns)]
         delimiter = fitting[0] if fitting and columns else delimiter
-    # tabs separate plainly; what is separated by commas may need quotes
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    # tabs separate plainly, unless all is quoted; what is separated by commas may need quotes
+    quoting = csv.QUOTE_NONE if delimiter == "\t" and not header.startswith('"') else csv.QUOTE_MINIMAL
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
     rows, wrong = [], []
     try:
-        names = [name.strip() for name in next(reader, [])]
+        names = [name.strip() for name in next((fields for fields in reader if any(fields)), [])]
         for fields in reader:
             if not any(field.strip() for field in fields):
                 continue
@@ -76,6 +77,8 @@ def table(file: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict
             f"{file}: found columns {', '.join(names)}, need {', '.join(columns)} (lacking: {', '.join(lacking)}), "
             f"separated by {_SEPARATORS[delimiter]}"
         )
+    if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise SourceError(f"{file}: found more than one column {', '.join(twice)}; need one of each name")
     if wrong:
         raise SourceError(
             f"{file}: need {len(names)} fields in each row ({', '.join(names)}), separated by {_SEPARATORS[delimiter]} "
@@ -93,9 +96,16 @@ def _fields(line: str, delimiter: str) -> list[str]:
     return [field.strip().strip('"') for field in line.split(delimiter)]
 
 
+def as_number(text: str) -> float:
+    """Return the number that a field holds; raise ValueError also for ``1_0``, which Python takes for 10."""
+    if "_" in text:
+        raise ValueError(f"found {text!r}, need a number")
+    return float(text)
+
+
 def _second(text: str) -> int:
     """Return a whole second, also where it is written ``4.0``; raise ValueError for anything else."""
-    value = float(text)
+    value = as_number(text)
     if not value.is_integer() or not 0 <= value <= 10**6:
         raise ValueError(f"found {text!r}, need a whole second")
     return int(value)
@@ -238,8 +248,24 @@ def clotho_captions(file: Path) -> list[tuple[str, str, str]]:
     return found
 
 
+def encoding_of(data: bytes) -> str:
+    """Return the encoding of a text: UTF-8, UTF-16 with its mark or without, or, where it is neither, Windows-1252.
+
+    The last is a guess: other old encodings look the same.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in data[:2]:
+        return "utf-16-be" if data.startswith(b"\0") else "utf-16-le"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return OLD
+    return "utf-8-sig"
+
+
 def _text(file: Path) -> str:
-    """Return the text of a list, lines ending in ``\\n``: UTF-8, UTF-16 with its mark, or else Latin-1.
+    """Return the text of a list, lines ending in ``\\n``; see :func:`encoding_of`.
 
     Raises:
         SourceError: it cannot be read, is no regular file, too large, or no text.
@@ -250,13 +276,11 @@ def _text(file: Path) -> str:
         if file.stat().st_size > MAX_LIST_BYTES:
             raise SourceError(f"{file}: found {file.stat().st_size} bytes, need a list of at most {MAX_LIST_BYTES}")
         data = file.read_bytes()
-        encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            text = data.decode("latin1")
+        text = data.decode(encoding_of(data))
     except OSError as error:
         raise SourceError(f"{file}: cannot be read ({error})") from None
+    except UnicodeDecodeError:
+        raise SourceError(f"{file}: is neither UTF-8 nor UTF-16 nor Windows-1252; save it as UTF-8") from None
     if "\0" in text:
         raise SourceError(f"{file}: holds NUL, so is no text; save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
