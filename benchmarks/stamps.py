@@ -226,6 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stamps", default="", help="folder of the stamps; by default where Debian puts them")
     parser.add_argument("--languages", default="", help="comma-separated; by default all nine")
+    parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated; the first is looked at closely")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=0, help="passes; 0 for the preset's (a trial: 1)")
     parser.add_argument("--runs", type=Path, default=Path("runs/stamps"))
@@ -242,7 +243,7 @@ def main() -> None:
     folder = arguments.runs / store.path.name
     folder.mkdir(parents=True, exist_ok=True)
     part = only(store, arguments.runs / "stores" / f"{store.path.name}-{ALONE}")
-    first, *others = METHODS
+    first, *others = arguments.methods.split(",")
     found: dict[str, list[dict]] = {}
     for name in (first, f"{first}, {ALONE} alone", *others):
         alone = name not in METHODS
@@ -253,13 +254,17 @@ def main() -> None:
             print(f"{name}, seed {seed}: done", flush=True)
     alone = found.pop(f"{first}, {ALONE} alone")
     sizes = ", ".join(f"{split} {len(rows):,}" for split, rows in store.splits.items())
-    passes = f", {arguments.epochs} passes" if arguments.epochs else ""
+    passes = f" with {arguments.epochs} passes" if arguments.epochs else ""
+    asked = ["--languages " + arguments.languages] * bool(arguments.languages)
+    asked += [f"--epochs {arguments.epochs}"] * bool(arguments.epochs) + [f"--methods {arguments.methods}"]
+    command = f"python benchmarks/stamps.py {' '.join(asked)} --seeds {arguments.seeds} --page docs/results/stamps.md"
     facts = (
         f"{store.clips:,} clips ({sizes}) of {len(set(store.labels['item']))} stamps, "
         f"{len(store.label_info['event'].classes)} categories; preset demo{passes}, "
         f"{arguments.seeds} training seeds, two probe seeds each, test clips, percent. After each number the 95 % "
         "t-interval over training seeds, then that of a bootstrap over test stamps. No test stamp is shown, named or "
-        "heard in training, so a name is a new word."
+        "heard in training, so a name is a new word.\n\n"
+        f"    {command}"
     )
     parts = page(found, alone, store, facts)
     for shown in parts:
