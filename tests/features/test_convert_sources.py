@@ -219,7 +219,7 @@ def dialect(tmp_path, separator="\t", encoding="utf-8", ending="\n", rows=ROWS):
 
 
 @pytest.mark.parametrize("separator", "\t,;")
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin1"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin1"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 def test_dialects_of_one_list_say_the_same(tmp_path, separator, encoding, ending):
     assert avvp_events(dialect(tmp_path, separator, encoding, ending))[0] == NEED
@@ -243,7 +243,7 @@ def test_rows_that_cannot_be_told_apart_are_refused_by_line(tmp_path):
         with pytest.raises(SourceError, match=message):
             avvp_events(dialect(tmp_path, ",", rows=rows))
     with pytest.raises(SourceError, match="holds NUL"):
-        avvp_events(dialect(tmp_path, encoding="utf-16-le"))
+        avvp_events(dialect(tmp_path, encoding="utf-32-le"))
 
 
 def test_lists_as_they_are_found(shared):
