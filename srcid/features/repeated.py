@@ -6,6 +6,9 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +17,21 @@ from srcid.files import code_version
 _NAME = "request.json"
 
 
-def request_of(source: Path, path: Path, **options: Any) -> str:
-    """Hash of what a store at ``path`` is to be made of: code, options, name, size and time of each file of ``source``.
+def request_of(files: Iterable[Path], path: Path, **options: Any) -> str:
+    """Hash of what a store at ``path`` is to be made of: code, options, and name, size and time of each of ``files``.
 
-    Files that options name count in the same way; the store itself, its drafts and its audit do not.
+    Files that options name count in the same way; the store itself, drafts of it and its audit do not.
     """
-    beside, files = os.path.dirname(os.path.abspath(path)), []
-    for folder, folders, names in os.walk(source):
-        own = os.path.abspath(folder) == beside
-        folders[:] = sorted(name for name in folders if not (own and _is_own(name, path.name)))
-        files += [os.path.join(folder, name) for name in sorted(names) if not (own and _is_own(name, path.name))]
+    folder, name = (re.escape(part) for part in os.path.split(os.path.abspath(path)))
+    own = re.compile(rf"{folder}[/\\]({name}($|[/\\]|\.audit\.(json|txt)$)|\.{name}\.[0-9a-f]+\.(partial|lock))")
+    sources = [file for file in map(str, files) if not own.match(os.path.abspath(file))]
     named = [str(value).rpartition("=")[2] for value in options.values()]
-    about = [os.path.abspath(source), code_version(), sorted((name, str(value)) for name, value in options.items())]
-    for file in (*files, *named):
+    about: list[Any] = [code_version(), sorted((name, str(value)) for name, value in options.items())]
+    for file in (*sources, *named):
         with contextlib.suppress(OSError, ValueError):
             found = os.stat(file)
-            about.append([file, found.st_size, found.st_mtime_ns])
+            about += [[file, found.st_size, found.st_mtime_ns]] if stat.S_ISREG(found.st_mode) else []
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()
-
-
-def _is_own(name: str, store: str) -> bool:
-    return name == store or name.startswith((f".{store}.", f"{store}.audit."))
 
 
 def keep_request(folder: Path, request: str) -> None:

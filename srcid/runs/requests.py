@@ -102,7 +102,7 @@ def request(
     if "run" in counted and not counted.get("folder"):
         words["data"], source = _looked_into(counted.pop("run"))
     found = identity(path.stem, counted, source)
-    name = run_name or _folder_of(found, folder_name(path.stem, words, found))
+    name = _folder_of(found, folder_name(path.stem, words, found)) if run_name is None else run_name
     params = plain(checked.params) if checked.params else everything
     return Request(path, checked.given, everything, params, found, name)
 

@@ -6,8 +6,10 @@ and kills it when the time is over.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -47,7 +49,38 @@ def report(folder: str, notebook: str) -> None:
     html_report([notebook], Path(folder) / "report.html")
 
 
-WORK = {"train": train, "encode": encode, "store": store, "report": report}
+def soak(folder: str, soak_for: float, cycles: int) -> None:
+    """All that a session does, in cycles for so long, at least so often; after each, what the process holds."""
+    import ipywidgets
+    import psutil
+
+    from srcid.codebook.browser.explorer import CodeExplorer
+    from srcid.codebook.figures.usage import usage_summary
+    from srcid.codebook.usage import code_usage
+    from srcid.codes import CodeTable
+    from srcid.training.figures import training_curves
+    from srcid.training.log import read_log
+
+    process, held, end = psutil.Process(), [], time.monotonic() + soak_for
+    while len(held) < cycles or time.monotonic() < end:
+        here = Path(folder) / f"cycle{len(held)}"
+        tiny_store = str(here / "store")
+        store(tiny_store, clips=40)
+        train(str(here / "run"), tiny_store)
+        encode(str(here / "codes"), tiny_store, str(here / "run"))
+        table = CodeTable.open(here / "codes")
+        training_curves(read_log(here / "run" / "metrics.jsonl")).to_json()
+        usage_summary([code_usage(table)]).to_json()
+        CodeExplorer(table).figure()
+        shutil.rmtree(here)
+        ipywidgets.Widget.close_all()  # as when a notebook is closed; until then views live, and what they show
+        del table
+        gc.collect()
+        held.append([process.memory_info().rss / 1e6, process.num_fds(), process.num_threads()])
+    (Path(folder) / "held.json").write_text(json.dumps(held))
+
+
+WORK = {"train": train, "encode": encode, "store": store, "report": report, "soak": soak}
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from srcid.features.extraction.reading import (
     words_of,
 )
 from srcid.features.front_ends import FrontEnd, front_end
+from srcid.features.published.archives import files_below
 from srcid.features.repeated import answers, keep_request, request_of
 from srcid.features.store import FeatureStore
 from srcid.features.writer import StoreWriter
@@ -112,8 +113,8 @@ def extract(
     source, path, cut = Path(source), Path(path), Cut(steps, seconds)
     heading = f"cannot make a feature store at {path} of {source}:"
     chosen = dict(front_ends or {})
-    options = dict(list=clip_list, cut=cut, media=keep_media, strict=strict)
-    request = request_of(source, path, **options, **{f"front end {m}": name for m, name in chosen.items()})
+    options = dict(source=source, list=clip_list, cut=cut, media=keep_media, strict=strict)
+    request = request_of(files_below(source), path, **options, **{f"front end {m}": name for m, name in chosen.items()})
     if answers(path, request):
         made = (store := FeatureStore.open(path)).provenance
         if all(front_end(m, chosen.get(m, "")).facts() == facts for m, facts in made["front_ends"].items()):

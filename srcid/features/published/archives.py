@@ -65,7 +65,7 @@ class Found:
             raise SourceError(f"found no folder {shorten(str(root), 200)}; need the one that holds the published files")
         archives: dict[str, dict[str, str]] = {}
         doubled, others = [], []
-        for file in _files(root):
+        for file in files_below(root):
             if file.suffix.lower() not in _ARCHIVES or (file.parent == root and file.suffix.lower() != ".zip"):
                 others.append(file)
                 continue
@@ -351,7 +351,7 @@ def _table(file: str, stamp: tuple[int, int]) -> dict[str, np.ndarray]:
     return table
 
 
-def _files(root: Path) -> Iterator[Path]:
+def files_below(root: Path) -> Iterator[Path]:
     """Yield the files below a folder in order of their names, each folder once however often it is linked."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):

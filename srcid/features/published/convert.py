@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from srcid.features.checks import FILE_NAME, StoreError, bad_name, check_room, check_target, matches
 from srcid.features.published import ave, captions, vggsound
-from srcid.features.published.archives import Found, SourceError
+from srcid.features.published.archives import Found, SourceError, files_below
 from srcid.features.published.conversion_audit import ConversionAudit, audit_files, conversion_audit
 from srcid.features.published.plan import STEPS, Options, Plan, Stream
 from srcid.features.repeated import answers, keep_request, request_of
@@ -78,7 +78,8 @@ def convert(
     """
     path, source = Path(path), Path(source)
     heading = f"cannot convert {source} to a feature store at {path}:"
-    request = request_of(source, path, layout=layout, list=clip_list, text=text, dtype=dtype, missing=allow_missing)
+    options = dict(layout=layout, source=source, list=clip_list, text=text, dtype=dtype, missing=allow_missing)
+    request = request_of(files_below(source), path, **options)
     if answers(path, request) and (audit := ConversionAudit.saved(path)):
         return Converted(FeatureStore.open(path), audit, audit_files(path))
     problems = check_target(path)
