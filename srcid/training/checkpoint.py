@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import Module
 
 from srcid.files import whole_file
 from srcid.problems import ProblemsError
+from srcid.values import shorten
 
 FORMAT = "srcid-checkpoint"
 VERSION = 1
@@ -102,6 +106,35 @@ def _load(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
         return step, load_file(path), state
     except SafetensorError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
+
+
+@contextmanager
+def read_from(folder: Path) -> Iterator[None]:
+    """Say that a checkpoint is damaged where what it holds does not fit into a model.
+
+    Raises:
+        CheckpointError: in place of whatever the code inside raises.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        why = shorten(" ".join(str(error).split()), 200)
+        raise CheckpointError(
+            f"{folder} is damaged: what it holds does not fit its model ({type(error).__name__}: {why}); delete the "
+            "folder to start again"
+        ) from None
+
+
+def put(network: Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a network the weights and codebooks of a checkpoint, which are all those with ``network.`` before the name.
+
+    Raises:
+        RuntimeError, ValueError: some are missing, have other shapes, or are not finite.
+    """
+    found = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    if bad := [name for name, value in found.items() if not torch.isfinite(value).all()]:
+        raise ValueError(f"{len(bad)} tensors are not finite, first {bad[0]}")
+    network.load_state_dict(found)
 
 
 def flatten_optimizer(prefix: str, state: Mapping[str, Any]) -> dict[str, Tensor]:

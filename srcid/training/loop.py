@@ -32,7 +32,7 @@ from srcid.training.log import cut_log, read_log
 from srcid.training.ranks import Ranks
 from srcid.training.requirements import TrainingError, pick_device
 from srcid.training.snapshots import keep_epoch
-from srcid.training.trainer import Metrics, Trainer, strip
+from srcid.training.trainer import Metrics, Trainer
 
 __all__ = ["Trainer", "TrainingError", "TrainingResult", "cost", "load", "train"]
 
@@ -203,10 +203,11 @@ def load(folder: str | Path, device: str = "cpu") -> SRCID:
         checkpoint.CheckpointError: there is none, or it is damaged.
     """
     _, tensors, state = checkpoint.load(Path(folder) / "checkpoint")
-    params = Params(**state["params"])
-    network = SRCID({m: tuple(shape) for m, shape in state["shapes"].items()}, params)
-    network.to(pick_device(device), torch.float64 if params.precision == "float64" else torch.float32)
-    network.load_state_dict(strip("network.", tensors))
+    with checkpoint.read_from(Path(folder) / "checkpoint"):
+        params = Params(**state["params"])
+        network = SRCID({m: tuple(shape) for m, shape in state["shapes"].items()}, params)
+        network.to(pick_device(device), torch.float64 if params.precision == "float64" else torch.float32)
+        checkpoint.put(network, tensors)
     return network.eval()
 
 

@@ -276,23 +276,21 @@ class Trainer:
         if not 0 <= step <= self.steps:
             raise TrainingError(f"{folder} says that it is at step {step} of {self.steps}; delete it to start again")
         mine = self.params.model_dump(mode="json")
-        differing = sorted(k for k in mine if state["params"].get(k) != mine[k])
+        with checkpoint.read_from(folder):
+            differing = sorted(k for k in mine if state["params"].get(k) != mine[k])
+            checksum = state["store"]
         if differing:
             raise TrainingError(
                 f"{folder} was trained with other parameters ({', '.join(differing)}); choose another run name"
             )
-        if state["store"] != self.store.checksum:
+        if checksum != self.store.checksum:
             raise TrainingError(f"{folder} was trained on other data (checksums differ); choose another run name")
-        self.network.load_state_dict(strip("network.", tensors))
-        for name, optimizer in (("main", self.main), ("club", self.club)):
-            optimizer.load_state_dict(checkpoint.restore_optimizer(name, tensors, optimizer.state_dict()))
-        torch.set_rng_state(tensors["random.cpu"])
-        if self.device.type == "cuda" and "random.cuda" in tensors:
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
-        self.warm = WarmStart(self.params, self.steps, self.per_epoch, **state["warm"])
+        with checkpoint.read_from(folder):
+            checkpoint.put(self.network, tensors)
+            for name, optimizer in (("main", self.main), ("club", self.club)):
+                optimizer.load_state_dict(checkpoint.restore_optimizer(name, tensors, optimizer.state_dict()))
+            torch.set_rng_state(tensors["random.cpu"])
+            if self.device.type == "cuda" and "random.cuda" in tensors:
+                torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+            self.warm = WarmStart(self.params, self.steps, self.per_epoch, **state["warm"])
         self.step = step
-
-
-def strip(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the entries under ``prefix``, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,8 +1,10 @@
 """Training: resuming, stopping, the warm start, and refusals."""
 
+import hashlib
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from safetensors.torch import load_file, save_file
 
 from srcid.params import PRESETS
 from srcid.training import checkpoint
@@ -201,6 +204,42 @@ def test_damaged_checkpoint_is_named(store, tmp_path):
     file.write_bytes(bytes(content))
     with pytest.raises(checkpoint.CheckpointError, match="checksum differs"):
         train(store, tiny_params(epochs=1), tmp_path)
+
+
+def _altered(folder, change):
+    """Change a checkpoint's tensors or state, and make its checksum fit as a stranger can."""
+    pointer = json.loads((folder / "latest.json").read_text())
+    file = folder / pointer["tensors"]
+    tensors = load_file(file)
+    change(tensors, pointer["state"])
+    save_file(tensors, file)
+    pointer["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "latest.json").write_text(json.dumps(pointer))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, state: tensors.pop(next(name for name in tensors if name.startswith("network."))),
+        lambda tensors, state: tensors.update({n: torch.zeros(3) for n in tensors if n.startswith("network.")}),
+        lambda tensors, state: tensors.update({n: x * torch.nan for n, x in tensors.items() if x.is_floating_point()}),
+        lambda tensors, state: state.clear(),
+        lambda tensors, state: state.update(params=None),
+        lambda tensors, state: state.update(shapes="x"),
+    ],
+)
+def test_a_checkpoint_of_a_stranger_that_fits_no_model_is_refused(store, undisturbed, tmp_path, change):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    _altered(tmp_path / "run" / "checkpoint", change)
+    with pytest.raises(checkpoint.CheckpointError, match="is damaged: what it holds does not fit its model"):
+        load(tmp_path / "run")
+
+
+def test_a_stranger_cannot_say_how_training_goes_on(store, undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path / "run")
+    _altered(tmp_path / "run" / "checkpoint", lambda tensors, state: state.update(warm=3))
+    with pytest.raises(checkpoint.CheckpointError, match="what it holds does not fit its model"):
+        train(store, tiny_params(), tmp_path / "run")
 
 
 def test_non_finite_loss_names_the_culprit_and_keeps_the_checkpoint(store, tmp_path, monkeypatch):
