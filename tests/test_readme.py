@@ -47,7 +47,7 @@ def test_named_files_exist(page):
 
 def test_the_first_two_screens_hold_problem_picture_commands_and_notebooks():
     first = "\n".join(TEXT.splitlines()[:42])
-    assert re.search(r"!\[[^]]+\]\(docs/results/[\w-]+\.png\)", first)
+    assert re.search(r"!\[[^]]+\]\(docs/results/[\w-]+\.(png|webp)\)", first)
     assert "./lab run" in first and "./lab test" in first
     notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
     assert [name for name in re.findall(r"^\| `(\w+)` \|", first, re.M) if name[0].isdigit()] == notebooks
