@@ -141,7 +141,7 @@ if has_front_end():
 # good.
 
 # %% tags=[]
-pd.DataFrame(found.feature_table()).set_index("modality")
+found.frame()
 
 # %% tags=["nbval-check-output"]
 print("\n".join(found.problems) or "no problems found")

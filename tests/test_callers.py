@@ -20,9 +20,6 @@ CALLED_BY_LIBRARIES = {
     "from_rows",  # users, as docs/extending.md shows
 }
 
-# Dead today. This list may only shrink: nothing is added to it.
-DEAD_SO_FAR = {"class_table"}
-
 
 def uncalled() -> dict[str, str]:
     """Functions, classes and methods that nothing in srcid, notebooks or benchmarks names, with their places."""
@@ -38,7 +35,7 @@ def uncalled() -> dict[str, str]:
 
 def test_everything_has_a_caller_outside_tests():
     found = uncalled()
-    new = {name: place for name, place in found.items() if name not in CALLED_BY_LIBRARIES | DEAD_SO_FAR}
+    new = {name: place for name, place in found.items() if name not in CALLED_BY_LIBRARIES}
     assert new == {}, "only tests call these, or nobody: use or delete them"
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from srcid.features.checks import chunks
 from srcid.features.store import FeatureStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,12 @@ class StoreAudit:
     duplicates: dict[str, tuple[tuple[int, ...], ...]]
     problems: tuple[str, ...]
 
-    def feature_table(self) -> list[dict[str, object]]:
-        """One row per modality."""
-        return [
+    def frame(self) -> pd.DataFrame:
+        """One row a modality: how many features, steps and clips deserve a look."""
+        import pandas as pd
+
+        rows = [
             {
-                "modality": m,
                 "constant features": self.constant[m],
                 "non-finite values": self.non_finite[m],
                 "masked steps": self.missing[m],
@@ -58,17 +63,29 @@ class StoreAudit:
             }
             for m in self.constant
         ]
+        return pd.DataFrame(rows, index=pd.Index(self.constant, name="modality"))
 
-    def class_table(self, label: str = "event") -> list[dict[str, object]]:
-        """One row per class of ``label``: in each split the clips that show it, and its share."""
-        counts, shares = self.balance_counts[label], self.balance[label]
-        names = list(next(iter(counts.values())))
-        return [
-            {"class": name}
-            | {f"{split} clips": counts[split][name] for split in counts}
-            | {f"{split} share": round(shares[split][name], 4) for split in counts}
-            for name in names
-        ]
+    @property
+    def used(self) -> dict[str, int]:
+        """Clips per split, and those in no split where there are any."""
+        return {name: count for name, count in self.clips.items() if count or name != "(none)"}
+
+    def shares(self, label: str = "event") -> pd.DataFrame:
+        """Share of each split's clips (rows) that show each class of ``label`` (columns); empty without the label."""
+        import pandas as pd
+
+        counts = pd.DataFrame(self.balance_counts.get(label, {})).T.drop(columns="(none)", errors="ignore")
+        return counts.div([max(self.clips[split], 1) for split in counts.index], axis=0)
+
+    @property
+    def finding(self) -> str:
+        """How many clips there are, how rare and common classes of ``event`` are, and what is wrong."""
+        said, shares = f"{sum(self.used.values()):,} clips in {len(self.used)} splits", self.shares()
+        if shares.size:
+            least, most = shares.to_numpy().min(), shares.to_numpy().max()
+            said += f"; a class of 'event' occurs in {least:.0%} to {most:.0%} of a split's clips"
+        count = len(self.problems)
+        return f"{said}; {f'{count} problem' + 's' * (count > 1) if count else 'no problems'} found"
 
 
 def audit(store: FeatureStore, imbalance: float = 5.0) -> StoreAudit:

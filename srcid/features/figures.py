@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from srcid.features.audit import StoreAudit
 from srcid.features.clip_media import ClipMedia
 from srcid.style import (
     FAINT,
@@ -39,23 +40,15 @@ class Bar:
     color: str
 
 
-def store_overview(audit: Any, label: str = "event") -> go.Figure:
-    """Draw clips per split, and the share of each split's clips that show each class of ``label``.
-
-    Args:
-        audit: a :class:`srcid.features.StoreAudit`.
-        label: a label with classes; when the store has no such label, only clips are drawn.
-    """
-    sizes = {name: count for name, count in audit.clips.items() if count or name != "(none)"}
-    counts = audit.balance_counts.get(label, {})
-    classes = [name for name in next(iter(counts.values()), {}) if name != "(none)"]
-    shares = np.array([[counts[s][c] / max(sizes[s], 1) for c in classes] for s in counts])
+def store_overview(audit: StoreAudit) -> go.Figure:
+    """Draw clips per split, and the share of each split's clips that show each class of ``event``, where it is kept."""
+    sizes, shares = audit.used, audit.shares()
     fig = make_subplots(
         1,
         2,
         column_widths=[0.32, 0.68],
         horizontal_spacing=0.16,
-        subplot_titles=["clips by split", f"clips by class of '{label}'"],
+        subplot_titles=["clips by split", "clips by class of 'event'"],
     )
     fig.add_bar(
         y=list(sizes),
@@ -71,10 +64,10 @@ def store_overview(audit: Any, label: str = "event") -> go.Figure:
         row=1,
         col=1,
     )
-    for place, name in enumerate(counts):
+    for place, (name, split) in enumerate(shares.iterrows()):
         fig.add_scatter(
-            x=shares[place],
-            y=classes,
+            x=split.to_numpy(),
+            y=list(shares.columns),
             mode="markers",
             name=name,
             row=1,
@@ -93,12 +86,9 @@ def store_overview(audit: Any, label: str = "event") -> go.Figure:
     fig.update_yaxes(autorange="reversed", showgrid=False)
     fig.update_yaxes(showgrid=True, type="category", row=1, col=2)
     fig.update_layout(legend=dict(orientation="h", x=1, xanchor="right", y=1, yanchor="bottom", yref="paper"))
-    title = f"{sum(sizes.values()):,} clips in {len(sizes)} splits"
-    if shares.size:
-        least, most = shares.min(), shares.max()
-        title += f"; a class of '{label}' occurs in {least:.0%} to {most:.0%} of a split's clips"
     caption = "A clip counts for every class that occurs in it; shares need not add up to one."
-    return finish(fig, title, caption, height=max(150, 24 * max(len(classes), len(sizes)) + 40), top=80)
+    height = max(150, 24 * max(len(shares.columns), len(sizes)) + 40)
+    return finish(fig, audit.finding, caption, height=height, top=80)
 
 
 def label_timelines(store: Any, clip: int) -> go.Figure:

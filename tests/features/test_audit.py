@@ -71,18 +71,15 @@ def test_balance_by_split_and_class(spoilt):
     )
     assert found.balance_counts["event"]["test"] == {"bark": 1, "bell": 0, "rain": 0, "(none)": 2}
     assert found.balance["mood"]["train"] == pytest.approx({"0": 4 / 7, "1": 3 / 7, "(none)": 0})
-    rows = found.class_table()
-    assert [row["class"] for row in rows] == ["bark", "bell", "rain", "(none)"]
-    assert rows[0] == {
-        "class": "bark", "train clips": 6, "test clips": 1, "train share": 0.2143, "test share": 0.125,
-    }  # fmt: skip
-    assert [row["modality"] for row in found.feature_table()] == ["sound", "picture"]
-    assert found.feature_table()[0]["duplicated clips"] == 2
+    assert found.shares().loc["train"].to_dict() == pytest.approx({"bark": 6 / 7, "bell": 1 / 7, "rain": 0})
+    assert found.frame().index.tolist() == ["sound", "picture"]
+    assert found.frame().loc["sound", "duplicated clips"] == 2
+    assert "occurs in 0% to" in found.finding and found.finding.endswith("; 9 problems found")
 
 
 def test_made_data_have_no_problems(tmp_path):
     store = make_synthetic(tmp_path / "store", SyntheticParams(train=400, val=200, test=200))
-    assert audit(store).problems == ()
+    assert audit(store).problems == () and audit(store).finding.endswith("; no problems found")
 
 
 def test_damage_after_writing_is_found_without_hashes(tmp_path):
