@@ -171,7 +171,7 @@ here.save_figure(meaning, "meaning")
 meaning
 
 # %% [markdown] tags=[]
-# The three codes that go with each class most surely, background last. The map of all codes further down has a table
+# The three codes that go with each class most strongly, background last. The map of all codes further down has a table
 # of codes that can be sorted.
 
 # %% tags=[]

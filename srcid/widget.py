@@ -113,7 +113,7 @@ def show(view: Any) -> None:
     display(view if has_front_end() else view.figure())
 
 
-def settle() -> None:
+def freeze_loaded_objects() -> None:
     """Keep Python's search for garbage away from all that is loaded by now, where somebody can click.
 
     With plotly and its like in memory, a full search takes up to half a second, and a click now and then waits

@@ -73,9 +73,9 @@ class AddedInformation:
     def finding(self) -> str:
         """What the layer adds, or that it is not shown to add anything."""
         given = " and ".join(map(str, self.given))
-        sure = "adds" if self.p_value < 0.05 else "is not shown to add anything:"
+        said = "adds" if self.p_value < 0.05 else "is not shown to add anything:"
         return (
-            f"{place_name(self.layer)} {sure} {self.information.text('.2f')} bits a step on '{self.label}' to layer "
+            f"{place_name(self.layer)} {said} {self.information.text('.2f')} bits a step on '{self.label}' to layer "
             f"{given} ({self.modality}, {self.sample})"
         )
 

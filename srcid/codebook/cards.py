@@ -131,7 +131,7 @@ class CodeCard:
 
     @property
     def name(self) -> tuple[str, ClassShare] | None:
-        """Label and class that name the code; None where no class is surely more frequent with it than usual.
+        """Label and class that name the code; None where none is certain to be more frequent than usual.
 
         Of the telling classes the one whose interval begins highest over its usual share; background only where
         there is no other.
@@ -164,6 +164,6 @@ class CodeCard:
         if not self.labels:
             return told
         if self.name is None:
-            return f"{told}; no class is surely more frequent with it than without"
+            return f"{told}; no class is certain to be more frequent with it than without"
         label, found = self.name
         return f"{told}; {label}: {found.name} at {found.share.text('.0%')} of its steps (usually {found.usual:.0%})"

@@ -98,7 +98,7 @@ class Association:
         )
 
     def by_class(self, k: int = 3) -> pd.DataFrame:
-        """The ``k`` codes that go with each class most surely (p up to 0.05), background apart at the end.
+        """The ``k`` codes that go with each class most strongly (p up to 0.05), background apart at the end.
 
         Strength is the lift, shrunk towards 1 by one clip of prior evidence, lest rare codes win by luck.
         """
@@ -122,11 +122,11 @@ class Association:
     def finding(self) -> str:
         """How much of the label the codes tell, beside what a single code would."""
         whose = "" if self.modality == POOLED else f", {self.modality}"
-        sure = int(((self.p_value <= ALPHA) & (self.lift > 1)).any(axis=1).sum())
+        certain = int(((self.p_value <= ALPHA) & (self.lift > 1)).any(axis=1).sum())
         return (
             f"{place_name(self.layer, self.stage)}{whose} ({self.sample}): a code's steps are of one '{self.label}' at "
             f"{self.mean_purity.text('.0%')} on average (one code for all: {self.majority:.0%}), AMI {self.ami:.2f}; "
-            f"{sure} of {len(self.codes)} codes go with a class (p < {ALPHA}, corrected)"
+            f"{certain} of {len(self.codes)} codes go with a class (p < {ALPHA}, corrected)"
         )
 
 

@@ -97,10 +97,10 @@ class Turned:
             top = max(asked, key=lambda e: e.moved.value)
             return f"{said}: other answers in up to {top.moved.text('.0f')} % ({top.task}, {top.train} → {top.test})"
         top = max(beside, key=lambda e: e.moved.value - e.control_moved.value)
-        sure = sum(e.moved.low > e.control_moved.high for e in beside)
+        more = sum(e.moved.low > e.control_moved.high for e in beside)
         most = f"{top.task}, {top.train} → {top.test}, {top.moved.text('.0f')} %"
         return (
-            f"{said}: {sure} of {len(beside)} directions of the probes move more than for random codes; most: {most}, "
+            f"{said}: {more} of {len(beside)} directions of the probes move more than for random codes; most: {most}, "
             f"random codes {top.control_moved.text('.0f')} %"
         )
 

@@ -82,7 +82,7 @@ def test_labels_of_a_code_with_share_and_lift(write_table):
     assert card.clips == 4 and card.sample == "all 8 clips" and card.symbols == (0,)
     # the interval covers the usual share, so that the code has no name
     assert card.name is None and card.finding == (
-        "Layer 1, code 0: in 4 of all 8 clips; no class is surely more frequent with it than without"
+        "Layer 1, code 0: in 4 of all 8 clips; no class is certain to be more frequent with it than without"
     )
     assert card.together == {} and [note.partition(":")[0] for note in card.notes] == ["near misses are not shown"]
     assert card.exemplars["b"][0].media.startswith("word:")

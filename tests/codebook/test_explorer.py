@@ -275,7 +275,7 @@ def test_a_full_search_for_garbage_finds_little_once_the_view_stands(monkeypatch
     gc.unfreeze()
     before = len(gc.get_objects())
     try:
-        common.settle()
+        common.freeze_loaded_objects()
         assert gc.get_freeze_count() > 0.5 * before and len(gc.get_objects()) < 0.1 * before
     finally:
         gc.unfreeze()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from srcid.widget import Guard, settle
+from srcid.widget import Guard, freeze_loaded_objects
 
 _FOUND = 8  # codes offered as the answer to a search, as neighbours and as companions
 
@@ -56,7 +56,7 @@ class CodeExplorer:
         self._build()
         self._rehearse()
         self.select(layer, code)
-        settle()
+        freeze_loaded_objects()
 
     @property
     def layer(self) -> int:

@@ -126,7 +126,7 @@ def _by_class(layer: int, best: Any) -> str:
         apart = " class='apart'" if name == BACKGROUND else ""
         rows.append(f"<tr{apart}><td>{html.escape(str(name))}</td><td>{codes}</td></tr>")
     return (
-        "<table><caption>codes that go with each class most surely: share of the code's steps, 95 % interval over "
+        "<table><caption>codes that go with each class most strongly: share of the code's steps, 95 % interval over "
         f"clips</caption>{''.join(rows)}</table>"
     )
 
