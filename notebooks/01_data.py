@@ -40,9 +40,10 @@ from srcid.features import audit
 from srcid.features.browser import ClipBrowser
 from srcid.features.clip_media import clip_media
 from srcid.features.figures import clip_view, label_timelines, store_overview
-from srcid.widget import has_front_end
+from srcid.widget import has_front_end, offer_csv
 
 store = runs.open_store(data, generator, fsdd)
+offer_csv()
 run = runs.current("01_data", globals(), store)
 
 # %% [markdown] tags=[]

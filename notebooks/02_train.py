@@ -50,9 +50,11 @@ from srcid.pipeline import write_scores
 from srcid.symbols import for_each
 from srcid.training.live import LiveTraining
 from srcid.training.loop import load, train
+from srcid.widget import offer_csv
 
 params = resolve(preset, seed=seed, **options)
 store = runs.open_store(data, generator, fsdd)
+offer_csv()
 run = runs.current("02_train", globals(), store)
 
 # %% [markdown] tags=[]

@@ -65,11 +65,13 @@ from srcid.evaluation.tables import NOTE, SAME_AS, comparison_table, paper_score
 from srcid.evaluation.tradeoff import ablation, equal_vectors, quality
 from srcid.features import DATA_SETS
 from srcid.runs.pictures import markdown_page
+from srcid.widget import offer_csv
 
 small = dict(epochs=2, probe_epochs=3, probe_seeds=2, checkpoint_every=1000) if toy else {}
 clips = dict(train=240, val=60, test=120) if toy and data in DATA_SETS else {}
 wanted = dict(data=data, fsdd=fsdd, generator=clips, preset=presets, quantizer=quantizers, seed=seeds)
 wanted |= {name: [value] for name, value in (small | options).items()}
+offer_csv()
 here = runs.current("03_quantizers", globals())
 
 # %% [markdown] tags=[]

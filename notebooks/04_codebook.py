@@ -56,10 +56,11 @@ from srcid.codes import CodeTable
 from srcid.epochs import compared
 from srcid.own_input import OwnInput
 from srcid.symbols import for_each, label_names, layers_and_stages, place_name
-from srcid.widget import show
+from srcid.widget import offer_csv, show
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
+offer_csv()
 here = runs.current("04_codebook", globals(), source)
 
 # %% tags=["nbval-check-output"]

@@ -44,10 +44,11 @@ from srcid.maps.browser import LinkedMaps
 from srcid.maps.figures.panels import map_figure
 from srcid.maps.projection import Projection
 from srcid.style import write_page
-from srcid.widget import show
+from srcid.widget import offer_csv, show
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
+offer_csv()
 here = runs.current("05_projection", globals(), source)
 atlas = Atlas(table, limit=points, seed=seed, cache=here.folder / "maps")
 settings = {"tsne": dict(perplexity=perplexity or None), "umap": dict(neighbours=neighbours or None), "pca": {}}

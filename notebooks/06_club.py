@@ -53,9 +53,11 @@ from srcid.information.figures.brackets import bracket_figure, training_informat
 from srcid.information.figures.calibration import calibration_figure
 from srcid.information.figures.leakage import leak_figure
 from srcid.information.leakage import leaks
+from srcid.widget import offer_csv
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
+offer_csv()
 here = runs.current("06_club", globals(), source)
 settings = Settings(seeds=seeds, nulls=nulls, steps=fit, bootstrap=60)
 keep = estimates_cache(source.folder / "information")

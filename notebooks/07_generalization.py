@@ -62,9 +62,10 @@ from srcid.params import EvaluationParams
 from srcid.runs.pictures import markdown_page
 from srcid.style import figure_or_reason
 from srcid.training.loop import load
-from srcid.widget import show
+from srcid.widget import offer_csv, show
 
 source = None if folder else runs.pick(run)
+offer_csv()
 here = runs.current("07_generalization", globals(), source)
 found = runs.collect(folder or [source])
 found = found.only(label.strip() for label in methods.split(";") if label.strip())

@@ -41,8 +41,10 @@ from srcid import runs
 from srcid.information.ablation import comparable_runs, compare_settings, measure_run, relate
 from srcid.information.estimates import Settings
 from srcid.information.figures.ablation import relation_figure, settings_figure
+from srcid.widget import offer_csv
 
 collected = runs.collect(folder, data=data)
+offer_csv()
 here = runs.current("08_ablation", globals())
 settings = Settings(seeds=1, nulls=0, steps=fit, bootstrap=60)
 

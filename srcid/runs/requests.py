@@ -19,7 +19,6 @@ from srcid.runs.folders import Run, RunError, folder_name, identity, plain, root
 from srcid.runs.kernel import end_leftover
 from srcid.runs.notebooks import Declared, check, declared, find_notebook
 from srcid.runs.overview import TRAINING, latest
-from srcid.widget import offer_csv
 
 
 class Busy(RunError):
@@ -151,7 +150,6 @@ def current(notebook: str, values: Mapping[str, Any], reads: Any = None) -> Run:
         own = {name: values[name] for name in declared(find_notebook(notebook)) if name in values}
         run = request(notebook, own | ({"run": str(reads.folder)} if isinstance(reads, Run) else {})).open()
         run.mark("running")
-        offer_csv()
     if reads is not None and not isinstance(reads, Run):
         note_store(run, reads)
     return run
