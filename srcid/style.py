@@ -291,12 +291,6 @@ def _show_in_notebooks() -> None:
         shell.display_formatter.ipython_display_formatter.for_type(go.Figure, _show)
 
 
-def panel_titles(fig: go.Figure) -> None:
-    """Set the titles of subplots small and flush left with their axes; call it before other annotations."""
-    for axis, note in zip(fig.select_xaxes(), fig.layout.annotations, strict=False):
-        note.update(x=axis.domain[0], xanchor="left", font=dict(size=12.5, color=INK))
-
-
 def blanks(values: np.ndarray) -> list:
     """Return nested lists with None for NaN, which live widgets cannot send."""
     return np.where(np.isfinite(values), values.astype(object), None).tolist()

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import side_by_side, stack
 from srcid.features.audit import StoreAudit
 from srcid.features.clip_media import ClipMedia
 from srcid.style import (
@@ -23,7 +23,6 @@ from srcid.style import (
     finish,
     heat_scale,
     modality_colors,
-    panel_titles,
 )
 
 _CELL = 0.92  # share of a step's width that a picture fills
@@ -43,13 +42,8 @@ class Bar:
 def store_overview(audit: StoreAudit) -> go.Figure:
     """Draw clips per split, and the share of each split's clips that show each class of ``event``, where it is kept."""
     sizes, shares = audit.used, audit.shares()
-    fig = make_subplots(
-        1,
-        2,
-        column_widths=[0.32, 0.68],
-        horizontal_spacing=0.16,
-        subplot_titles=["clips by split", "clips by class of 'event'"],
-    )
+    titles = ["clips by split", "clips by class of 'event'"]
+    fig = side_by_side(titles, column_widths=[0.32, 0.68], horizontal_spacing=0.16)
     fig.add_bar(
         y=list(sizes),
         x=list(sizes.values()),
@@ -80,7 +74,6 @@ def store_overview(audit: StoreAudit) -> go.Figure:
             ),
             hovertemplate="%{y}: %{x:.1%} of the " + name + " clips<extra></extra>",
         )
-    panel_titles(fig)
     fig.update_xaxes(title_text="clips", row=1, col=1)
     fig.update_xaxes(title_text="share of the split's clips", tickformat=".0%", rangemode="tozero", row=1, col=2)
     fig.update_yaxes(autorange="reversed", showgrid=False)
@@ -123,15 +116,7 @@ def clip_view(store: Any, clip: int, media: ClipMedia | None = None) -> go.Figur
         panels += [(m, "picture", 84)] if m in media.pictures else []
         panels += [(m, "words", 24)] if m in media.words else []
     heights = [pixels for *_, pixels in panels]
-    gap = 16
-    total = sum(heights) + gap * (len(panels) - 1)
-    fig = make_subplots(
-        len(panels),
-        1,
-        shared_xaxes=True,
-        row_heights=heights,
-        vertical_spacing=gap / total if len(panels) > 1 else 0,
-    )
+    fig, total = stack(heights, None, 16, shared_xaxes=True)
     for place, (m, kind, _) in enumerate(panels, start=1):
         here = dict(row=place, col=1)
         if m == "labels" and not kind:

@@ -9,9 +9,9 @@ from itertools import combinations
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from srcid.style import DASHES, INK, finish, legend_line, modality_colors, panel_titles, retitle
+from srcid import charts
+from srcid.style import DASHES, INK, finish, legend_line, modality_colors, retitle
 from srcid.training.warmstart import REASONS
 
 Metrics = Sequence[Mapping[str, Any]]
@@ -58,16 +58,8 @@ def training_curves(
     modalities = tuple(modalities) or modalities_of(metrics)
     layers = layers or layers_of(metrics)
     panels = _panels(modalities, layers)
-    rows = math.ceil(len(panels) / _COLUMNS)
-    height = rows * _PANEL + (rows - 1) * _GAP
-    fig = make_subplots(
-        rows,
-        _COLUMNS,
-        subplot_titles=[panel.title for panel in panels],
-        horizontal_spacing=0.085,
-        vertical_spacing=_GAP / height,
-    )
-    panel_titles(fig)
+    titles = [panel.title for panel in panels]
+    fig, height = charts.panels(titles, _COLUMNS, _PANEL, _GAP, horizontal_spacing=0.085)
     named: set[str] = set()
     for place, panel in enumerate(panels):
         where = dict(row=place // _COLUMNS + 1, col=place % _COLUMNS + 1)

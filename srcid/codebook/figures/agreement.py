@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from srcid.codebook.figures.kit import (
+from srcid.charts import (
     add_map,
     dots,
     findings,
@@ -19,6 +18,7 @@ from srcid.codebook.figures.kit import (
     nothing,
     panels,
     sentences,
+    side_by_side,
     whiskers,
 )
 from srcid.statistics import t_interval
@@ -30,7 +30,6 @@ from srcid.style import (
     finish,
     legend_line,
     modality_colors,
-    panel_titles,
     swatch,
 )
 from srcid.symbols import place_name
@@ -61,9 +60,7 @@ def agreement_figure(agreements: Sequence[Any], modalities: Sequence[str] = (), 
         return nothing(notes, "There is no pair.")
     modalities = tuple(modalities) or tuple(dict.fromkeys(m for p in pairs for m in (p.first, p.second)))
     rows, ticks = _rows([(place_name(a.layer, a.stage), p) for a in agreements for p in a.pairs], modalities)
-    fig = make_subplots(1, len(_MEASURES), shared_yaxes=True, horizontal_spacing=0.035,
-                        subplot_titles=[m[0] for m in _MEASURES])  # fmt: skip
-    panel_titles(fig)
+    fig = side_by_side([m[0] for m in _MEASURES], shared_yaxes=True, horizontal_spacing=0.035)
     for col, (_, axis, form, field, chance) in enumerate(_MEASURES, start=1):
         values = [getattr(p, field) for p in pairs]
         for where, symbol in _LOOKS.items():
@@ -111,9 +108,7 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
         return empty_figure("No run has codes of two modalities: there is nothing to agree.")
     places = [where for where in ("event", "background") if where in set(parts["where"])] or ["all"]
     methods = list(dict.fromkeys(parts["method"]))
-    fig = make_subplots(1, len(places), shared_yaxes=True, horizontal_spacing=0.03,
-                        subplot_titles=[f"{w} steps" for w in places])  # fmt: skip
-    panel_titles(fig)
+    fig = side_by_side([f"{w} steps" for w in places], shared_yaxes=True, horizontal_spacing=0.03)
     found = {
         key: (t_interval(part["kappa"].to_numpy(float)), part)
         for key, part in parts.groupby(["where", "method", "layer", "stage"], sort=False)

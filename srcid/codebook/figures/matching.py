@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.codebook.figures.kit import add_map, nothing, panels, sentences
+from srcid.charts import add_map, nothing, panels, sentences
 from srcid.style import GENERAL, INK, finish, legend_line
 from srcid.symbols import place_name
 

@@ -8,22 +8,23 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from srcid.codebook.figures.kit import (
+from srcid.charts import (
     add_map,
     dots,
     legend_entry,
     name_rows,
     nothing,
     sentences,
+    side_by_side,
+    stack,
     title,
     whiskers,
 )
 from srcid.codebook.figures.usage import STRIP, add_sharing, shared_first
 from srcid.codebook.meaning import ALPHA
 from srcid.statistics import Interval
-from srcid.style import GENERAL, INK, finish, legend_line, modality_colors, panel_titles, swatch
+from srcid.style import GENERAL, INK, finish, legend_line, modality_colors, swatch
 from srcid.symbols import place_name
 
 _CLASS = 17  # pixels of a row of classes
@@ -44,7 +45,7 @@ def association_map(
         return nothing(notes, "There is no label to associate codes with.")
     titles = [f"{_whose(a)}: {what}" for a in associations for what in ("purity of a code", f"'{a.label}'")]
     heights = [h for a in associations for h in (96, _CLASS * max(3, len(a.classes)))]
-    fig, total = _stack(heights, titles, gap=58)
+    fig, total = stack(heights, titles, gap=58)
     colors = modality_colors(modalities)
     for number, found in enumerate(associations):
         color = colors.get(found.modality, GENERAL)
@@ -86,9 +87,7 @@ def added_information_figure(
     place = {(n, m): i * (len(whose) + 0.8) + j for i, n in enumerate(labels) for j, m in enumerate(whose)}
     colors = {m: modality_colors(modalities).get(m, INK) for m in whose}
     most = 1.25 * max(0.05, *(a.information.high for a in found))
-    fig = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.05,
-                        subplot_titles=[f"known from {given}", f"added by {later}"])  # fmt: skip
-    panel_titles(fig)
+    fig = side_by_side([f"known from {given}", f"added by {later}"], shared_yaxes=True, horizontal_spacing=0.05)
     for m in whose:
         part = [(place[name, m], a) for name, a in zip(about, found, strict=True) if a.modality == m]
         y = [row for row, _ in part]
@@ -155,7 +154,7 @@ def code_map(
     if found is not None:
         titles.append(f"{_whose(found)}: '{found.label}'")
         heights.append(_CLASS * max(3, len(found.classes)))
-    fig, total = _stack(heights, titles, gap=34, shared_xaxes=True)
+    fig, total = stack(heights, titles, gap=34, shared_xaxes=True)
     colors = modality_colors(modalities or (shared.modalities if shared is not None else ()))
     if shared is None:
         codes = found.codes[meaning_order(found, most)]
@@ -225,15 +224,6 @@ def _purity(fig: go.Figure, found: Any, order: np.ndarray, color: str, row: int)
     )  # fmt: skip
     fig.add_hline(y=found.majority, line=dict(color=INK, width=1, dash="dot"), row=row, col=1)
     fig.update_yaxes(range=[0, 1.03], tickformat=".0%", dtick=0.5, title_text="purity", row=row, col=1)
-
-
-def _stack(heights: Sequence[int], titles: Sequence[str], gap: int, **options: Any) -> tuple[go.Figure, int]:
-    """Return panels below each other, of ``heights`` in pixels, and the height of all."""
-    total = sum(heights) + gap * (len(heights) - 1)
-    fig = make_subplots(len(heights), 1, row_heights=heights, subplot_titles=titles,
-                        vertical_spacing=gap / total if len(heights) > 1 else 0, **options)  # fmt: skip
-    panel_titles(fig)
-    return fig, total
 
 
 def _whose(found: Any) -> str:

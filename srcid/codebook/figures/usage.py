@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from srcid.codebook.figures.kit import (
+from srcid.charts import (
     add_map,
     dots,
     legend_entry,
     name_rows,
     nothing,
     panels,
+    side_by_side,
     title,
 )
 from srcid.codebook.usage import RARE
-from srcid.style import INK, fade, finish, legend_line, modality_colors, panel_titles, swatch
+from srcid.style import INK, fade, finish, legend_line, modality_colors, swatch
 from srcid.symbols import place_name
 
 _ROW = 19  # pixels of a row of dots
@@ -43,9 +43,7 @@ def usage_summary(usages: Sequence[Any], notes: Sequence[str] = ()) -> go.Figure
     colors = dict(modality_colors(names[:-1])) | {names[-1]: INK}
     place = {(i, n): i * (len(names) + 0.7) + j for i in range(len(usages)) for j, n in enumerate(names)}
     titles = ["perplexity: codes in effective use", "codes of the codebook"]
-    fig = make_subplots(1, 2, shared_yaxes=True, column_widths=[0.6, 0.4], horizontal_spacing=0.06,
-                        subplot_titles=titles)  # fmt: skip
-    panel_titles(fig)
+    fig = side_by_side(titles, shared_yaxes=True, column_widths=[0.6, 0.4], horizontal_spacing=0.06)
     for row, name in enumerate(names):
         y = [place[i, name] for i in range(len(usages))]
         found = [u.perplexity[name] for u in usages]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import segments, side_by_side
 from srcid.evaluation.details import ClassScores, Confusion, ThresholdCurve
-from srcid.style import FAINT, GENERAL, INK, blanks, empty_figure, fade, finish, legend_line, panel_titles
+from srcid.style import FAINT, GENERAL, INK, blanks, empty_figure, fade, finish, legend_line
 
 _LOOKS = {"across": dict(symbol="circle", color=GENERAL), "within": dict(symbol="diamond-open", color=INK)}
 _MEANING = {"across": "on modalities it has never seen", "within": "on its own modality"}
@@ -22,9 +22,8 @@ def class_scores_figure(scores: ClassScores) -> go.Figure:
         value, low, high = frame[[where, f"{where}_low", f"{where}_high"]].to_numpy(float).T
         if not np.isfinite(value).any():
             continue
-        ends = [x for a, b in zip(blanks(low), blanks(high), strict=True) for x in (a, b, None)]
-        fig.add_scatter(x=ends, y=np.repeat(place + shift, 3), mode="lines", line=dict(color=look["color"], width=1.5),
-                        hoverinfo="skip", showlegend=False)  # fmt: skip
+        fig.add_scatter(x=segments(blanks(low), blanks(high)), y=np.repeat(place + shift, 3), mode="lines",
+                        line=dict(color=look["color"], width=1.5), hoverinfo="skip", showlegend=False)  # fmt: skip
         fig.add_scatter(x=blanks(value), y=place + shift, mode="markers", name=_MEANING[where],
                         marker=dict(size=9, line=dict(width=1.8, color=look["color"]), **look),
                         hovertemplate="%{x:.1f} %<extra>" + where + "</extra>")  # fmt: skip
@@ -67,8 +66,7 @@ def confusion_figure(confusion: Confusion) -> go.Figure:
 def threshold_figure(curve: ThresholdCurve) -> go.Figure:
     """Draw precision, recall and F1 over the threshold, and whether probabilities mean what they say."""
     titles = ["scores by threshold", "reliability"]
-    fig = make_subplots(1, 2, column_widths=[0.6, 0.4], horizontal_spacing=0.11, subplot_titles=titles)
-    panel_titles(fig)
+    fig = side_by_side(titles, column_widths=[0.6, 0.4], horizontal_spacing=0.11)
     frame = curve.frame()
     for name, dash in (("precision", "dash"), ("recall", "dot"), ("f1", "solid")):
         color = GENERAL if name == "f1" else INK

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import error_bars, side_by_side
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, Differences
 from srcid.evaluation.tradeoff import Ablation, Quality
-from srcid.style import FAINT, GENERAL, INK, OKABE_ITO, empty_figure, fade, finish, legend_line, panel_titles
+from srcid.style import FAINT, GENERAL, INK, OKABE_ITO, empty_figure, fade, finish, legend_line
 
 _COLORS = {
     "vq": OKABE_ITO[0], "rvq2": "#EBB552", "rvq3": "#E0862B", "rvq4": "#C24E00", "fsq": OKABE_ITO[2], "identity": INK,
@@ -64,8 +64,7 @@ def tradeoff_figure(quality: Quality, paper: Any = None, same_as: Mapping[str, s
     theirs = paper[AVERAGE].dropna() if paper is not None else ()
     titles = ["these runs", "the paper's Table I (other data)"] if len(theirs) else ["these runs"]
     widths = [0.62, 0.38] if len(theirs) else [1]
-    fig = make_subplots(1, len(titles), column_widths=widths, horizontal_spacing=0.1, subplot_titles=titles)
-    panel_titles(fig)
+    fig = side_by_side(titles, column_widths=widths, horizontal_spacing=0.1)
     same = {name: (same_as or {}).get(name, name) for name in (theirs.index if len(theirs) else ())}
     looks = method_looks(list(dict.fromkeys([*rows.index, *same.values()])))
     bits = rows["bits", "mean"]
@@ -93,8 +92,7 @@ def reconstruction_figure(quality: Quality, source: str = "") -> go.Figure:
     known = rows[np.isfinite(rows[[(name, "mean") for name in ("across", "within", "reconstruction")]]).all(axis=1)]
     if not len(known):
         return empty_figure("No reconstruction error: cost.json of these runs has no val/recon.")
-    fig = make_subplots(1, 2, horizontal_spacing=0.09, subplot_titles=["another modality", "the modality learned from"])
-    panel_titles(fig)
+    fig = side_by_side(["another modality", "the modality learned from"], horizontal_spacing=0.09)
     looks = method_looks(list(rows.index))
     for column, score in enumerate(("across", "within"), start=1):
         _points(fig, known, "reconstruction", score, looks, row=1, col=column)
@@ -116,9 +114,7 @@ def cost_figure(quality: Quality, source: str = "") -> go.Figure:
     rows, names = quality.rows, list(quality.rows.index)
     if not names:
         return empty_figure(_NOTHING)
-    fig = make_subplots(1, len(_PANELS), shared_yaxes=True, horizontal_spacing=0.03,
-                        subplot_titles=list(_PANELS.values()))  # fmt: skip
-    panel_titles(fig)
+    fig = side_by_side(list(_PANELS.values()), shared_yaxes=True, horizontal_spacing=0.03)
     for column, quantity in enumerate(_PANELS, start=1):
         _points(fig, rows, quantity, None, method_looks(names), size=9, legend=False, row=1, col=column)
         if quantity not in ("across", "within"):
@@ -149,8 +145,7 @@ def forest_figure(differences: Differences, margin: float = 1.0, source: str = "
     if not len(pairs):
         return empty_figure("No two methods share a seed: there is nothing to pair.")
     tasks, methods = list(dict.fromkeys(pairs["task"])), list(dict.fromkeys(pairs["method"]))
-    fig = make_subplots(1, len(tasks), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=tasks)
-    panel_titles(fig)
+    fig = side_by_side(tasks, shared_yaxes=True, horizontal_spacing=0.03)
     kinds = {ACROSS: ("another modality, m → n", GENERAL, "circle", 0.16),
              WITHIN: ("own, m → m", INK, "diamond", -0.16)}  # fmt: skip
     for column, task in enumerate(tasks, start=1):
@@ -160,7 +155,7 @@ def forest_figure(differences: Differences, margin: float = 1.0, source: str = "
                           symbol=[symbol if sure else f"{symbol}-open" for sure in part["certain"]])  # fmt: skip
             fig.add_scatter(
                 x=part["difference"], y=[len(methods) - 1 - methods.index(m) + shift for m in part["method"]],
-                error_x=_bars(*part[["difference", "low", "high"]].to_numpy(float).T, color), mode="markers",
+                error_x=error_bars(*part[["difference", "low", "high"]].to_numpy(float).T, color), mode="markers",
                 marker=marker, name=name, legendgroup=name, showlegend=column == 1,
                 customdata=[f"{m}, {len(s)} seeds" for m, s in zip(part["method"], part["seeds"], strict=True)],
                 hovertemplate="%{customdata}: %{x:+.1f} points<extra></extra>", row=1, col=column,
@@ -200,9 +195,7 @@ def ablation_figure(ablation: Ablation, source: str = "") -> go.Figure:
     if not sizes and not club:
         return empty_figure("No ablation: these runs have one codebook size each, and CLUB on in every layer.")
     titles = ["codebook size, scored m → n", "codebook size, scored m → m", "CLUB switched off"]
-    fig = make_subplots(1, 3, column_widths=[0.32, 0.32, 0.36], shared_yaxes=True, horizontal_spacing=0.03,
-                        subplot_titles=titles)  # fmt: skip
-    panel_titles(fig)
+    fig = side_by_side(titles, column_widths=[0.32, 0.32, 0.36], shared_yaxes=True, horizontal_spacing=0.03)
     families = list(dict.fromkeys(family for family, _ in [*sizes, *club]))
     colors = {family: OKABE_ITO[place % len(OKABE_ITO)] for place, family in enumerate(families)}
     for (family, direction), part in sizes.items():
@@ -212,7 +205,7 @@ def ablation_figure(ablation: Ablation, source: str = "") -> go.Figure:
         shift = 0.16 * (place - (len(club) - 1) / 2)
         fig.add_scatter(
             x=[states.index(state) + shift for state in part["club_off"]], y=part["score"], mode="markers",
-            error_y=_bars(*part[["score", "low", "high"]].to_numpy(float).T, colors[family]),
+            error_y=error_bars(*part[["score", "low", "high"]].to_numpy(float).T, colors[family]),
             marker=_dot(colors[family], direction), legendgroup=family, showlegend=False,
             hovertemplate=f"{family}, {direction}: %{{y:.1f}} %<extra></extra>", row=1, col=3,
         )  # fmt: skip
@@ -247,7 +240,7 @@ def _points(fig: go.Figure, rows: Any, x: str, y: str | None, looks: Mapping[str
     """Draw each method's mean with its bars: quantity ``x`` over ``y``, or over the method's name."""
     for method, row in rows.iterrows():
         look, name = looks[method], (names or {}).get(method, method)
-        ends = {f"error_{axis}": _bars(*([row[quantity, end]] for end in ("mean", "low", "high")), look["color"])
+        ends = {f"error_{axis}": error_bars(*([row[quantity, end]] for end in ("mean", "low", "high")), look["color"])
                 for axis, quantity in (("x", x), ("y", y)) if quantity}  # fmt: skip
         marker = dict(size=size if sizes is None else sizes[method], opacity=0.85,
                       line=dict(width=1.5, color=look["color"]), **look)  # fmt: skip
@@ -282,14 +275,6 @@ def _curve(fig: go.Figure, part: Any, family: str, direction: str, color: str) -
     fig.add_scatter(x=part["codebook_size"], y=part["score"], mode="lines+markers", line=dict(color=color, width=2),
                     marker=_dot(color, direction), hovertemplate=family + ", L = %{x}: %{y:.1f} %<extra></extra>",
                     **here)  # fmt: skip
-
-
-def _bars(middle: Any, low: Any, high: Any, color: str) -> dict:
-    """Error bars; none where the interval is not known."""
-    middle, low, high = (np.asarray(side, float) for side in (middle, low, high))
-    above, below = (np.where(np.isfinite(gap), gap, 0.0) for gap in (high - middle, middle - low))
-    return dict(type="data", symmetric=False, array=above, arrayminus=below, color=color, width=0, thickness=1.6,
-                visible=bool(np.isfinite(low).any()))  # fmt: skip
 
 
 def _dot(color: str, direction: str) -> dict:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import segments, side_by_side
 from srcid.evaluation.results import score_finding
-from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, panel_titles, swatch
+from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, swatch
 
 _ROW = 34  # pixels of a direction
 # colour: general features, quantised; grey: before quantisation. Filled: all layers; open: a single one.
@@ -42,14 +42,7 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
     # a free row between cross-modal and same-modality directions
     rows = {pair: place + (0.6 if pair[0] == pair[1] else 0) for place, pair in enumerate(directions)}
     metric = {task: summary.loc[summary["task"] == task, "metric"].iloc[0] for task in tasks}
-    fig = make_subplots(
-        1,
-        len(tasks),
-        shared_yaxes=True,
-        horizontal_spacing=0.05,
-        subplot_titles=[f"{task}, {metric[task]}" for task in tasks],
-    )
-    panel_titles(fig)
+    fig = side_by_side([f"{task}, {metric[task]}" for task in tasks], shared_yaxes=True, horizontal_spacing=0.05)
     representations = list(dict.fromkeys(summary["representation"]))
     for column, task in enumerate(tasks, start=1):
         for place, name in enumerate(representations):
@@ -59,7 +52,7 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
             look = _LOOKS.get(name) or dict(symbol=_OTHERS[place % len(_OTHERS)], color=GENERAL)
             shown = dict(name=_MEANING.get(name, name), legendgroup=name, row=1, col=column)
             for low, high, width in (("clip_low", "clip_high", 1), ("seed_low", "seed_high", 3)):
-                fig.add_scatter(x=_segments(part[low], part[high]), y=np.repeat(y, 3), mode="lines", hoverinfo="skip",
+                fig.add_scatter(x=segments(part[low], part[high]), y=np.repeat(y, 3), mode="lines", hoverinfo="skip",
                                 line=dict(color=look["color"], width=width), showlegend=False, **shown)  # fmt: skip
             fig.add_scatter(
                 x=part["score"], y=y, mode="markers", showlegend=column == 1,
@@ -87,10 +80,6 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
     )
     finish(fig, score_finding(summary), caption, height=int(_ROW * (len(rows) + 0.6)), top=92, left=130)
     return legend_line(fig)
-
-
-def _segments(low: Any, high: Any) -> list[float | None]:
-    return [x for a, b in zip(low, high, strict=True) for x in (a, b, None)]
 
 
 def _arrow(pair: tuple[str, str], colors: dict[str, str]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import stack
 from srcid.features.figures import step_axis
 from srcid.style import (
     FAINT,
@@ -21,7 +21,6 @@ from srcid.style import (
     ink_on,
     legend_line,
     modality_colors,
-    panel_titles,
     swatch,
 )
 
@@ -52,16 +51,7 @@ def timeline_figure(timelines: Sequence[Any], within: bool = False) -> go.Figure
     first = timelines[0]
     rows = [_rows(line, within) for line in timelines]
     heights = [_ROW * len(names) for names in rows]
-    total = sum(heights) + _GAP * (len(heights) - 1)
-    fig = make_subplots(
-        len(rows),
-        1,
-        shared_xaxes=True,
-        row_heights=heights,
-        vertical_spacing=_GAP / total if len(rows) > 1 else 0,
-        subplot_titles=[line.finding for line in timelines],
-    )
-    panel_titles(fig)
+    fig, total = stack(heights, [line.finding for line in timelines], _GAP, shared_xaxes=True)
     colors = modality_colors(first.modalities)
     shown: set[str] = set()
     for place, (line, names) in enumerate(zip(timelines, rows, strict=True), start=1):

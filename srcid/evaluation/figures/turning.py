@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, panel_titles, swatch
+from srcid.charts import side_by_side, whiskers
+from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, swatch
 
 _ROW = 24  # pixels of a direction
 _PANELS = (
@@ -33,8 +33,7 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
         y += 0.8 if before not in ("", effect.task) else 0.0
         ticks[y] = f"{effect.task if effect.task != before else ''}  {_direction(effect, colors)}"
         rows, y, before = [*rows, y], y + 1, effect.task
-    fig = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.04, subplot_titles=[name for _, name in _PANELS])
-    panel_titles(fig)
+    fig = side_by_side([name for _, name in _PANELS], shared_yaxes=True, horizontal_spacing=0.04)
     for column, (field, _) in enumerate(_PANELS, start=1):
         for prefix, name, color, symbol, shift in _LOOKS:
             found = [(row, e, getattr(e, prefix + field)) for row, e in zip(rows, turned.effects, strict=True)]
@@ -45,9 +44,7 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
                 x=[i.value for *_, i in found], y=[row + shift for row, *_ in found], mode="markers", name=name,
                 legendgroup=name, showlegend=column == 1, row=1, col=column,
                 marker=dict(symbol=symbol, size=8, color=color),
-                error_x=dict(type="data", symmetric=False, color=color, thickness=1.6, width=0,
-                             array=[np.nan_to_num(i.high - i.value) for *_, i in found],
-                             arrayminus=[np.nan_to_num(i.value - i.low) for *_, i in found]),
+                error_x=whiskers([i for *_, i in found], color, 1.6),
                 customdata=[f"{e.task}, {e.train} → {e.test}, {name}: {i.text('.1f')}; {i.n} clips<br>"
                             f"right before {e.before:.0f} %, after {e.after:.0f} %" for _, e, i in found],
                 hovertemplate="%{customdata}<extra></extra>",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import panels
 from srcid.information.figures.estimators import add_interval, nats_ticks, squash
 from srcid.statistics import Interval, t_interval
-from srcid.style import OKABE_ITO, SYMBOLS, empty_figure, fade, finish, legend_line, panel_titles
+from srcid.style import OKABE_ITO, SYMBOLS, empty_figure, fade, finish, legend_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,8 @@ def settings_figure(frame: pd.DataFrame, quantities: Mapping[str, str], caption:
     settings = list(dict.fromkeys(frame["setting"])) if len(frame) else []
     if len(settings) < 2 or not shown:
         return empty_figure(f"No ablation to show: found {len(frame)} runs of {len(settings)} settings, need two")
-    fig, height = _panels(list(shown.values()), 30 * len(settings) + 20, 70, shared_yaxes=True)
+    fig, height = panels(list(shown.values()), min(4, len(shown)), 30 * len(settings) + 20, 70, shared_yaxes=True,
+                         horizontal_spacing=0.04)  # fmt: skip
     for number, key in enumerate(shown):
         where, nats = dict(row=number // 4 + 1, col=number % 4 + 1), key.split("/")[0] in _NATS
         for place, name in enumerate(settings):
@@ -79,7 +80,8 @@ def relation_figure(
     """
     if not relations or not len(frame):
         return empty_figure("No relation to show: there is no run with both a measured information and scores")
-    fig, height = _panels([_short(found) for found in relations.values()], 190, 100)
+    titles = [_short(found) for found in relations.values()]
+    fig, height = panels(titles, min(4, len(titles)), 190, 100, horizontal_spacing=0.075)
     for number, (x, y) in enumerate(relations):
         where, nats = dict(row=number // 4 + 1, col=number % 4 + 1), x.split("/")[0] in _NATS
         used = frame.dropna(subset=[x, y]) if {x, y} <= set(frame) else frame.iloc[:0]
@@ -101,17 +103,6 @@ def relation_figure(
     note = "ρ: Spearman's rank correlation with its 95 % bootstrap interval over runs; p: permutations. "
     note += f"Beyond chance: p < 0.05 / {len(relations)}. {caption}"
     return legend_line(finish(fig, title, note, height=height, top=130))
-
-
-def _panels(titles: Sequence[str], each: int, gap: int, **options) -> tuple[go.Figure, int]:
-    """Panels in up to four columns; also their height together."""
-    columns = min(4, len(titles))
-    rows = -(-len(titles) // columns)
-    height = rows * each + (rows - 1) * gap
-    fig = make_subplots(rows, columns, horizontal_spacing=0.04 if options else 0.075, subplot_titles=titles,
-                        vertical_spacing=gap / height if rows > 1 else 0, **options)  # fmt: skip
-    panel_titles(fig)
-    return fig, height
 
 
 def _fit_axis(fig: go.Figure, values: np.ndarray, nats: bool, where: Mapping[str, int]) -> None:

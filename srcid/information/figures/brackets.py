@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import panels, side_by_side
 from srcid.information.figures.estimators import (
     MEANING,
     SYMBOLS,
@@ -19,7 +19,7 @@ from srcid.information.figures.estimators import (
     pair_color,
     squash,
 )
-from srcid.style import FAINT, INK, OKABE_ITO, empty_figure, finish, legend_line, modality_colors, panel_titles, swatch
+from srcid.style import FAINT, INK, OKABE_ITO, empty_figure, finish, legend_line, modality_colors, swatch
 from srcid.training.figures import opening, openings, series
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def training_information(
         return empty_figure("Training wrote down no mutual information: CLUB and the rate of s were off in all layers")
     colors = modality_colors(modalities)
     titles = [f"layer {k}: {_CURVES[q]}" for q in rows for k in range(1, layers + 1)]
-    fig = make_subplots(len(rows), layers, shared_xaxes=True, shared_yaxes="rows", subplot_titles=titles,
-                        vertical_spacing=0.3 / (len(rows) + 1), horizontal_spacing=0.05)  # fmt: skip
-    panel_titles(fig)
+    fig, height = panels(titles, layers, 110, 46, shared_xaxes=True, shared_yaxes="rows", horizontal_spacing=0.05)
     for row, q in enumerate(rows, start=1):
         values = [v for (quantity, _, _), (_, y) in lines.items() if quantity == q for v in y]
         for k in range(1, layers + 1):
@@ -75,7 +73,7 @@ def training_information(
         "Upright dotted line: the next layer opens. CLUB's estimate is what the loss minimises; it means nothing where "
         f"the skill of its q is below 0. The rate bounds any I(z; s) whatever is fitted. {caption}"
     )
-    return legend_line(finish(fig, title, note, height=140 * len(rows), top=96))
+    return legend_line(finish(fig, title, note, height=height, top=96))
 
 
 def bracket_figure(measurements: Measurements, modalities: Sequence[str], caption: str = "") -> go.Figure:
@@ -137,9 +135,8 @@ def bracket_figure(measurements: Measurements, modalities: Sequence[str], captio
 def estimate_card(pair: Any, found: Bracket, name: str, color: str = INK) -> go.Figure:
     """Draw one estimate in full: its seeds and interval beside the permuted clips, and how its network was fitted."""
     e = found.estimates[name]
-    fig = make_subplots(1, 2, column_widths=[0.42, 0.58], horizontal_spacing=0.12,
-                        subplot_titles=["value", "fit of its network, by seed"])  # fmt: skip
-    panel_titles(fig)
+    titles = ["value", "fit of its network, by seed"]
+    fig = side_by_side(titles, column_widths=[0.42, 0.58], horizontal_spacing=0.12)
     for y, (label, values) in enumerate({"seeds": e.by_seed, "permuted": e.null}.items()):
         fig.add_scatter(
             x=squash(values), y=[y] * len(values), customdata=values, mode="markers", name=label, showlegend=False,

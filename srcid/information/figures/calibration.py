@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import error_bars, panels
 from srcid.information.calibration import TOLERANCE
 from srcid.information.figures.estimators import MEANING, SYMBOLS, add_legend, nats_ticks, squash
-from srcid.style import INK, OKABE_ITO, empty_figure, fade, finish, panel_titles
+from srcid.style import INK, OKABE_ITO, empty_figure, fade, finish
 
 if TYPE_CHECKING:
     from srcid.information.calibration import Calibration
@@ -24,18 +23,14 @@ def calibration_figure(calibration: Calibration | None, caption: str = "") -> go
     """
     if calibration is None:
         return empty_figure("No calibration to show: there is no pair of known information")
-    panels, columns = calibration.panels, min(4, len(calibration.panels))
-    rows = math.ceil(len(panels) / columns)
-    height = rows * 170 + (rows - 1) * 60
-    fig = make_subplots(rows, columns, horizontal_spacing=0.04, shared_yaxes=True, subplot_titles=panels,
-                        vertical_spacing=60 / height if rows > 1 else 0)  # fmt: skip
-    panel_titles(fig)
+    columns = min(4, len(calibration.panels))
+    fig, height = panels(calibration.panels, columns, 170, 60, shared_yaxes=True, horizontal_spacing=0.04)
     top = 1.3 * max(1.0, *(case.truth for case in calibration.cases))
     # a bound that failed may lie anywhere; what is far outside sits at the edge
     edge = (-1.0, 12 * top)
     kinds = {case.estimate.name: case.estimate.kind for case in calibration.cases}
     colors = dict(zip(dict.fromkeys(SYMBOLS.values()), OKABE_ITO, strict=False))
-    for number, panel in enumerate(panels):
+    for number, panel in enumerate(calibration.panels):
         where = dict(row=number // columns + 1, col=number % columns + 1)
         line = squash(np.linspace(0, top, 60))
         fig.add_scatter(x=line, y=line, mode="lines", line=dict(color=INK, width=1.2, dash="dot"), hoverinfo="skip",
@@ -49,16 +44,14 @@ def calibration_figure(calibration: Calibration | None, caption: str = "") -> go
                 x=squash([case.truth for case in cases]), y=value, mode="markers", name=name, showlegend=False, **where,
                 marker=dict(symbol=[SYMBOLS[name] + "-open" * (not c.passed) for c in cases], size=8, color=color,
                             line=dict(width=1.4, color=color)),
-                error_y=dict(type="data", symmetric=False, thickness=1.2, width=0, color=fade(color, 0.5),
-                             array=high - value, arrayminus=value - low),
+                error_y=error_bars(value, low, high, fade(color, 0.5), 1.2),
                 hovertext=[f"truth {case.truth:.2f}, estimate {case.estimate.text} nats" for case in cases],
                 hovertemplate="%{hovertext}<extra>" + name + "</extra>",
             )  # fmt: skip
     fig.update_xaxes(range=[squash(-0.3), squash(top)], **nats_ticks(0, top))
     fig.update_yaxes(range=[squash(edge[0]) - 0.15, squash(edge[1]) + 0.15], **nats_ticks(*edge))
-    for column in range(1, columns + 1):
-        lowest = rows if (rows - 1) * columns + column <= len(panels) else rows - 1
-        fig.update_xaxes(title_text="truth, nats", row=lowest, col=column)
+    for number in range(len(calibration.panels))[-columns:]:  # the lowest of each column
+        fig.update_xaxes(title_text="truth, nats", row=number // columns + 1, col=number % columns + 1)
     fig.update_yaxes(title_text="estimate, nats", col=1)
     note = (
         f"Up to {calibration.clips:,} clips. Dotted: estimate = truth. Filled: a bound on its side of the truth, an "

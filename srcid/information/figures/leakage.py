@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import side_by_side
 from srcid.information.figures.estimators import add_interval, add_legend
-from srcid.style import GENERAL, INK, SPECIFIC, empty_figure, finish, modality_colors, panel_titles, swatch
+from srcid.style import GENERAL, INK, SPECIFIC, empty_figure, finish, modality_colors, swatch
 
 if TYPE_CHECKING:
     from srcid.information.leakage import Leaks
@@ -32,9 +32,7 @@ def leak_figure(leaks: Leaks, modalities: Sequence[str], caption: str = "") -> g
     rows = list(dict.fromkeys((leak.probe.factor, leak.modality) for leak in sorted(probes, key=lambda v: v.private)))
     place = np.arange(len(rows)) + 0.5 * np.cumsum([0, *(a[0] != b[0] for a, b in pairwise(rows))])
     at = dict(zip(rows, place, strict=True))
-    fig = make_subplots(1, len(layers), shared_yaxes=True, horizontal_spacing=0.05,
-                        subplot_titles=[f"layer {k}" for k in layers])  # fmt: skip
-    panel_titles(fig)
+    fig = side_by_side([f"layer {k}" for k in layers], shared_yaxes=True, horizontal_spacing=0.05)
     for leak in probes:
         color, symbol, shift = _SIDES[leak.side]
         y, probe = at[leak.probe.factor, leak.modality] - shift, leak.probe

@@ -1,4 +1,4 @@
-"""What the figures of this wing share: titles from findings, intervals as bars, named rows, maps of codes."""
+"""What figures share: panels with titles, intervals as bars, named rows, maps of codes, titles from findings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from srcid.statistics import Interval
-from srcid.style import blanks, empty_figure, fade, heat_scale, panel_titles
+from srcid.style import INK, blanks, empty_figure, fade, heat_scale
 
 GAP = 78  # pixels between rows of panels
 
@@ -38,9 +38,20 @@ def nothing(notes: Sequence[str], otherwise: str = "There are no codes to show."
 
 def whiskers(intervals: Sequence[Interval], color: str, width: float = 2) -> dict:
     """Return plotly's error bars of ``intervals``; none where they are not known."""
-    value, low, high = np.array([(i.value, i.low, i.high) for i in intervals], float).reshape(-1, 3).T
+    return error_bars(*np.array([(i.value, i.low, i.high) for i in intervals], float).reshape(-1, 3).T, color, width)
+
+
+def error_bars(value: Any, low: Any, high: Any, color: str, width: float = 1.6) -> dict:
+    """Return plotly's error bars from ``low`` to ``high`` around ``value``, all ``[n]``; none where they are NaN."""
+    value, low, high = (np.asarray(side, float) for side in (value, low, high))
     up, down = (np.nan_to_num(np.maximum(side, 0)) for side in (high - value, value - low))
-    return dict(type="data", symmetric=False, array=up, arrayminus=down, color=color, thickness=width, width=0)
+    return dict(type="data", symmetric=False, array=up, arrayminus=down, color=color, thickness=width, width=0,
+                visible=bool(np.isfinite(low).any()))  # fmt: skip
+
+
+def segments(low: Any, high: Any) -> list[float | None]:
+    """Return the x of lines from ``low`` to ``high``, one after the other with gaps; their y come three times each."""
+    return [x for a, b in zip(low, high, strict=True) for x in (a, b, None)]
 
 
 def dots(fig: go.Figure, intervals: Sequence[Interval], y: Sequence[float], color: str, hover: Sequence[str],
@@ -65,13 +76,30 @@ def name_rows(fig: go.Figure, ticks: dict[float, str], last: float) -> None:
                      zeroline=False)  # fmt: skip
 
 
-def panels(titles: Sequence[str], columns: int, height: int, **options: Any) -> tuple[go.Figure, int]:
+def panels(titles: Sequence[str], columns: int, height: int, gap: int = GAP, **options: Any) -> tuple[go.Figure, int]:
     """Return a figure of titled panels, filled row by row, and the height of all."""
     rows = -(-len(titles) // columns)
-    total = rows * height + (rows - 1) * GAP
-    fig = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=GAP / total if rows > 1 else 0,
-                        **{"horizontal_spacing": 0.1, **options})  # fmt: skip
-    panel_titles(fig)
+    return _titled(rows, columns, titles, rows * height + (rows - 1) * gap, gap,
+                   **{"horizontal_spacing": 0.1, **options})  # fmt: skip
+
+
+def stack(heights: Sequence[int], titles: Sequence[str] | None, gap: int, **options: Any) -> tuple[go.Figure, int]:
+    """Return a figure of panels below each other, of ``heights`` in pixels, and the height of all."""
+    total = sum(heights) + gap * (len(heights) - 1)
+    return _titled(len(heights), 1, titles, total, gap, row_heights=heights, **options)
+
+
+def side_by_side(titles: Sequence[str], **options: Any) -> go.Figure:
+    """Return a figure of titled panels in one row."""
+    return _titled(1, len(titles), titles, 1, 0, **options)[0]
+
+
+def _titled(rows: int, columns: int, titles: Sequence[str] | None, total: int, gap: int,
+            **options: Any) -> tuple[go.Figure, int]:  # fmt: skip
+    between = gap / total if rows > 1 else 0
+    fig = make_subplots(rows, columns, subplot_titles=titles, vertical_spacing=between, **options)
+    for axis, note in zip(fig.select_xaxes(), fig.layout.annotations, strict=False):  # small, flush left with the axes
+        note.update(x=axis.domain[0], xanchor="left", font=dict(size=12.5, color=INK))
     return fig, total
 
 
