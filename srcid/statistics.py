@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 LEAST = 3  # values below which there is no test
+ALPHA = 0.05  # p-values below, corrected where there are several tests, count as certain
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Interval:
     def known(self) -> bool:
         """Whether there is an interval."""
         return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def columns(self, name: str) -> dict[str, float]:
+        """The columns ``name``, ``name_low`` and ``name_high`` of a frame."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
     def excludes(self, null: float) -> bool:
         """Whether the interval is known and does not hold ``null``."""
@@ -123,6 +128,12 @@ def wilson(share: np.ndarray, trials: np.ndarray, z: float = 1.96) -> tuple[np.n
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     # at shares of 0 and 1 the ends meet the share, but for rounding
     return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
+
+
+def wilson_interval(share: float, trials: int) -> Interval:
+    """:func:`wilson` of one share, 95 %."""
+    low, high = wilson(np.array(share), np.array(trials))
+    return Interval(share, float(low), float(high), n=trials)
 
 
 def entropy(counts: np.ndarray) -> np.ndarray:

@@ -78,8 +78,7 @@ class Agreement:
         for pair in self.pairs:
             row = dict(vars(pair))
             for name in ("match", "nmi", "ami", "distance"):
-                found = row.pop(name)
-                row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+                row |= row.pop(name).columns(name)
             rows.append(row | {"sample": self.sample})
         return pd.DataFrame(rows)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcid.statistics import Interval, mutual_information, wilson
+from srcid.statistics import ALPHA, Interval, mutual_information, wilson, wilson_interval
 from srcid.symbols import (
     BACKGROUND,
     POOLED,
@@ -26,8 +26,6 @@ from srcid.symbols import (
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -110,13 +108,10 @@ class Association:
         for j in sorted(range(len(self.classes)), key=lambda j: self.classes[j] == BACKGROUND):
             for i in np.argsort(-strength[:, j], kind="stable")[:k]:
                 if np.isfinite(strength[i, j]):
-                    low, high = (float(end[0]) for end in wilson(self._share(i, j), self.clips[i : i + 1]))
-                    rows.append((self.classes[j], self.codes[i], self._share(i, j)[0], low, high, self.lift[i, j],
+                    share = wilson_interval(self.counts[i, j] / self.total[i], self.clips[i])
+                    rows.append((self.classes[j], self.codes[i], share.value, *share.ends, self.lift[i, j],
                                  self.p_value[i, j], self.clips[i]))  # fmt: skip
         return pd.DataFrame(rows, columns=["class", "code", "share", "low", "high", "lift", "p", "clips"])
-
-    def _share(self, i: int, j: int) -> np.ndarray:
-        return self.counts[i, j : j + 1] / self.total[i]
 
     @property
     def finding(self) -> str:
@@ -174,7 +169,6 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
     best = counts.argmax(axis=1)
     purity = share[np.arange(len(used)), best]
     low, high = wilson(purity, in_clips)
-    mean, every = np.array([purity @ total / total.sum()]), np.array([len(np.unique(clip))])
     found_mi = mutual_information(table)
     notes = (seen.note,) if seen.note else ()
     if not tested.any():
@@ -183,7 +177,7 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
         layer=layer, stage=stage, sample=codes.sample, modality=modality or POOLED, label=seen.name, codes=used,
         classes=seen.classes, counts=counts.astype(np.int64), total=total.astype(np.int64), clips=in_clips,
         prior=prior, lift=lift, p_value=p_value, best=best, purity=purity, low=low, high=high,
-        mean_purity=Interval(float(mean[0]), *(float(end[0]) for end in wilson(mean, every)), n=int(every[0])),
+        mean_purity=wilson_interval(float(purity @ total / total.sum()), len(np.unique(clip))),
         majority=float(prior.max()),
         nmi=found_mi["nmi"], ami=found_mi["ami"], notes=notes,
         params=dict(least_clips=least_clips),

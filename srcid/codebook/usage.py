@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcid.statistics import Interval, bootstrap_weights, entropy, percentile_interval, wilson
+from srcid.statistics import Interval, bootstrap_weights, entropy, percentile_interval, wilson_interval
 from srcid.symbols import POOLED, InspectionError, Symbols, place_name, require_modalities, symbols_of
 from srcid.training.log import read_log
 
@@ -252,8 +252,7 @@ def share_interval(part: np.ndarray, whole: np.ndarray, bootstrap: int, seed: in
     sums = np.stack([np.bincount(group, side, minlength=groups) for side in (part, whole)], axis=1)
     drawn = bootstrap_weights(groups, bootstrap, seed) @ sums.astype(np.float32)
     if value in (0.0, 1.0):  # no resample can tell from none or all; Wilson's interval that counts clips can
-        low, high = (float(end[0]) for end in wilson(np.array([value]), np.array([len(part)])))
-        return Interval(value, low, high, n=len(part))
+        return wilson_interval(value, len(part))
     return percentile_interval(drawn[:, 0] / np.maximum(drawn[:, 1], 1), value=value, n=len(part))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, check_names, score_matrix, seed_differences
 from srcid.params import EvaluationParams
-from srcid.statistics import LEAST, Interval, holm, t_interval, t_test
+from srcid.statistics import ALPHA, LEAST, Interval, holm, t_interval, t_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,7 +118,7 @@ class Verdicts:
         return f"Of {len(found)} claims, {counts}"
 
 
-def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) -> Verdicts:
+def judge(matrix: pd.DataFrame, claims: Iterable[Claim]) -> Verdicts:
     """Put claims to the test on a score matrix; those of one source are corrected together.
 
     Raises:
@@ -139,10 +139,10 @@ def judge(matrix: pd.DataFrame, claims: Iterable[Claim], level: float = 0.95) ->
     for claim, (seeds, missing, gaps), null, *ps, count in zip(
         claims, found, nulls, p.tolist(), corrected.tolist(), number.tolist(), strict=True
     ):
-        gap = t_interval(gaps, level)
+        gap = t_interval(gaps)
         above = SUPPORTED if claim.gain else CONTRADICTED
         below = CONTRADICTED if claim.gain else SUPPORTED
-        verdict = UNDECIDED if not ps[1] < 1 - level else above if gap.value > null else below
+        verdict = UNDECIDED if not ps[1] < ALPHA else above if gap.value > null else below
         verdicts.append(Verdict(claim, gap, *ps, count, seeds, missing, verdict, _why(gaps)))
     return Verdicts(tuple(verdicts))
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from srcid.evaluation.metrics import EvaluationError
 from srcid.params import suggest
-from srcid.statistics import Interval, holm, t_interval, t_test
+from srcid.statistics import ALPHA, Interval, holm, t_interval, t_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,7 @@ def choose_reference(methods: Sequence[str], wanted: str) -> tuple[str, str]:
     return found, "" if found == wanted else f"There are no runs of {wanted}: the reference is {found}."
 
 
-def means(matrix: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def means(matrix: pd.DataFrame) -> pd.DataFrame:
     """Return mean and t-interval over seeds of every cell: columns method, task, direction, score, low, high, seeds.
 
     A single seed has no interval (NaN). Runs without the cell are left out of ``seeds``.
@@ -125,7 +125,7 @@ def means(matrix: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     for method in methods_of(matrix):
         part = matrix.xs(method, level="method")
         for key in matrix.columns:
-            score = t_interval(part[key].dropna().to_numpy(), level)
+            score = t_interval(part[key].dropna().to_numpy())
             rows.append((method, *key, score.value, score.low, score.high, score.n))
     return pd.DataFrame(rows, columns=["method", "task", "direction", "score", "low", "high", "seeds"])
 
@@ -139,17 +139,16 @@ class Differences:
             (t-interval), p (two-sided t-test), p_holm (after Holm's correction for all rows), seeds (the pairs),
             missing (seeds that one of the two lacks; left out). Below ``LEAST`` pairs, and where all pairs differ by
             the same amount, p is NaN.
-        reference, level: as asked.
+        reference: as asked.
     """
 
     rows: pd.DataFrame
     reference: str
-    level: float = 0.95
 
     @property
     def certain(self) -> np.ndarray:
         """Which rows differ from 0 after correction."""
-        return self.rows["p_holm"].to_numpy(float) < 1 - self.level
+        return self.rows["p_holm"].to_numpy(float) < ALPHA
 
     def frame(self) -> pd.DataFrame:
         """Return the rows rounded for reading, without what is the same in all of them."""
@@ -167,12 +166,7 @@ class Differences:
         return f"{text} after correction for their number"
 
 
-def paired(
-    matrix: pd.DataFrame,
-    reference: str,
-    columns: Sequence[tuple[str, str]] | None = None,
-    level: float = 0.95,
-) -> Differences:
+def paired(matrix: pd.DataFrame, reference: str, columns: Sequence[tuple[str, str]] | None = None) -> Differences:
     """Compare each method with ``reference`` seed by seed.
 
     Args:
@@ -191,13 +185,13 @@ def paired(
     for method in methods_of(matrix):
         for key in columns if method != reference else ():
             seeds, missing, gaps = seed_differences(matrix, method, reference, key)
-            gap = t_interval(gaps, level)
+            gap = t_interval(gaps)
             p = t_test(gaps, 0.0, "two-sided")
             rows.append((method, reference, *key, gap.value, gap.low, gap.high, p, seeds, missing))
     names = ["method", "reference", "task", "direction", "difference", "low", "high", "p", "seeds", "missing"]
     frame = pd.DataFrame(rows, columns=names)
     frame.insert(8, "p_holm", holm(frame["p"].to_numpy(float)))
-    return Differences(frame, reference, level)
+    return Differences(frame, reference)
 
 
 @dataclass(frozen=True)
@@ -222,9 +216,7 @@ class Leader:
         return f"{where}: undecided between {score} and {others}"
 
 
-def leader(
-    matrix: pd.DataFrame, column: tuple[str, str], methods: Iterable[str] = (), level: float = 0.95
-) -> Leader | None:
+def leader(matrix: pd.DataFrame, column: tuple[str, str], methods: Iterable[str] = ()) -> Leader | None:
     """Find the method with the highest mean of a column; all pairs are tested seed by seed, Holm-corrected together.
 
     The correction counts every pair, since the best was chosen by what it is judged by. None where fewer than two
@@ -233,11 +225,11 @@ def leader(
     names = [name for name in methods or methods_of(matrix) if matrix.xs(name, level="method")[column].notna().any()]
     if len(names) < 2:
         return None
-    scores = {name: t_interval(matrix.xs(name, level="method")[column].dropna().to_numpy(), level) for name in names}
+    scores = {name: t_interval(matrix.xs(name, level="method")[column].dropna().to_numpy()) for name in names}
     ranked = sorted(names, key=lambda name: -scores[name].value)
     pairs = list(combinations(names, 2))
     p = holm(np.array([t_test(seed_differences(matrix, *pair, column)[2], 0.0, "two-sided") for pair in pairs]))
-    certain = {frozenset(pair) for pair, value in zip(pairs, p, strict=True) if value < 1 - level}
+    certain = {frozenset(pair) for pair, value in zip(pairs, p, strict=True) if value < ALPHA}
     equals = tuple(name for name in ranked[1:] if frozenset((ranked[0], name)) not in certain)
     return Leader(ranked[0], scores[ranked[0]], equals)
 

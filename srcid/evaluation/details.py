@@ -7,7 +7,7 @@ Directions are taken together, ``across`` modalities or ``within`` one; interval
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Where = Literal["across", "within"]
 BACKGROUND = "background"
 REPLICATES = 500
+THRESHOLDS, BINS = np.round(np.arange(0.05, 0.96, 0.05), 2), 10
 _NONE = Interval(math.nan, math.nan, math.nan)
 
 
@@ -57,10 +58,9 @@ class ClassScores:
         import pandas as pd
 
         rows = {
-            name: dict(support=support, across=a.value, across_low=a.low, across_high=a.high,
-                       within=w.value, within_low=w.low, within_high=w.high)
+            name: dict(support=support) | a.columns("across") | w.columns("within")
             for name, support, a, w in zip(self.classes, self.support, self.across, self.within, strict=True)
-        }  # fmt: skip
+        }
         frame = pd.DataFrame.from_dict(rows, orient="index")
         order = frame["across"].fillna(frame["within"]).sort_values(ascending=False, kind="stable", na_position="last")
         return frame.loc[order.index].rename_axis("class")
@@ -164,12 +164,10 @@ class ThresholdCurve:
         """Return a row a threshold: precision, recall and f1, each with ``_low`` and ``_high``."""
         import pandas as pd
 
-        columns: dict[str, list[float]] = {"threshold": list(self.threshold)}
-        for name in ("precision", "recall", "f1"):
-            cells = getattr(self, name)
-            columns |= {name: [c.value for c in cells], f"{name}_low": [c.low for c in cells]}
-            columns[f"{name}_high"] = [c.high for c in cells]
-        return pd.DataFrame(columns)
+        cells = zip(self.threshold, self.precision, self.recall, self.f1, strict=True)
+        return pd.DataFrame(
+            dict(threshold=t) | p.columns("precision") | r.columns("recall") | f.columns("f1") for t, p, r, f in cells
+        )
 
     @property
     def finding(self) -> str:
@@ -247,10 +245,8 @@ def threshold_calibration(
     task: str = "localisation",
     representation: str = "all",
     where: Where = "across",
-    thresholds: Sequence[float] = tuple(np.round(np.arange(0.05, 0.96, 0.05), 2)),
-    bins: int = 10,
 ) -> ThresholdCurve:
-    """Return precision, recall and F1 over thresholds, and a reliability diagram of the probabilities.
+    """Return precision, recall and F1 over :data:`THRESHOLDS`, and a reliability diagram of the probabilities.
 
     Raises:
         EvaluationError: no such scores, or a task without probabilities.
@@ -259,25 +255,25 @@ def threshold_calibration(
     if not scores or scores[0].prediction.ndim != 3:
         raise EvaluationError(f"found no probabilities of {task}, {representation}, {where} modalities")
     rows = np.unique(np.concatenate([s.rows for s in scores]))
-    counts = np.zeros((len(rows), len(thresholds), 3))
-    said, right, cells = np.zeros(bins), np.zeros(bins), np.zeros(bins, int)
+    counts = np.zeros((len(rows), len(THRESHOLDS), 3))
+    said, right, cells = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS, int)
     for s in scores:
         probability = s.prediction.astype(np.float32)
         present = np.asarray(table.masks[s.test], bool)[s.rows][..., None]
         truth = with_background(true_events(table)[s.rows]) & present
         place = np.searchsorted(rows, s.rows)
-        for i, threshold in enumerate(thresholds):
+        for i, threshold in enumerate(THRESHOLDS):
             above = (probability > threshold) & present
             counts[place, i] += np.stack([above & truth, above, truth], axis=-1).sum((1, 2))
         keep = np.broadcast_to(present, truth.shape)
-        number = np.minimum((probability[keep] * bins).astype(int), bins - 1)
-        said += np.bincount(number, probability[keep], bins)
-        right += np.bincount(number, truth[keep], bins)
-        cells += np.bincount(number, minlength=bins)
+        number = np.minimum((probability[keep] * BINS).astype(int), BINS - 1)
+        said += np.bincount(number, probability[keep], BINS)
+        right += np.bincount(number, truth[keep], BINS)
+        cells += np.bincount(number, minlength=BINS)
     share = np.where(cells > 0, 1 / np.maximum(cells, 1), np.nan)
     gap = np.abs(said - right).sum() / cells.sum()
     return ThresholdCurve(
-        np.asarray(thresholds, float), *(_resampled(counts, ratio) for ratio in (_precision, _recall, _f1)),
+        THRESHOLDS, *(_resampled(counts, ratio) for ratio in (_precision, _recall, _f1)),
         said * share, right * share, cells, float(gap), representation, where, len(rows), len(scores),
     )  # fmt: skip
 

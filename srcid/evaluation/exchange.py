@@ -19,7 +19,7 @@ from srcid.evaluation.ranking import retrieve
 from srcid.evaluation.representation import Codes, labelled_part
 from srcid.evaluation.results import ProbeResults
 from srcid.evaluation.retrieval import pooled
-from srcid.statistics import Interval, t_interval, wilson
+from srcid.statistics import Interval, t_interval, wilson_interval
 
 NEAREST = 10  # clips found that retrieval is judged by
 LAYER_OUT = -1
@@ -76,9 +76,8 @@ def _unknown(n: int) -> Interval:
 def _percent(shares: np.ndarray) -> Interval:
     if not len(shares):
         return _unknown(0)
-    mean = float(shares.mean())
-    low, high = (float(end[0]) for end in wilson(np.array([mean]), np.array([len(shares)])))
-    return Interval(100 * mean, 100 * low, 100 * high, n=len(shares))
+    found = wilson_interval(float(shares.mean()), len(shares))
+    return Interval(100 * found.value, 100 * found.low, 100 * found.high, n=len(shares))
 
 
 def pool(found: Sequence[Answers]) -> Answers:

@@ -152,7 +152,7 @@ class OpenSetScores:
         return f"Unknown classes across modalities, {len(rows)} directions, test clips: {'; '.join(said)}"
 
 
-def open_set_scores(results: ProbeResults, level: float = 0.95) -> OpenSetScores:
+def open_set_scores(results: ProbeResults) -> OpenSetScores:
     """Summarise the open-set probes of ``results``; empty without any."""
     import pandas as pd
 
@@ -163,12 +163,12 @@ def open_set_scores(results: ProbeResults, level: float = 0.95) -> OpenSetScores
     rows = []
     for (representation, train, test), scores in groups.items():
         h = percentile_interval(
-            drawn[id(scores)], level, float(np.mean([s.score for s in scores])), len(scores[0].rows)
+            drawn[id(scores)], value=float(np.mean([s.score for s in scores])), n=len(scores[0].rows)
         )
         known = scores[0].counts[:, 1] > 0
         weights = bootstrap_weights(len(known), REPLICATES)
         areas = np.mean([_areas(s.prediction, known, weights) for s in scores], axis=0)
-        auroc = percentile_interval(areas, level, float(np.mean([s.values["auroc"] for s in scores])), len(known))
+        auroc = percentile_interval(areas, value=float(np.mean([s.values["auroc"] for s in scores])), n=len(known))
         mean = {name: float(np.mean([s.values[name] for s in scores])) for name in ("known", "unknown")}
         rows.append(dict(representation=representation, train=train, test=test, same=train == test, h=h, auroc=auroc,
                          **mean, chance=results.chance[OpenSet.name]["h"]))  # fmt: skip

@@ -16,6 +16,7 @@ from srcid.statistics import Interval, bootstrap_weights, percentile_interval
 
 CUTOFFS = (1, 5, 10, 50)
 REPLICATES = 1000
+TIE = 1e-9  # cosines closer than this are a tie
 CHUNK = 1000  # queries compared with all candidates at a time: memory stays bounded
 
 
@@ -25,7 +26,7 @@ class RetrievalScore:
 
     Attributes:
         recall: percent of queries that find a partner among the first k, by k.
-        median_rank, mean_rank: of the best-placed partner, counted from 1; ties at their expected place.
+        median_rank: of the best-placed partner, counted from 1; ties at their expected place.
         ranks: that rank of each query, from 0, ``[Q]``.
         found: by k the chance (0 to 1) that a query finds a partner among the first k, ``[Q]``; 0 or 1 but for ties.
         chance: ``recall`` of random order.
@@ -38,7 +39,6 @@ class RetrievalScore:
 
     recall: Mapping[int, float]
     median_rank: float
-    mean_rank: float
     ranks: np.ndarray
     found: Mapping[int, np.ndarray]
     chance: Mapping[int, float]
@@ -51,9 +51,9 @@ class RetrievalScore:
     queries: np.ndarray | None = None
     candidates: np.ndarray | None = None
 
-    def interval(self, k: int, level: float = 0.95) -> Interval:
-        """Return recall@k in percent with its interval over items."""
-        return percentile_interval(resampled_recall(self, k), level, self.recall[k], len(np.unique(self.groups)))
+    def interval(self, k: int) -> Interval:
+        """Return recall@k in percent with its 95 % interval over items."""
+        return percentile_interval(resampled_recall(self, k), value=self.recall[k], n=len(np.unique(self.groups)))
 
 
 def retrieve(
@@ -61,7 +61,6 @@ def retrieve(
     captions: np.ndarray,
     groups: np.ndarray | tuple[np.ndarray, np.ndarray] | None = None,
     cutoffs: Sequence[int] = CUTOFFS,
-    tolerance: float = 1e-9,
 ) -> tuple[RetrievalScore, RetrievalScore]:
     """Score retrieval of captions by items and of items by captions.
 
@@ -71,7 +70,6 @@ def retrieve(
         groups: the item ``[m]`` (its row) that each caption belongs to, or a name or number for each of both,
             (``[n]``, ``[m]``): vectors of one group are partners. By default caption i belongs to item i.
         cutoffs: the k of recall@k.
-        tolerance: cosines closer than this are a tie.
 
     Returns:
         (items to captions, captions to items); the rank of an item is the best of its captions' among all captions.
@@ -98,7 +96,7 @@ def retrieve(
     if problems:
         raise EvaluationError("retrieval cannot be scored:", problems)
     sides = (_unit(items), mine), (_unit(captions), theirs)
-    return _score(*sides, cutoffs, tolerance), _score(*sides[::-1], cutoffs, tolerance)
+    return _score(*sides, cutoffs), _score(*sides[::-1], cutoffs)
 
 
 def resampled_recall(score: RetrievalScore, k: int) -> np.ndarray:
@@ -122,19 +120,17 @@ def _score(
     asked: tuple[np.ndarray, np.ndarray],
     offered: tuple[np.ndarray, np.ndarray],
     cutoffs: Sequence[int],
-    tolerance: float,
 ) -> RetrievalScore:
     """Rank the best partner of each query; both sides are (unit vectors, groups)."""
     parts = [
         _rank(asked[0][start : start + CHUNK] @ offered[0].T,
-              asked[1][start : start + CHUNK, None] == offered[1][None, :], cutoffs, tolerance)
+              asked[1][start : start + CHUNK, None] == offered[1][None, :], cutoffs)
         for start in range(0, len(asked[0]), CHUNK)
     ]  # fmt: skip
     ranks, found, chance, top, right = (np.concatenate(part) for part in zip(*parts, strict=True))
     return RetrievalScore(
         recall={k: 100.0 * float(found[:, i].mean()) for i, k in enumerate(cutoffs)},
         median_rank=float(np.median(ranks)) + 1,
-        mean_rank=float(np.mean(ranks)) + 1,
         ranks=ranks,
         found={k: found[:, i] for i, k in enumerate(cutoffs)},
         chance={k: 100.0 * float(chance[:, i].mean()) for i, k in enumerate(cutoffs)},
@@ -144,12 +140,12 @@ def _score(
     )
 
 
-def _rank(similarity: np.ndarray, partners: np.ndarray, cutoffs: Sequence[int], tolerance: float) -> tuple:
+def _rank(similarity: np.ndarray, partners: np.ndarray, cutoffs: Sequence[int]) -> tuple:
     """Per query, ``above`` lie before its best partner, ``tied`` beside it, ``right`` of these are partners."""
     candidates = similarity.shape[1]
     best = np.where(partners, similarity, -np.inf).max(1, keepdims=True)
-    above = (similarity > best + tolerance).sum(1)
-    level = np.abs(similarity - best) <= tolerance
+    above = (similarity > best + TIE).sum(1)
+    level = np.abs(similarity - best) <= TIE
     tied, right = level.sum(1), (level & partners).sum(1)
     ranks = above + (tied - right) / (right + 1)  # expected place of the first of `right` among `tied`
 

@@ -231,7 +231,6 @@ def fit_tasks(
     tables: TaskTables,
     params: EvaluationParams,
     representations: Sequence[str | Representation] = ("all", "only1"),
-    device: str = "cpu",
     progress: Callable[[str], None] | None = None,
 ) -> ProbeResults:
     """Fit the probes of all tasks, each on its own table; tasks of one table share what is read.
@@ -245,9 +244,7 @@ def fit_tasks(
         groups.setdefault(id(table), []).append(task)
     parts = []
     for tasks in groups.values():
-        found = fit_probes(
-            tables.tables[tasks[0]], params, tasks, representations, device=device, progress=progress, data=tasks[0]
-        )
+        found = fit_probes(tables.tables[tasks[0]], params, tasks, representations, progress=progress, data=tasks[0])
         said = [note.replace("no probe was fitted", f"{' and '.join(tasks)}: no probe was fitted")
                 for note in found.notes if not note.startswith("representation ")]  # fmt: skip
         same = [note for note in found.notes if note.startswith("representation ")]

@@ -80,7 +80,6 @@ def comparison_table(
     metrics: Mapping[str, str] | None = None,
     only_means: bool = False,
     clips: bool = False,
-    level: float = 0.95,
 ) -> pd.DataFrame:
     """Return Table I's layout as text: rows methods, columns tasks and directions, ``81.2 ± 1.3`` in percent.
 
@@ -92,7 +91,6 @@ def comparison_table(
         only_means: leave out single directions, keep the means.
         clips: add ``[low, high]``, the interval over scored clips within a run (its mean over runs). For the mean of
             several directions it is that of perfectly correlated ones: the true interval is no wider.
-        level: of the intervals.
 
     Raises:
         ComparisonError: as for :func:`score_matrix`.
@@ -100,7 +98,7 @@ def comparison_table(
     import pandas as pd
 
     matrix = score_matrix(directions, representations, metrics)
-    summary = means(matrix, level).set_index(["method", "task", "direction"])
+    summary = means(matrix).set_index(["method", "task", "direction"])
     columns = [key for key in matrix.columns if not only_means or key[1] in (ACROSS, WITHIN)]
     ends = {}
     if clips:
@@ -143,7 +141,6 @@ def paper_scores() -> pd.DataFrame:
     Columns are (task, ``V → A`` or ``A → V`` or ``m → m``) and (average, ``m → n`` or ``m → m``); what the paper does
     not give is NaN. ``m → m`` of a task is the mean over its two modalities.
     """
-    import numpy as np
     import pandas as pd
 
     columns = [(task, way) for task in _TASKS for way in ("V → A", "A → V", "m → m")]
@@ -256,9 +253,7 @@ def same_data(task: str, name: str) -> bool:
     return bool(need) and {known.get(w, w) for w in words} - {""} == need
 
 
-def table_three(
-    methods: Mapping[str, Sequence[RetrievalResults]], cutoffs: Sequence[int] = (1, 5, 10), level: float = 0.95
-) -> pd.DataFrame:
+def table_three(methods: Mapping[str, Sequence[RetrievalResults]], cutoffs: Sequence[int] = (1, 5, 10)) -> pd.DataFrame:
     """Return Table III: rows methods, columns pairs of modalities and recall@k, the mean of both directions, as text.
 
     Args:
@@ -290,7 +285,7 @@ def table_three(
                     cells.setdefault((label, column), []).append((mean, draws))
                     chance.setdefault(column, []).append(float(np.mean([s.chance[k] for s in ways])))
         for (label, column), found in cells.items():
-            table.setdefault(label, {})[column] = _text(found, level)
+            table.setdefault(label, {})[column] = _text(found)
     if not table:
         raise EvaluationError("found no retrieval scores; need those of one run")
     table["chance"] = {column: f"{np.mean(values):.1f}" for column, values in chance.items()}
@@ -302,13 +297,13 @@ def table_three(
     return frame
 
 
-def _text(found: Sequence[tuple[float, np.ndarray]], level: float) -> str:
+def _text(found: Sequence[tuple[float, np.ndarray]]) -> str:
     values = np.array([mean for mean, _ in found])
     text = f"{values.mean():.1f}"
     if len(values) > 1:
-        low, high = t_interval(values, level).ends
+        low, high = t_interval(values).ends
         text += f" ± {(high - low) / 2:.1f}"
-    low, high = percentile_interval(np.mean([draws for _, draws in found], axis=0), level).ends
+    low, high = percentile_interval(np.mean([draws for _, draws in found], axis=0)).ends
     return f"{text} [{low:.1f}, {high:.1f}]"
 
 

@@ -55,7 +55,7 @@ class Quality:
         return said[:1].upper() + said[1:] or "One method: nothing to compare"
 
 
-def quality(matrix: pd.DataFrame, costs: pd.DataFrame, level: float = 0.95) -> Quality:
+def quality(matrix: pd.DataFrame, costs: pd.DataFrame) -> Quality:
     """Put what runs cost beside what they score.
 
     Args:
@@ -82,7 +82,7 @@ def quality(matrix: pd.DataFrame, costs: pd.DataFrame, level: float = 0.95) -> Q
     rows = {}
     for method in methods_of(matrix):
         part = found.xs(method, level="method").astype(float)
-        cells = {name: t_interval(part[name].dropna().to_numpy(), level) for name in found}
+        cells = {name: t_interval(part[name].dropna().to_numpy()) for name in found}
         if len(times := part["ms_per_step"].dropna()):
             cells["ms_per_step"] = Interval(times.median(), times.min(), times.max(), 1.0, len(times))
         rows[method] = {
@@ -92,14 +92,12 @@ def quality(matrix: pd.DataFrame, costs: pd.DataFrame, level: float = 0.95) -> Q
         }
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.columns = pd.MultiIndex.from_tuples(frame.columns, names=["quantity", ""])
-    best = [
-        leader(matrix, (AVERAGE, way), level=level) if (AVERAGE, way) in matrix else None for way in (ACROSS, WITHIN)
-    ]
+    best = [leader(matrix, (AVERAGE, way)) if (AVERAGE, way) in matrix else None for way in (ACROSS, WITHIN)]
     return Quality(frame, *best)
 
 
-def equal_vectors(params: pd.DataFrame, reference: str, tolerance: float = 0.02) -> list[str]:
-    """Return the runs whose code vectors, over all stages and layers, are as many as those of the reference.
+def equal_vectors(params: pd.DataFrame, reference: str) -> list[str]:
+    """Return the runs whose code vectors, over all stages and layers, are as many as the reference's, within 2 %.
 
     With equal L a residual quantiser of n stages, and a model of n layers, has n times as many. Runs with CLUB switched
     off somewhere are passed over. Empty if there is no second method.
@@ -110,7 +108,7 @@ def equal_vectors(params: pd.DataFrame, reference: str, tolerance: float = 0.02)
     total = params["vectors"] * params["layers"]
     whole = total[params["club_off"].map(len) == 0]
     own = total[params["method"] == reference]
-    found = whole.index[(whole / own.iloc[0] - 1).abs() < tolerance] if len(own) else whole.index[:0]
+    found = whole.index[(whole / own.iloc[0] - 1).abs() < 0.02] if len(own) else whole.index[:0]
     return list(found) if params.loc[found, "method"].nunique() > 1 else []
 
 
@@ -144,7 +142,7 @@ class Ablation:
         return "; ".join(parts) or "Codebook size, and CLUB switched off"
 
 
-def ablation(matrix: pd.DataFrame, params: pd.DataFrame, level: float = 0.95) -> Ablation:
+def ablation(matrix: pd.DataFrame, params: pd.DataFrame) -> Ablation:
     """Compare codebook sizes, and CLUB off in some layers, in runs with the vector quantiser.
 
     Args:
@@ -167,23 +165,23 @@ def ablation(matrix: pd.DataFrame, params: pd.DataFrame, level: float = 0.95) ->
     rows = []
     for key in sorted(set(keys), key=lambda key: (families.index(key[0]), key[1:])):
         for way in ways:
-            score = t_interval(matrix.loc[keys == key, (AVERAGE, way)].dropna().to_numpy(), level)
+            score = t_interval(matrix.loc[keys == key, (AVERAGE, way)].dropna().to_numpy())
             rows.append((*key, way, score.value, score.low, score.high, score.n))
     names = ["family", "codebook_size", "club_off", "direction", "score", "low", "high", "seeds"]
     sizes, club = {}, []
     for family in families if ACROSS in ways else ():
         mine = matrix[[key[0] == family and not key[2] for key in keys]]
-        best = leader(_renamed(mine, keys, lambda key: f"L = {key[1]}"), (AVERAGE, ACROSS), level=level)
+        best = leader(_renamed(mine, keys, lambda key: f"L = {key[1]}"), (AVERAGE, ACROSS))
         sizes |= {family: best} if best else {}
         for size in dict.fromkeys(key[1] for key in keys if key[0] == family and key[2]):
             part = matrix[[key[:2] == (family, size) for key in keys]]
             part = _renamed(part, keys, lambda key: _layers(key[2]) if key[2] else "on")
             if "on" in methods_of(part):
-                found = paired(part, "on", [(AVERAGE, ACROSS)], level).rows
+                found = paired(part, "on", [(AVERAGE, ACROSS)]).rows
                 club.append(found.assign(method=f"{family}, " + found["method"]))
     if club:
         every = pd.concat(club, ignore_index=True)
-        club = Differences(every.assign(p_holm=holm(every["p"].to_numpy(float))), "CLUB on", level)
+        club = Differences(every.assign(p_holm=holm(every["p"].to_numpy(float))), "CLUB on")
     return Ablation(pd.DataFrame(rows, columns=names), sizes, club or None)
 
 

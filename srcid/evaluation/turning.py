@@ -80,8 +80,7 @@ class Turned:
         for e in self.effects:
             row = dict(task=e.task, train=e.train, test=e.test, clips=e.change.n, before=e.before, after=e.after)
             for name in names:
-                found = getattr(e, name)
-                row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+                row |= getattr(e, name).columns(name)
             rows.append(row)
         return pd.DataFrame(rows)
 

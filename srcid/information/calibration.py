@@ -15,7 +15,7 @@ import numpy as np
 from srcid.cache import Cache
 from srcid.information.bracket import Bracket, bracket
 from srcid.information.estimates import Estimate, Settings, estimates_cache, raise_problems
-from srcid.statistics import Interval, wilson
+from srcid.statistics import Interval, wilson_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,8 +198,7 @@ class Calibration:
     def share(self, kind: str) -> Interval:
         """Share of the cases of a kind of estimate that passed, with Wilson's 95 % interval; n is their number."""
         found = [case.passed for case in self.cases if case.estimate.kind == kind]
-        low, high = wilson(np.array(np.mean(found)), np.array(len(found))) if found else (np.nan, np.nan)
-        return Interval(float(np.mean(found)) if found else np.nan, float(low), float(high), n=len(found))
+        return wilson_interval(float(np.mean(found)), len(found)) if found else Interval(np.nan, np.nan, np.nan)
 
     @property
     def finding(self) -> str:

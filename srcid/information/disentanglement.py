@@ -87,8 +87,7 @@ class Measurements:
         for pair, found in self.brackets.items():
             row = {"pair": str(pair), "question": pair.question, "layer": pair.layer}
             for place in ("lower", "independent", "upper"):
-                e = getattr(found, place)
-                row |= {place: e.value, f"{place}_low": e.interval.low, f"{place}_high": e.interval.high}
+                row |= getattr(found, place).interval.columns(place)
             row |= {"certified": found.certified.nats if found.certified else np.nan,
                     "null": max(found.lower.null, default=np.nan), "finding": found.finding}  # fmt: skip
             rows.append(row)

@@ -22,8 +22,7 @@ from srcid.charts import (
     whiskers,
 )
 from srcid.codebook.figures.usage import STRIP, add_sharing, shared_first
-from srcid.codebook.meaning import ALPHA
-from srcid.statistics import Interval
+from srcid.statistics import ALPHA, Interval
 from srcid.style import GENERAL, INK, finish, legend_line, modality_colors, swatch
 from srcid.symbols import place_name
 
