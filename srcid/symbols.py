@@ -222,6 +222,20 @@ def sample_name(table: Any, clips: str | np.ndarray | None) -> str:
     return f"all {count:,} clips" if clips is None else f"{count:,} of {table.clips:,} clips"
 
 
+def joint_symbols(codes: np.ndarray) -> np.ndarray:
+    """One symbol for each combination of the last axis of ``codes`` ``[..., S]``; -1 where one of them is below 0.
+
+    A single stage keeps its codes. Combinations that occur are numbered in order, the same wherever they occur.
+    """
+    if codes.shape[-1] == 1:
+        return codes[..., 0].astype(np.int64)
+    flat = codes.reshape(-1, codes.shape[-1])
+    there = (flat >= 0).all(-1)
+    numbers = np.full(len(flat), -1, np.int64)
+    numbers[there] = np.unique(flat[there], axis=0, return_inverse=True)[1].ravel()
+    return numbers.reshape(codes.shape[:-1])
+
+
 def place_name(layer: int, stage: int | None = None) -> str:
     """Return "layer 1", or "layer 1, stage 2"."""
     return f"layer {layer}" + (f", stage {stage}" if stage else "")

@@ -15,7 +15,7 @@ import numpy as np
 from srcid.codes.manifest import CodeTableError, read_manifest
 from srcid.features import LabelInfo
 from srcid.files import differences, disk_errors, whole_file
-from srcid.symbols import clip_rows, label_of, split_numbers
+from srcid.symbols import clip_rows, joint_symbols, label_of, split_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -322,16 +322,8 @@ class CodeTable:
         if self.stages == 0:
             raise CodeTableError("the identity quantiser has no codes; only continuous features can be shown")
         if layer not in self._joint_cache:
-            codes = {m: np.asarray(self.codes(layer, m)) for m in self.modalities}
-            if self.stages == 1:
-                joint = {m: c[..., 0].astype(np.int64) for m, c in codes.items()}
-            else:
-                stacked = np.concatenate([c.reshape(-1, self.stages) for c in codes.values()])
-                valid = (stacked >= 0).all(-1)
-                numbers = np.full(len(stacked), -1, np.int64)
-                numbers[valid] = np.unique(stacked[valid], axis=0, return_inverse=True)[1].ravel()
-                joint = dict(zip(codes, numbers.reshape(len(codes), self.clips, self.steps), strict=True))
-            self._joint_cache[layer] = joint
+            joint = joint_symbols(np.stack([self.codes(layer, m) for m in self.modalities]))
+            self._joint_cache[layer] = dict(zip(self.modalities, joint, strict=True))
         return self._joint_cache[layer]
 
     def _check(self, layer: int, modality: str | None = None) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.representation import Codes
-from srcid.symbols import known_of
+from srcid.symbols import joint_symbols, known_of
 
 SPLITS = ("train", "val", "test")
 
@@ -107,14 +107,8 @@ class JoinedCodes:
 
     def code(self, layer: int, modality: str) -> np.ndarray:
         """One symbol per step ``[N, T]``, the same in all parts and modalities; -1 where there is none."""
-        every = np.stack([self.codes(layer, m) for m in self.modalities])
-        if every.shape[-1] == 1:
-            return every[self.modalities.index(modality), ..., 0].astype(np.int64)
-        flat = every.reshape(-1, every.shape[-1])
-        there = (flat >= 0).all(-1)
-        numbers = np.full(len(flat), -1, np.int64)
-        numbers[there] = np.unique(flat[there], axis=0, return_inverse=True)[1].ravel()
-        return numbers.reshape(every.shape[:-1])[self.modalities.index(modality)]
+        joint = joint_symbols(np.stack([self.codes(layer, m) for m in self.modalities]))
+        return joint[self.modalities.index(modality)]
 
     def codebook(self, layer: int) -> np.ndarray | None:
         """Code vectors ``[S, L, D]``, or None."""

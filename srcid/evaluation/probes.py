@@ -77,7 +77,7 @@ def fit_probes(
     needed = tuple(dict.fromkeys(split for splits in asked.values() for split in splits)) or ("train", "val", "test")
     everything, table = table, labelled_part(table)
     missing = _missing(table, needed)
-    chosen, notes = _different(_checked(table, tasks, representations, train, missing))
+    chosen, notes = _checked(table, tasks, representations, train, missing)
     notes += [
         f"the event is unknown in {len(rows) - len(table.splits[split]):,} of {len(rows):,} {split} clips, which are "
         "left out."
@@ -337,9 +337,9 @@ def _checked(
     representations: Sequence[str | Representation],
     train: Sequence[str],
     missing: Sequence[str],
-) -> list[Representation]:
-    """Return the representations, or raise with all that is wrong, what is ``missing`` included."""
-    problems, chosen = [], []
+) -> tuple[list[Representation], list[str]]:
+    """Return the representations that differ and what was left out, or raise with all that is wrong or ``missing``."""
+    problems = []
     for asked, names in (("task", tasks), ("representation", representations), ("training modality", train)):
         if not names:
             problems.append(f"found no {asked}; name one or more, or leave the argument out for all")
@@ -351,27 +351,10 @@ def _checked(
         for m in train
         if m not in table.modalities
     ]
-    for name in representations:
-        try:
-            chosen.append(Representation.named(name, table.layers))
-        except EvaluationError as error:
-            problems.append(str(error))
-    if problems:
-        raise EvaluationError("probes cannot be fitted:", [*problems, *missing])
-    return chosen
-
-
-def _different(representations: Sequence[Representation]) -> tuple[list[Representation], list[str]]:
-    """Keep the first of those that read the same features, and say which were left out."""
-    kept: dict[Representation, Representation] = {}
-    notes = []
-    for representation in representations:
-        first = kept.setdefault(replace(representation, name=""), representation)
-        if first is not representation:
-            notes.append(
-                f"representation '{representation.name}' was left out: it reads the same features as '{first.name}'."
-            )
-    return list(kept.values()), notes
+    chosen, notes, wrong = Representation.several(representations, table.layers)
+    if problems or wrong:
+        raise EvaluationError("probes cannot be fitted:", [*problems, *wrong, *missing])
+    return chosen, notes
 
 
 def _usable(table: Codes, split: str, usable: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -113,6 +113,26 @@ class Representation:
         if not found.layers or not set(found.layers) <= set(every):
             raise EvaluationError(f"representation '{found.name}' reads layers {found.layers}; there are {every}")
         return found
+
+    @classmethod
+    def several(
+        cls, names: Iterable[str | Representation], layers: int
+    ) -> tuple[list[Representation], list[str], list[str]]:
+        """Return those of ``names`` that read different features, sentences on the others, and what is wrong."""
+        kept: dict[Representation, Representation] = {}
+        notes, problems = [], []
+        for name in names:
+            try:
+                found = cls.named(name, layers)
+            except EvaluationError as error:
+                problems.append(str(error))
+                continue
+            first = kept.setdefault(replace(found, name=""), found)
+            if first is not found:
+                notes.append(
+                    f"representation '{found.name}' was left out: it reads the same features as '{first.name}'."
+                )
+        return list(kept.values()), notes, problems
 
     def candidates(self) -> tuple[Representation, ...]:
         """What the share of coordinates is chosen from; the representation itself where there is nothing to choose."""

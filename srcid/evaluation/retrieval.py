@@ -98,17 +98,8 @@ def code_retrieval(
     """
     numbers = table.labels.get("item") if groups is None else np.asarray(groups)
     numbers = np.arange(table.clips) if numbers is None else np.asarray(numbers)
-    chosen: dict[Representation, Representation] = {}
-    problems, notes, scores = [], [], []
-    for name in representations:
-        try:
-            representation = Representation.named(name, table.layers)
-        except EvaluationError as error:
-            problems.append(str(error))
-            continue
-        first = chosen.setdefault(replace(representation, name=""), representation)
-        if first is not representation:
-            notes.append(f"representation '{representation.name}' reads the same features as '{first.name}'.")
+    chosen, notes, problems = Representation.several(representations, table.layers)
+    scores = []
     if not len(table.splits.get(split, ())):
         problems.append(f"found no clip in split '{split}'; the table has {', '.join(table.splits)}")
     if numbers.shape != (table.clips,) or numbers.dtype.kind not in "iu":
@@ -118,7 +109,7 @@ def code_retrieval(
 
     rows, outside = _item_rows(table, split, numbers)
     notes += [f"{outside} of {outside + len(rows)} clips of split '{split}' belong to no item."] if outside else []
-    for representation in chosen.values():
+    for representation in chosen:
         try:
             representation, said = _choose_share(table, representation, numbers, cutoffs)
             found, remarks = _directions(table, representation, rows, numbers, cutoffs, split)

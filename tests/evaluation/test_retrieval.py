@@ -180,4 +180,4 @@ def test_the_same_features_are_scored_once():
     table.books, table.layers = table.books[:1], 1
     results = code_retrieval(table)
     assert {s.representation for s in results.scores} == {"all"}
-    assert results.notes == ("representation 'only1' reads the same features as 'all'.",)
+    assert results.notes == ("representation 'only1' was left out: it reads the same features as 'all'.",)
