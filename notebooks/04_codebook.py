@@ -48,10 +48,10 @@ from srcid.codebook.browser.usage import UsageBrowser
 from srcid.codebook.figures.agreement import agreement_figure, confusion_map
 from srcid.codebook.figures.matching import matching_figure
 from srcid.codebook.figures.meaning import added_information_figure, association_map
-from srcid.codebook.figures.usage import rank_frequency, sharing_map, usage_growth, usage_summary
+from srcid.codebook.figures.usage import sharing_map, usage_summary
 from srcid.codebook.matching import match_codes
 from srcid.codebook.meaning import association
-from srcid.codebook.usage import code_usage, growth, sharing
+from srcid.codebook.usage import code_usage, sharing
 from srcid.codes import CodeTable
 from srcid.epochs import compared
 from srcid.own_input import OwnInput
@@ -77,7 +77,8 @@ print(f"labels: {', '.join(label_names(table)) or 'none'}")
 #
 # Perplexity is the number of codes that would be in use if all were used equally; its logarithm is the bits
 # that a step really carries. Each modality has its row, and "joint" takes all of them together: where joint lies far
-# above the single modalities, they use different codes. With several stages every stage has its rows too.
+# above the single modalities, they use different codes. With several stages every stage has its rows too. How it grew
+# during training is drawn by `02_train`.
 
 # %% tags=[]
 usage = for_each(code_usage, table, [dict(**place, clips=counted) for place in layers_and_stages(table)])
@@ -90,28 +91,6 @@ for found in usage.results:
     where = place_name(found.layer, found.stage)
     print(f"{where}: {found.size} codes, counted for {', '.join(found.names)}; {found.sample}")
 print("\n".join(usage.notes) or "nothing was left out")
-
-# %% [markdown] tags=[]
-# Few codes do most of the work in almost every codebook. On logarithmic axes look for two things: how far the left
-# end rises above even use (favourite codes), and whether the right end falls off a cliff (codes as good as dead).
-
-# %% tags=[]
-use = for_each(code_usage, table, layers)
-ranks = rank_frequency(*use)
-here.save_figure(ranks, "rank_frequency")
-ranks
-
-# %% [markdown] tags=[]
-# ## How use grew during training
-#
-# A codebook that collapses shows it here: perplexity falls and stays low. Agreement of training batches that runs
-# away from that of the validation clips means that codes are shared by heart, not by meaning.
-
-# %% tags=[]
-grown = for_each(growth, source.metrics, [{}, dict(split="val")])
-curves = usage_growth(grown.results, table.modalities, grown.notes)
-here.save_figure(curves, "growth")
-curves
 
 # %% [markdown] tags=[]
 # ## Which codes are shared
@@ -312,6 +291,7 @@ except ValueError as reason:  # data whose features are not made here, or no cod
 
 # %% tags=[]
 scores = {f"agreement/{p.layer}/{p.first}-{p.second}/{p.where}": p.match.value for a in agreed.results for p in a.pairs}
-scores |= {f"perplexity/{found.layer}": found.perplexity["joint"].value for found in use.results}
+whole = [found for found in usage.results if found.stage == (stage or None)]
+scores |= {f"perplexity/{found.layer}": found.perplexity["joint"].value for found in whole}
 here.write("scores.json", {name: round(float(value), 4) for name, value in scores.items()})
 here.finish()

@@ -43,8 +43,8 @@ from srcid import runs
 from srcid.codes import CodeTable
 from srcid.evaluation.browser import CodeTurner, RetrievalGallery, sound_rows
 from srcid.evaluation.comparison import score_matrix
-from srcid.evaluation.details import class_confusion, class_scores, threshold_calibration
-from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure, threshold_figure
+from srcid.evaluation.details import class_confusion, class_scores
+from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure
 from srcid.evaluation.figures.comparison import ablation_figure
 from srcid.evaluation.figures.gallery import gallery_media, retrieval_gallery
 from srcid.evaluation.figures.scores import score_figure
@@ -188,19 +188,11 @@ here.save_figure(confused, "confusion")
 confused
 
 # %% [markdown] tags=[]
-# ## The threshold
+# ## Localisation by other scores
 #
 # Localisation calls an event where its probability is above 0.5, in every table. Precision alone rewards silence, which
-# is why F1 stands beside it. Probabilities that mean what they say lie on the dotted line.
-
-# %% tags=[]
-threshold = figure_or_reason(lambda: threshold_figure(threshold_calibration(close, table)))
-here.save_figure(threshold, "threshold")
-threshold
-
-# %% [markdown] tags=[]
-# Other ways to score the same predictions: F1 of single steps and of whole events (right if they overlap a true one by
-# half), as AVVP's makers define them, beside micro precision, recall and F1. Means over directions, percent.
+# is why F1 stands beside it; so do F1 of single steps and of whole events (right if they overlap a true one by half),
+# as AVVP's makers define them. Means over directions, percent.
 
 # %% tags=[]
 ways = directions[(directions["task"] == "localisation") & (directions["representation"] == "all")]
@@ -308,7 +300,7 @@ ablations
 
 # %% tags=[]
 if export:
-    figures = {"scores": scores, "classes": classes, "confusion": confused, "threshold": threshold, "timelines": lines}
+    figures = {"scores": scores, "classes": classes, "confusion": confused, "timelines": lines}
     page = ["# Generalisation", found.summary, "## Table II", two, two.attrs["note"], "## Table III", three.T]
     page += [three.attrs["note"], f"## One run closely: {about.loc[shown, 'method']}, seed {about.loc[shown, 'seed']}"]
     page += [*figures.items(), "## Retrieval", *galleries.items(), "## Ablation", ("ablation", ablations)]

@@ -1,4 +1,4 @@
-"""What lies behind a score: classes, their confusion, the threshold. Arrays in, labelled results out.
+"""What lies behind a score: classes and their confusion. Arrays in, labelled results out.
 
 All of it is read off the predictions that ``probes.fit_probes`` keeps: those of the first probe seed.
 Directions are taken together, ``across`` modalities or ``within`` one; intervals are of a bootstrap over clips.
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Where = Literal["across", "within"]
 BACKGROUND = "background"
 REPLICATES = 500
-THRESHOLDS, BINS = np.round(np.arange(0.05, 0.96, 0.05), 2), 10
 _NONE = Interval(math.nan, math.nan, math.nan)
 
 
@@ -132,54 +131,6 @@ class Confusion:
         return text
 
 
-@dataclass(frozen=True)
-class ThresholdCurve:
-    """Localisation scores at other thresholds than 0.5, and whether probabilities mean what they say.
-
-    Attributes:
-        threshold: ``[n]``.
-        precision, recall, f1: by threshold, micro, background counted as a class, percent, with the 95 % interval over
-            clips.
-        probability, observed: mean predicted probability and share of true cells in bins of the former, 0 to 1;
-            NaN for empty bins.
-        cells: predictions in each bin.
-        error: expected calibration error, 0 to 1: mean distance of the two, weighted by cells.
-        representation, where, clips, directions: what was scored.
-    """
-
-    threshold: np.ndarray
-    precision: tuple[Interval, ...]
-    recall: tuple[Interval, ...]
-    f1: tuple[Interval, ...]
-    probability: np.ndarray
-    observed: np.ndarray
-    cells: np.ndarray
-    error: float
-    representation: str
-    where: Where
-    clips: int
-    directions: int
-
-    def frame(self) -> pd.DataFrame:
-        """Return a row a threshold: precision, recall and f1, each with ``_low`` and ``_high``."""
-        import pandas as pd
-
-        cells = zip(self.threshold, self.precision, self.recall, self.f1, strict=True)
-        return pd.DataFrame(
-            dict(threshold=t) | p.columns("precision") | r.columns("recall") | f.columns("f1") for t, p, r, f in cells
-        )
-
-    @property
-    def finding(self) -> str:
-        """F1 at 0.5 and at the best threshold, and the calibration error."""
-        half = self.f1[int(np.argmin(np.abs(self.threshold - 0.5)))]
-        best = int(np.nanargmax([cell.value for cell in self.f1]))
-        return (
-            f"Localisation {self.where} modalities, test clips: F1 {half.text()} % at threshold 0.5, at most "
-            f"{self.f1[best].text()} % at {self.threshold[best]:.2f}; calibration error {100 * self.error:.1f} points"
-        )
-
-
 def class_scores(
     results: ProbeResults, table: Codes, task: str = "localisation", representation: str = "all"
 ) -> ClassScores:
@@ -239,45 +190,6 @@ def class_confusion(
     return Confusion(names, counts, unit, task, representation, where, len(scores), share)
 
 
-def threshold_calibration(
-    results: ProbeResults,
-    table: Codes,
-    task: str = "localisation",
-    representation: str = "all",
-    where: Where = "across",
-) -> ThresholdCurve:
-    """Return precision, recall and F1 over :data:`THRESHOLDS`, and a reliability diagram of the probabilities.
-
-    Raises:
-        EvaluationError: no such scores, or a task without probabilities.
-    """
-    scores, table = _kept(results, task, representation, where), labelled_part(table)
-    if not scores or scores[0].prediction.ndim != 3:
-        raise EvaluationError(f"found no probabilities of {task}, {representation}, {where} modalities")
-    rows = np.unique(np.concatenate([s.rows for s in scores]))
-    counts = np.zeros((len(rows), len(THRESHOLDS), 3))
-    said, right, cells = np.zeros(BINS), np.zeros(BINS), np.zeros(BINS, int)
-    for s in scores:
-        probability = s.prediction.astype(np.float32)
-        present = np.asarray(table.masks[s.test], bool)[s.rows][..., None]
-        truth = with_background(true_events(table)[s.rows]) & present
-        place = np.searchsorted(rows, s.rows)
-        for i, threshold in enumerate(THRESHOLDS):
-            above = (probability > threshold) & present
-            counts[place, i] += np.stack([above & truth, above, truth], axis=-1).sum((1, 2))
-        keep = np.broadcast_to(present, truth.shape)
-        number = np.minimum((probability[keep] * BINS).astype(int), BINS - 1)
-        said += np.bincount(number, probability[keep], BINS)
-        right += np.bincount(number, truth[keep], BINS)
-        cells += np.bincount(number, minlength=BINS)
-    share = np.where(cells > 0, 1 / np.maximum(cells, 1), np.nan)
-    gap = np.abs(said - right).sum() / cells.sum()
-    return ThresholdCurve(
-        THRESHOLDS, *(_resampled(counts, ratio) for ratio in (_precision, _recall, _f1)),
-        said * share, right * share, cells, float(gap), representation, where, len(rows), len(scores),
-    )  # fmt: skip
-
-
 def _kept(results: ProbeResults, task: str, representation: str, where: Where) -> list[ProbeScore]:
     found = results.select(task=task, representation=representation, seed=0)
     if not found:
@@ -304,10 +216,6 @@ def predicted_cells(score: ProbeScore, table: Codes) -> tuple[np.ndarray, np.nda
 
 def _precision(hits: np.ndarray, guesses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return hits, guesses
-
-
-def _recall(hits: np.ndarray, guesses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return hits, truths
 
 
 def _f1(hits: np.ndarray, guesses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

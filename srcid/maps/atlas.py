@@ -67,15 +67,14 @@ class Atlas:
         self.table, self.limit, self.seed, self.cache, self.clips = table, limit, seed, cache, clips
         self._points: dict[tuple, Points] = {}
 
-    def codebook(self, layer: int | None = 1, method: str = "tsne", dimensions: int = 2,
+    def codebook(self, layer: int = 1, method: str = "tsne", dimensions: int = 2,
                  **settings: Any) -> Projection | Missing:  # fmt: skip
-        """Map the code vectors of a layer, or of all layers together (None); ``settings`` as in :func:`project`."""
-        title = "codebooks of all layers" if layer is None else f"codebook of layer {layer}"
+        """Map the code vectors of a layer; ``settings`` as in :func:`project`."""
 
         def read() -> Points:
             return codebook_points(self.table, layer, self.clips)
 
-        return self._map(("codebook", layer), title, read, method, dimensions, settings)
+        return self._map(("codebook", layer), f"codebook of layer {layer}", read, method, dimensions, settings)
 
     def features(self, layer: int = 1, kind: str = "general", modalities: Sequence[str] | None = None,
                  method: str = "tsne", dimensions: int = 2, **settings: Any) -> Projection | Missing:  # fmt: skip

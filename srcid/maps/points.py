@@ -124,18 +124,13 @@ def feature_points(table: Any, layer: int = 1, kind: str = "general",
     return Points(np.concatenate(features), columns, f"{kind} features of layer {layer}{of}", note, order)
 
 
-def codebook_points(table: Any, layer: int | None = 1, clips: Any = None) -> Points:
-    """Gather the code vectors of a layer, or (None) of all layers, with how often each modality uses them.
+def codebook_points(table: Any, layer: int = 1, clips: Any = None) -> Points:
+    """Gather the code vectors of a layer, with how often each modality uses them.
 
     Raises:
         MapError: the quantiser has no codebook, or one of a single code.
         InspectionError: no such layer.
     """
-    if layer is None:
-        parts = [codebook_points(table, k, clips) for k in range(1, table.layers + 1)]
-        joined = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
-        every = np.concatenate([part.features for part in parts])
-        return Points(every, joined, "codebooks of all layers", order=parts[0].order)
     check_layer(table, layer)
     book = table.codebook(layer)
     if book is None:

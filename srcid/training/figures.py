@@ -193,6 +193,7 @@ def _panels(modalities: Sequence[str], layers: int) -> list[Panel]:
         for k in range(1, layers + 1)
         for m, n in pairs
     ]
+    shared += [Curve(f"val/{c.key}", "validation", c.color, points=True) for c in shared]
     smooth = [
         Curve(f"mi_smoothed/{k}/{m}", m, colors[m], DASHES[(k - 1) % len(DASHES)], 2.8)
         for k in range(1, layers)

@@ -9,7 +9,7 @@ from srcid.codebook.agreement import code_agreement, confusion
 from srcid.codebook.figures.agreement import agreement_figure, confusion_map
 from srcid.codebook.figures.meaning import association_map
 from srcid.codebook.figures.strips import code_strip
-from srcid.codebook.figures.usage import rank_frequency, sharing_map, usage_summary
+from srcid.codebook.figures.usage import sharing_map, usage_summary
 from srcid.codebook.meaning import association
 from srcid.codebook.usage import code_usage, sharing
 from srcid.features import LabelInfo
@@ -58,13 +58,12 @@ def scatters(fig, mode):
     return [trace for trace in fig.data if trace.type == "scatter" and trace.mode == mode]
 
 
-@pytest.mark.parametrize("kind", ("strip", "usage", "ranks", "sharing", "agreement", "confusion", "meaning"))
+@pytest.mark.parametrize("kind", ("strip", "usage", "sharing", "agreement", "confusion", "meaning"))
 def test_every_figure_keeps_the_house_style(table, kind):
     codes = [{m: table.code(k, m) for m in MODALITIES} for k in (1, 2)]
     figures = {
         "strip": lambda: code_strip(table, 0),
         "usage": lambda: usage_summary([code_usage(c) for c in codes]),
-        "ranks": lambda: rank_frequency([code_usage(c) for c in codes]),
         "sharing": lambda: sharing_map([sharing(c) for c in codes]),
         "agreement": lambda: agreement_figure([code_agreement(c) for c in codes]),
         "confusion": lambda: confusion_map([confusion(codes[0], "first", "second")]),

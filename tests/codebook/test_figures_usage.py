@@ -12,9 +12,9 @@ from srcid.codebook.added_information import added_information
 from srcid.codebook.agreement import code_agreement, confusion
 from srcid.codebook.figures.agreement import agreement_figure, confusion_map, part_figure
 from srcid.codebook.figures.meaning import added_information_figure, association_map, code_map, mark_code
-from srcid.codebook.figures.usage import rank_frequency, sharing_map, usage_growth, usage_summary
+from srcid.codebook.figures.usage import sharing_map, usage_summary
 from srcid.codebook.meaning import association
-from srcid.codebook.usage import code_usage, growth, sharing
+from srcid.codebook.usage import code_usage, sharing
 from srcid.codes import CodeTable
 from srcid.symbols import StepLabel, for_each, label_names, layers_and_stages
 from tests.house import caption, title
@@ -42,7 +42,6 @@ def everything(table):
 
     return {
         "summary": usage_summary(*for_each(code_usage, table, layers_and_stages(table))),
-        "ranks": rank_frequency(*for_each(code_usage, table, layers)),
         "sharing": sharing_map(*for_each(sharing, table, layers)),
         "agreement": drawn(agreement_figure, agreed),
         "confusion": drawn(confusion_map, for_each(confusion, table, pairs)),
@@ -71,7 +70,7 @@ def test_every_quantiser_with_codes_has_every_figure(tables, quantizer):
 
 def test_the_identity_quantiser_has_a_sentence_in_place_of_each_figure(tables):
     figures = everything(tables["identity"])
-    assert len(figures) == 8
+    assert len(figures) == 7
     for name, fig in figures.items():
         assert not fig.data and "no codes (identity quantiser" in fig.layout.title.text, name
 
@@ -92,7 +91,7 @@ def test_one_modality_and_one_code_are_no_obstacle():
     label = StepLabel.of(draw.integers(3, size=9), "kind", steps=4)
     for codes in (alone, constant):
         usage, meant = for_each(code_usage, codes, [{}]), for_each(association, codes, [dict(label=label)])
-        assert usage_summary(*usage).data and rank_frequency(*usage).data
+        assert usage_summary(*usage).data
         assert association_map(meant.results, tuple(codes)).data
         shared = for_each(sharing, codes, [{}])
         both = code_map(shared.results[0] if shared.results else None, meant.results[0], tuple(codes))
@@ -119,23 +118,6 @@ def test_perplexity_stands_with_its_interval_beside_the_shares_of_codes():
     bars = [trace.x[0] for trace in fig.data if trace.type == "bar"]
     np.testing.assert_allclose(np.reshape(bars, (3, 3)).sum(axis=1), 1)
     assert fig.layout.title.text == found.finding.capitalize()
-
-
-def test_rank_frequency_is_logarithmic_on_both_axes():
-    fig = rank_frequency([code_usage({"a": np.array([[0, 0, 0, 1]])})])
-    assert fig.layout.xaxis.type == fig.layout.yaxis.type == "log"
-    assert list(fig.data[0].y) == [0.75, 0.25]
-
-
-def test_growth_shows_batches_as_lines_and_validation_as_points():
-    lines = [{"step": s, "perplexity/1/a": s + 1.0, "used/1/a": 0.5, "agreement/1/a-b": 0.1 * s} for s in range(4)]
-    lines.append({"step": 3, "val/perplexity/1/a": 2.5})
-    found = for_each(growth, lines, [{}, dict(split="val")])
-    fig = usage_growth(found.results, ("a", "b"))
-    assert [trace.mode for trace in fig.data] == ["lines", "lines", "lines", "markers"]
-    assert list(fig.data[0].y) == [1, 2, 3, 4] and list(fig.data[3].y) == [2.5]
-    missing = for_each(growth, [{"step": 1, "loss/total": 2.0}], [{}])
-    assert "only loss, step" in usage_growth(missing.results, ("a",), missing.notes).layout.title.text
 
 
 def test_sharing_says_what_share_of_codes_belongs_to_one_modality():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from srcid.evaluation.details import class_confusion, class_scores, threshold_calibration
+from srcid.evaluation.details import class_confusion, class_scores
 from srcid.evaluation.metrics import EvaluationError, with_background
 from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.timelines import timelines
@@ -62,21 +62,6 @@ def test_confusion_finds_what_is_taken_for_what(judged):
     assert right > 0.7
 
 
-def test_the_threshold_curve_meets_the_score_at_one_half(judged):
-    table, results = judged
-    curve = threshold_calibration(results, table, "localisation", "only1", "within")
-    counts = sum(s.counts.sum(0) for s in results.select(task="localisation", seed=0) if s.train == s.test)
-    assert curve.precision[list(curve.threshold).index(0.5)].value == pytest.approx(100 * counts[0] / counts[1])
-    assert np.diff(curve.frame()["recall"]).max() <= 0
-    present = sum(table.masks[m][table.splits["test"]].sum() for m in table.modalities)
-    assert curve.cells.sum() == present * 5
-    shown = curve.cells > 0
-    assert (np.abs(curve.probability[shown] - (np.arange(10)[shown] + 0.5) / 10) <= 0.0501).all()
-    assert curve.error == pytest.approx(
-        np.nansum(np.abs(curve.probability - curve.observed) * curve.cells) / curve.cells.sum()
-    )
-
-
 def test_timelines_hold_truth_predictions_and_codes(judged):
     table, results = judged
     lines = timelines(results, table, representation="only1")
@@ -97,8 +82,6 @@ def test_timelines_hold_truth_predictions_and_codes(judged):
 
 def test_what_was_not_scored_is_said(judged):
     table, results = judged
-    for ask in (class_scores, class_confusion, threshold_calibration, timelines):
+    for ask in (class_scores, class_confusion, timelines):
         with pytest.raises(EvaluationError, match="found no"):
             ask(results, table, representation="all")
-    with pytest.raises(EvaluationError, match="no probabilities of classification"):
-        threshold_calibration(results, table, "classification", "only1")

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import pytest
 
 from srcid.evaluation.browser import RetrievalGallery, sound_rows
-from srcid.evaluation.details import ClassScores, Confusion, class_confusion, class_scores, threshold_calibration
-from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure, threshold_figure
+from srcid.evaluation.details import ClassScores, Confusion, class_confusion, class_scores
+from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure
 from srcid.evaluation.figures.gallery import retrieval_gallery
 from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.probes import fit_probes
@@ -36,13 +36,12 @@ def figures(judged):
     return {
         "classes": class_scores_figure(class_scores(results, table)),
         "confusion": confusion_figure(class_confusion(results, table)),
-        "threshold": threshold_figure(threshold_calibration(results, table)),
         "timelines": timeline_figure(timelines(results, table)),
         "gallery": retrieval_gallery(gallery(score), table),
     }
 
 
-@pytest.mark.parametrize("name", ["classes", "confusion", "threshold", "timelines", "gallery"])
+@pytest.mark.parametrize("name", ["classes", "confusion", "timelines", "gallery"])
 def test_figures_have_a_title_a_caption_and_no_nan(figures, name):
     fig = figures[name]
     assert fig.layout.title.text and len(caption(fig)) > 60
@@ -73,15 +72,6 @@ def test_confusion_shows_shares_of_the_true_class(figures, judged):
     np.testing.assert_allclose(shown, counts / counts.sum(1, keepdims=True), atol=1e-4)
     none = Confusion(("a", "b"), np.zeros((2, 2), int), "clips", "classification", "all", "across", 1)
     assert "No clips were scored" in confusion_figure(none).layout.title.text
-
-
-def test_thresholds_mark_one_half_and_warn_of_choosing(figures, judged):
-    curve = threshold_calibration(judged[1], judged[0])
-    fig = figures["threshold"]
-    (f1,) = [t for t in fig.data if t.name == "F1"]
-    np.testing.assert_allclose(np.array(f1.y, float), curve.frame()["f1"])
-    assert any(shape.x0 == 0.5 == shape.x1 for shape in fig.layout.shapes)
-    assert "chosen on test clips" in caption(fig)
 
 
 def test_timelines_draw_truth_and_tell_right_from_wrong(judged, figures):

@@ -238,7 +238,7 @@ def test_sampling_keeps_places_in_all_modalities_and_says_so(tables):
     assert all(" + " in name for name in made.order["label"][4:]) and set(made.order["label"]) >= set(
         found.columns["label"]
     )
-    assert made.order["label"] == codebook_points(tables["vq"], None).order["label"]
+    assert made.order["label"] == codebook_points(tables["vq"]).order["label"]
 
 
 @pytest.mark.parametrize("quantizer", ["vq", "rvq", "fsq"])
@@ -365,10 +365,6 @@ def test_code_vectors_know_their_symbol_their_users_and_their_class(tables, quan
         expected = {0: "none", 1: users[0] if users else "", len(counts): "all"}.get(len(users), "several")
         assert columns["modality"][row] == expected
         assert (columns["label"][row] == "") == (not users)
-    both = codebook_points(table, None).columns
-    assert set(both["layer"]) == set(range(1, table.layers + 1)) and len(both["code"]) == table.layers * len(
-        columns["code"]
-    )
 
 
 def test_errors_of_quality_are_those_of_clips_drawn_again(points):

@@ -1,13 +1,13 @@
-"""Behind a score: F1 of each class, which class is taken for which, and other thresholds than 0.5."""
+"""Behind a score: F1 of each class, and which class is taken for which."""
 
 from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import segments, side_by_side
-from srcid.evaluation.details import ClassScores, Confusion, ThresholdCurve
-from srcid.style import FAINT, GENERAL, INK, blanks, empty_figure, fade, finish, legend_line
+from srcid.charts import segments
+from srcid.evaluation.details import ClassScores, Confusion
+from srcid.style import GENERAL, INK, blanks, empty_figure, fade, finish, legend_line
 
 _LOOKS = {"across": dict(symbol="circle", color=GENERAL), "within": dict(symbol="diamond-open", color=INK)}
 _MEANING = {"across": "on modalities it has never seen", "within": "on its own modality"}
@@ -61,41 +61,3 @@ def confusion_figure(confusion: Confusion) -> go.Figure:
         "patterns, not percents."
     )
     return finish(fig, confusion.finding, caption, height=max(240, 26 * len(names)), bottom=110, left=150)
-
-
-def threshold_figure(curve: ThresholdCurve) -> go.Figure:
-    """Draw precision, recall and F1 over the threshold, and whether probabilities mean what they say."""
-    titles = ["scores by threshold", "reliability"]
-    fig = side_by_side(titles, column_widths=[0.6, 0.4], horizontal_spacing=0.11)
-    frame = curve.frame()
-    for name, dash in (("precision", "dash"), ("recall", "dot"), ("f1", "solid")):
-        color = GENERAL if name == "f1" else INK
-        known = frame[np.isfinite(frame[name])]  # no prediction above a high threshold: no precision
-        x, low, high = known["threshold"], known[f"{name}_low"], known[f"{name}_high"]
-        fig.add_scatter(x=[*x, *x[::-1]], y=[*low, *high[::-1]], fill="toself", fillcolor=fade(color, 0.15),
-                        line_width=0, mode="lines", hoverinfo="skip", showlegend=False, row=1, col=1)  # fmt: skip
-        fig.add_scatter(x=frame["threshold"], y=blanks(frame[name].to_numpy(float)), mode="lines",
-                        name=name.replace("f1", "F1"), line=dict(color=color, width=2, dash=dash),
-                        hovertemplate=name + " %{y:.1f} % at %{x:.2f}<extra></extra>", row=1, col=1)  # fmt: skip
-    fig.add_vline(x=0.5, line=dict(color=INK, width=1), row=1, col=1)
-    fig.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="perfectly calibrated",
-                    line=dict(color=INK, width=1, dash="dot"), hoverinfo="skip", row=1, col=2)  # fmt: skip
-    # area grows with the number of predictions, so that what rests on few looks so
-    sizes = 4 + 14 * np.sqrt(curve.cells / max(curve.cells.max(), 1))
-    fig.add_scatter(x=blanks(curve.probability), y=blanks(curve.observed), mode="lines+markers", name="probes",
-                    marker=dict(size=sizes, color=fade(GENERAL, 0.6)), line=dict(color=GENERAL, width=1.5),
-                    customdata=curve.cells, row=1, col=2,
-                    hovertemplate="predicted %{x:.2f}, true %{y:.2f}, %{customdata:,} predictions<extra></extra>"
-                    )  # fmt: skip
-    fig.update_xaxes(title_text="threshold on the probability", range=[0, 1], row=1, col=1)
-    fig.update_yaxes(title_text="score, %", range=[0, 102], row=1, col=1)
-    fig.update_xaxes(title_text="predicted probability", range=[-0.02, 1.02], gridcolor=FAINT, row=1, col=2)
-    fig.update_yaxes(title_text="share that is true", range=[-0.02, 1.02], row=1, col=2)
-    caption = (
-        f"Vertical line: the threshold 0.5 that all tables use. Bands: 95 % interval over {curve.clips:,} scored test "
-        f"clips. {curve.directions} directions together, background counted as a class; representation "
-        f"{curve.representation}, first probe seed. For looking only: a threshold chosen here would be chosen on test "
-        "clips."
-    )
-    finish(fig, curve.finding, caption, height=300, top=104)
-    return legend_line(fig)
