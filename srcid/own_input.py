@@ -18,13 +18,13 @@ from srcid.features import FeatureStore
 from srcid.features.own_digits import read_picture, read_sound
 from srcid.features.own_media import own_front
 from srcid.runs.folders import Run
-from srcid.widget import Guard
+from srcid.widget import Guard, View
 
 _SIDE = 8  # pixels of a drawing's side, as of scikit-learn's digits
 _NEAREST = 4
 
 
-class OwnInput:
+class OwnInput(View):
     """Type a word, load a sound or a picture, draw a digit: its codes, what they mean, the nearest clips.
 
     Args:
@@ -68,9 +68,6 @@ class OwnInput:
         self.load.observe(lambda _: self.guard(self._load), "value")
         self.draw.on_click(lambda _: self.guard(self._draw))
         self.clear.on_click(lambda _: self._clear())
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
     def figure(self) -> Any:
         """Return what is shown as HTML for display."""

@@ -74,6 +74,15 @@ class Guard:
             self.message.value = f"<span style='color:#D55E00'>{html.escape(f'{type(error).__name__}: {error}')}</span>"
 
 
+class View:
+    """What somebody works with: a cell that names it shows its :attr:`widget`."""
+
+    widget: Any
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return self.widget._repr_mimebundle_(**kwargs)
+
+
 def framed(view: Any) -> Any:
     """A FigureWidget between its title and its caption, which are text of the page; :func:`redraw` renews all three."""
     import ipywidgets

@@ -6,10 +6,10 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from srcid.widget import Guard, framed, redraw
+from srcid.widget import Guard, View, framed, redraw
 
 
-class RetrievalGallery:
+class RetrievalGallery(View):
     """A gallery of queries and their nearest clips, with players.
 
     Args:
@@ -48,9 +48,6 @@ class RetrievalGallery:
         self.direction.observe(lambda _: self.guard(self._show), "value")
         self.widget = ipywidgets.VBox([self.direction, self.guard.message, framed(self.view), self.players])
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
-
     def figure(self) -> Any:
         """Return what is shown as a plain figure."""
         return self._draw()[0]
@@ -74,7 +71,7 @@ class RetrievalGallery:
             raise RuntimeError("; ".join(problems[:3]))
 
 
-class CodeTurner:
+class CodeTurner(View):
     """Turn a code of a clip into another, or leave a layer out, and see what probes and retrieval then answer.
 
     Args:
@@ -121,9 +118,6 @@ class CodeTurner:
         for control in (self.code, self.into):
             control.observe(lambda _: self._moving or self.guard(self._show), "value")
         self.clip.observe(lambda _: self._moving or self.guard(self._tell), "value")
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
     @property
     def turned(self) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from srcid.widget import Guard, framed, redraw
+from srcid.widget import Guard, View, framed, redraw
 
 
-class ClipBrowser:
+class ClipBrowser(View):
     """Leaf through the clips of a store: a split, a slider, the clip in all modalities, its sounds.
 
     Args:
@@ -51,9 +51,6 @@ class ClipBrowser:
     def clip(self) -> int:
         """Row of the clip that is shown."""
         return int(self.store.splits[self.split.value][self.slider.value])
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
     def _choose_split(self) -> None:
         rows = self.store.splits[self.split.value]

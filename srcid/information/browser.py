@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from srcid.widget import Guard, framed, redraw
+from srcid.widget import Guard, View, framed, redraw
 
 
-class InformationBrowser:
+class InformationBrowser(View):
     """Choose a question, a layer, a pair and an estimator; see that number's seeds, null, fit and flags.
 
     Args:
@@ -40,9 +40,6 @@ class InformationBrowser:
         self.guard(lambda: self._choose(-1))
         choices = ipywidgets.HBox(self.menus, layout=dict(flex_flow="row wrap"))
         self.widget = ipywidgets.VBox([choices, self.guard.message, framed(self.bracket), framed(self.card)])
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
     def _options(self, place: int) -> list[Any]:
         pairs = [p for p in self.found if place == 0 or p.question == self.question.value]

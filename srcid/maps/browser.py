@@ -13,14 +13,14 @@ from srcid.maps.atlas import Missing
 from srcid.maps.linking import Choice, Links
 from srcid.maps.projection import Projection
 from srcid.selections import keep_selection, read_selections
-from srcid.widget import Guard, framed, redraw
+from srcid.widget import Guard, View, framed, redraw
 
 _MODES = {"point and click": "zoom", "lasso": "lasso", "box": "select"}
 _SHOWN = 6  # rows of a table of counts
 _ROW = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:4px 28px;line-height:1.35;margin-top:4px"
 
 
-class LinkedMaps:
+class LinkedMaps(View):
     """Maps side by side in one figure, linked by what their points stand for.
 
     Lasso or box in one map: the same places (clip, step, modality) are marked in the others, in a map of a
@@ -94,9 +94,6 @@ class LinkedMaps:
         controls = [self.mode, self.color, self.value, self.clear, self.name, self.note, self.keep]
         line = ipywidgets.HBox(controls, layout=dict(flex_flow="row wrap"))
         self.widget = ipywidgets.VBox([line, self.guard.message, view, self.media, self.counts])
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
     def figure(self) -> Any:
         """The maps as they are now, marks included, as a static figure."""

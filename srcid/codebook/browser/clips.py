@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from srcid.widget import Guard, framed, redraw
+from srcid.widget import Guard, View, framed, redraw
 
 ALONE = "(nothing)"
 
 
-class ClipCodes:
+class ClipCodes(View):
     """Leaf through the clips of a split, each as the codes of a run, or of two runs one above the other.
 
     Codes of the run below have the colours of the codes above that they are matched with.
@@ -96,9 +96,6 @@ class ClipCodes:
             cases = [dict(layer=k, bootstrap=0) for k in layers]
             self._matched[names] = for_each(match_codes, self.shown, cases).results
         return self._matched[names]
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
     def _choose_split(self) -> None:
         before = self.slider.value

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from srcid.widget import Guard, freeze_loaded_objects
+from srcid.widget import Guard, View, freeze_loaded_objects
 
 _FOUND = 8  # codes offered as the answer to a search, as neighbours and as companions
 
 
-class CodeExplorer:
+class CodeExplorer(View):
     """What is behind one code: its page of exemplars, near misses, classes, margins, steps, neighbours, companions.
 
     All controls can be reached by keyboard. A code is chosen by its number (slider), by stepping through the
@@ -108,9 +108,6 @@ class CodeExplorer:
 
         sounds = [self._media.sequence(m) for m in self.table.modalities] if self.card else []
         return tuple(Audio(sound[0], rate=sound[1]) for sound in sounds if sound)
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
     def _build(self) -> None:
         import ipywidgets as w

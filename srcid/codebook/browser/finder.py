@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from srcid.selections import keep_selection, read_selections
-from srcid.widget import Guard
+from srcid.widget import Guard, View
 
 _SHOWN = 12  # clips of a page
 
 
-class ClipFinder:
+class ClipFinder(View):
     """Clips that fit all that is asked, the most doubtful first: to see, hear and read, and to keep under a name.
 
     Args:
@@ -68,9 +68,6 @@ class ClipFinder:
             control.observe(lambda _: self.guard(self._find), "value")
         self.page.observe(lambda _: self.guard(self._show), "value")
         self.keep.on_click(lambda _: self.guard(self._keep))
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
     def figure(self) -> Any:
         """Return the static twin: the first page as HTML for display."""

@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable
 from typing import Any
 
-from srcid.widget import Guard, framed, redraw
+from srcid.widget import Guard, View, framed, redraw
 
 _SHOWN = 10  # rows of the table
 # orders of the table: a column of Association.frame(), and whether the smallest come first
@@ -14,7 +14,7 @@ _SORTS = {"surest": ("low", False), "purity": ("purity", False), "lift": ("lift"
           "steps": ("steps", False), "code": ("code", True), "class": ("class", True)}  # fmt: skip
 
 
-class UsageBrowser:
+class UsageBrowser(View):
     """The codes of a layer as a map: modalities that use them above, classes that they go with below.
 
     Layer, stage, modality and label are chosen above the map, a code by a click on its column or with the slider.
@@ -104,9 +104,6 @@ class UsageBrowser:
             self.on_code(self.layer.value, code)
         else:
             raise ValueError("this is a symbol of one stage; for the code behind it choose all stages as one")
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self.widget._repr_mimebundle_(**kwargs)
 
     def _read(self) -> tuple[Any, Any, tuple[str, ...]]:
         """Sharing and association of what is chosen (None where there is none), and why."""
