@@ -73,6 +73,13 @@ def shorten(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[: most - 20]}...{text[-12:]}"
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as ``45 s``, ``3 min 05 s`` or ``2 h 10 min``."""
+    minutes, seconds = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
 def normal_name(name: Any, what: str) -> str:
     """Return a name as it is kept: in Unicode's composed form, so that é is é however it was typed.
 

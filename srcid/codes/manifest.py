@@ -45,7 +45,7 @@ class _Manifest(BaseModel):
     files: dict[_Name, dict[str, int | str]] | None = None
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def table_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of the table in the folder ``path``.
 
     Raises:

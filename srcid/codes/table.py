@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcid.codes.manifest import CodeTableError, read_manifest
+from srcid.codes.manifest import CodeTableError, table_manifest
 from srcid.features import LabelInfo
 from srcid.files import differences, disk_errors, whole_file
 from srcid.symbols import clip_rows, joint_symbols, label_of, split_numbers
@@ -40,9 +40,9 @@ class CodeTable:
         Raises:
             CodeTableError: there is none, it is damaged, or its format is not this version's.
         """
-        table = cls(Path(path), read_manifest(Path(path)))
+        table = cls(Path(path), table_manifest(Path(path)))
         while problems := differences(table.arrays, table.manifest.get("files") or {}):
-            again = cls(Path(path), read_manifest(Path(path)))
+            again = cls(Path(path), table_manifest(Path(path)))
             if again.manifest == table.manifest:
                 raise CodeTableError(
                     f"the code table in {path} is damaged; delete the folder and encode again:", problems

@@ -78,7 +78,7 @@ class ClassScores:
 
 
 @dataclass(frozen=True)
-class Confusion:
+class ClassConfusion:
     """How often each class is taken for each other.
 
     Attributes:
@@ -164,7 +164,7 @@ def class_confusion(
     task: str = "classification",
     representation: str = "all",
     where: Where = "across",
-) -> Confusion:
+) -> ClassConfusion:
     """Count true against predicted classes. Localisation counts steps of one class, by their likeliest class.
 
     Raises:
@@ -187,7 +187,7 @@ def class_confusion(
         right[np.searchsorted(rows, s.rows), 0] += np.stack([hits, every, every], -1)
     unit = "clips" if task == "classification" else "steps of exactly one class"
     (share,) = _resampled(right, _precision)
-    return Confusion(names, counts, unit, task, representation, where, len(scores), share)
+    return ClassConfusion(names, counts, unit, task, representation, where, len(scores), share)
 
 
 def _kept(results: ProbeResults, task: str, representation: str, where: Where) -> list[ProbeScore]:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from srcid.runs.pictures import image
+from srcid.runs.pictures import render
 from srcid.runs.report import PLOTLY, VIEWS, read_notebooks
 
 LARGEST = 1_000_000  # bytes of a committed notebook
@@ -98,7 +98,7 @@ def _png(figure: dict[str, Any]) -> bytes:
 
     drawing = go.Figure(data=figure["data"], layout=figure.get("layout", {}), skip_invalid=True)
     small = io.BytesIO()
-    still = Image.open(io.BytesIO(image(picture(drawing), "png")))
+    still = Image.open(io.BytesIO(render(picture(drawing), "png")))
     # dithering would put a grain on even areas
     still = still.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     still.save(small, "PNG", optimize=True)

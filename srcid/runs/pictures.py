@@ -33,7 +33,7 @@ def draw(figure: Any, path: str | Path) -> Path:
         if path.suffix == ".html":
             write_page(figure, draft)
         else:
-            draft.write_bytes(image(picture(figure), path.suffix.removeprefix("."), scale=2))
+            draft.write_bytes(render(picture(figure), path.suffix.removeprefix("."), scale=2))
     return path
 
 
@@ -82,7 +82,7 @@ def _markdown_table(frame: Any) -> str:
     return "\n".join([*lines, *(row([index, *cells]) for index, *cells in body.itertuples(name=None))])
 
 
-def image(figure: Any, kind: str, scale: float = 1) -> bytes:
+def render(figure: Any, kind: str, scale: float = 1) -> bytes:
     """Return a plotly figure as a picture, ``png`` or another ``kind`` that kaleido knows.
 
     Raises:

@@ -25,6 +25,7 @@ from srcid.runs.grid import MOST, corners, expand
 from srcid.runs.overview import state_of
 from srcid.runs.requests import Request, request
 from srcid.runs.subprocess_run import REFUSED, Order, Outcome, lives, run_in_subprocess
+from srcid.values import duration
 
 _LOST = "lost with the cluster: its workers died again and again, or its scheduler is gone"
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -240,8 +241,8 @@ class _Board:
         self.done += 1
         left = (time.monotonic() - self.begun) / self.done * (self.total - self.done)
         place = f"{self.done:{len(str(self.total))}d}/{self.total}"
-        line = f"{place}  {outcome['name']}  {outcome['status']:11s}  {_duration(outcome['seconds']):>10s}"
-        line += f"  about {_duration(left)} left" if self.done < self.total else ""
+        line = f"{place}  {outcome['name']}  {outcome['status']:11s}  {duration(outcome['seconds']):>10s}"
+        line += f"  about {duration(left)} left" if self.done < self.total else ""
         line += f"  {outcome['error'].splitlines()[0][:160]}" if outcome["error"] else ""
         _say(self.stream, line)
 
@@ -250,9 +251,3 @@ def _say(stream: IO[str], *lines: str) -> None:
     for line in lines:
         stream.write(line + "\n")
     stream.flush()
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from srcid.values import duration
 from srcid.widget import framed, has_front_end, redraw, retell
 
 Metrics = Mapping[str, Any]
@@ -210,13 +211,3 @@ class LiveTraining:
         self._button.disabled = True
         self._bar.bar_style = "danger" if self.error else "success" if self.result.status == "finished" else "warning"
         self._say(text, error=self.error is not None)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as ``45 s``, ``3 min 05 s`` or ``2 h 10 min``."""
-    seconds = round(max(0.0, seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

@@ -15,7 +15,7 @@ class TrainingError(RuntimeError):
     """Training cannot start or go on; the message says what was found and what to do."""
 
 
-def check(store: FeatureStore, params: Params, ranks: Ranks) -> None:
+def check_training(store: FeatureStore, params: Params, ranks: Ranks) -> None:
     """Refuse what training cannot do, before it starts.
 
     Raises:

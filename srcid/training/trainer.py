@@ -21,7 +21,7 @@ from srcid.params import Params
 from srcid.training import checkpoint
 from srcid.training.description import describe
 from srcid.training.ranks import Ranks
-from srcid.training.requirements import TrainingError, check, pick_device
+from srcid.training.requirements import TrainingError, check_training, pick_device
 from srcid.training.warmstart import WarmStart
 
 Metrics = dict[str, Any]
@@ -42,7 +42,7 @@ class Trainer:
 
     def __init__(self, store: FeatureStore, params: Params, ranks: Ranks | None = None) -> None:
         self.store, self.params, self.ranks = store, params, ranks or Ranks()
-        check(store, params, self.ranks)
+        check_training(store, params, self.ranks)
         self.device = pick_device(params.device)
         self.dtype = torch.float64 if params.precision == "float64" else torch.float32
         self.rows = store.splits["train"]

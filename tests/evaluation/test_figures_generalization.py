@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from srcid.evaluation.browser import RetrievalGallery, sound_rows
-from srcid.evaluation.details import ClassScores, Confusion, class_confusion, class_scores
+from srcid.evaluation.details import ClassConfusion, ClassScores, class_confusion, class_scores
 from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure
 from srcid.evaluation.figures.gallery import retrieval_gallery
 from srcid.evaluation.figures.timelines import timeline_figure
@@ -70,7 +70,7 @@ def test_confusion_shows_shares_of_the_true_class(figures, judged):
     (heat,) = figures["confusion"].data
     shown = np.array(heat.z, float)
     np.testing.assert_allclose(shown, counts / counts.sum(1, keepdims=True), atol=1e-4)
-    none = Confusion(("a", "b"), np.zeros((2, 2), int), "clips", "classification", "all", "across", 1)
+    none = ClassConfusion(("a", "b"), np.zeros((2, 2), int), "clips", "classification", "all", "across", 1)
     assert "No clips were scored" in confusion_figure(none).layout.title.text
 
 

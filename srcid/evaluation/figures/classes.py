@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from srcid.charts import segments
-from srcid.evaluation.details import ClassScores, Confusion
+from srcid.evaluation.details import ClassConfusion, ClassScores
 from srcid.style import GENERAL, INK, blanks, empty_figure, fade, finish, legend_line
 
 _LOOKS = {"across": dict(symbol="circle", color=GENERAL), "within": dict(symbol="diamond-open", color=INK)}
@@ -38,7 +38,7 @@ def class_scores_figure(scores: ClassScores) -> go.Figure:
     return legend_line(fig)
 
 
-def confusion_figure(confusion: Confusion) -> go.Figure:
+def confusion_figure(confusion: ClassConfusion) -> go.Figure:
     """Draw which class is taken for which, as shares of the true class."""
     if not confusion.counts.any():
         return empty_figure(confusion.finding)

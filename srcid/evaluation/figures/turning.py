@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import side_by_side, whiskers
+from srcid.charts import sentences, side_by_side, whiskers
 from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, swatch
 
 _ROW = 24  # pixels of a direction
@@ -60,9 +60,7 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
         "From the modality that a probe learned on → to the one that was turned and asked; retrieval: from the one "
         "that was turned and asks → to the one that answers. Bars: 95 % intervals over clips. Localisation counts the "
         "turned steps, retrieval the 10 nearest clips and whether the partner is among them; reconstruction: the share "
-        "of the features' power that the code misses. "
-        + (beside if turned.controls else "")
-        + " ".join(f"{note[:1].upper()}{note[1:]}." for note in turned.notes)
+        "of the features' power that the code misses. " + (beside if turned.controls else "") + sentences(turned.notes)
     )
     finish(fig, turned.finding, caption, height=int(_ROW * (max(rows) + 1.2)), top=104, left=240)
     return legend_line(fig)

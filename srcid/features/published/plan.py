@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def sentences(
     if given is None:
         if "text" not in found.archives:
             return None
-        return Stream(SHAPES["text"], *_text_archives(found, keys), fill="mask"), []
+        return replace(archived(found, "text", keys, 1)[0], fill="mask"), []
     source = Sentences(str(found.need(given=given)))
     names = source.names or list(order)
     if len(names) != source.count:
@@ -145,11 +145,6 @@ def sentences(
         problems.append(f"{len(wordless):,} of {len(names):,} sentences have no known word: {shorten(wordless)}")
     media = [["word:" + t for t in source.tokens(row)[:STEPS]] if row is not None else [] for row in where]
     return Stream((source.width,), source, where, "mask"), media if any(media) else []
-
-
-def _text_archives(found: Found, keys: Sequence[Sequence[str]]) -> tuple[Archives, list[str | None]]:
-    stream, _ = archived(found, "text", keys, 1)
-    return Archives("text"), list(stream.where)
 
 
 def one_hot(categories: Sequence[str], classes: Sequence[str]) -> np.ndarray:
