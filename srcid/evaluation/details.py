@@ -7,7 +7,6 @@ Directions are taken together, ``across`` modalities or ``within`` one; interval
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -147,14 +146,14 @@ def class_scores(
     for where in ("across", "within"):
         scores = _kept(results, task, representation, where)
         rows = np.unique(np.concatenate([s.rows for s in scores])) if scores else np.zeros(0, int)
-        counts = np.zeros((len(rows), len(names), 3))
+        counts = np.zeros((len(rows), len(names), 2))
         for s in scores:
             said, truth = predicted_cells(s, table)
-            found = np.stack([said & truth, said, truth], axis=-1).sum(1)
-            counts[np.searchsorted(rows, s.rows)] += found
+            hits, guesses, truths = ((said & truth).sum(1), said.sum(1), truth.sum(1))
+            counts[np.searchsorted(rows, s.rows)] += np.stack([2 * hits, guesses + truths], axis=-1)
             if where == "within" or not support.any():
-                support, clips = found[..., 2].sum(0), len(s.rows)
-        both.append(_resampled(counts, _f1))
+                support, clips = truths.sum(0), len(s.rows)
+        both.append(_resampled(counts))
     return ClassScores(names, *both, tuple(support.tolist()), task, representation, clips)
 
 
@@ -177,16 +176,15 @@ def class_confusion(
     if not scores:
         raise EvaluationError(f"found no scores of {task}, {representation}, {where} modalities; need one direction")
     rows = np.unique(np.concatenate([s.rows for s in scores]))
-    counts, right = np.zeros((len(names), len(names)), int), np.zeros((len(rows), 1, 3))
+    counts, right = np.zeros((len(names), len(names)), int), np.zeros((len(rows), 1, 2))
     for s in scores:
         _, truth = predicted_cells(s, table)
         likeliest = s.prediction[:, None] if task == "classification" else s.prediction.argmax(-1)
         one, true = truth.sum(-1) == 1, truth.argmax(-1)
         counts += confusion_matrix(true[one], likeliest[one], labels=range(len(names)))
-        hits, every = ((one & (true == likeliest)).sum(1), one.sum(1))
-        right[np.searchsorted(rows, s.rows), 0] += np.stack([hits, every, every], -1)
+        right[np.searchsorted(rows, s.rows), 0] += np.stack([(one & (true == likeliest)).sum(1), one.sum(1)], -1)
     unit = "clips" if task == "classification" else "steps of exactly one class"
-    (share,) = _resampled(right, _precision)
+    (share,) = _resampled(right)
     return ClassConfusion(names, counts, unit, task, representation, where, len(scores), share)
 
 
@@ -214,21 +212,13 @@ def predicted_cells(score: ProbeScore, table: Codes) -> tuple[np.ndarray, np.nda
     return (score.prediction > 0.5) & present, with_background(events) & present
 
 
-def _precision(hits: np.ndarray, guesses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return hits, guesses
-
-
-def _f1(hits: np.ndarray, guesses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return 2 * hits, guesses + truths
-
-
-def _resampled(counts: np.ndarray, ratio: Callable[..., tuple[np.ndarray, np.ndarray]]) -> tuple[Interval, ...]:
-    """Return the score in percent of each of K questions, from (hits, predictions, truths) per clip ``[n, K, 3]``."""
+def _resampled(counts: np.ndarray) -> tuple[Interval, ...]:
+    """Return the score in percent of each of K questions, from (part, whole) per clip ``[n, K, 2]``."""
     n, questions, _ = counts.shape
     if not n:
         return (_NONE,) * questions
     weights = np.concatenate([np.ones((1, n), np.float32), bootstrap_weights(n, REPLICATES)])
-    part, whole = ratio(*np.moveaxis(np.tensordot(weights, counts, axes=1), -1, 0))
+    part, whole = np.moveaxis(np.tensordot(weights, counts, axes=1), -1, 0)
     values = 100.0 * np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
     known = np.isfinite(values[0])
     ends = np.full((2, questions), np.nan)
