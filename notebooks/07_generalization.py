@@ -44,10 +44,9 @@ from srcid.codes import CodeTable
 from srcid.evaluation.browser import CodeTurner, RetrievalGallery, sound_rows
 from srcid.evaluation.comparison import score_matrix
 from srcid.evaluation.details import class_confusion, class_scores
-from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure
 from srcid.evaluation.figures.comparison import ablation_figure
 from srcid.evaluation.figures.gallery import gallery_media, retrieval_gallery
-from srcid.evaluation.figures.scores import score_figure
+from srcid.evaluation.figures.scores import class_scores_figure, confusion_figure, score_figure
 from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.open_set import open_set_scores

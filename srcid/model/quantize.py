@@ -1,5 +1,6 @@
-"""Quantisers by name, and what codes say: the entry to vector, residual, scalar and identity quantisation.
+"""Quantisers by name: the entry to vector, residual, scalar and identity quantisation.
 
+>>> import torch
 >>> quantizer = VectorQuantizer(size=8, dim=4)
 >>> result = quantizer({"left": torch.randn(2, 3, 4), "right": torch.randn(2, 3, 4)})
 >>> result.quantized["left"].shape, result.codes["left"].shape
@@ -7,9 +8,6 @@
 """
 
 from __future__ import annotations
-
-import torch
-from torch import Tensor
 
 from srcid.model.quantizer import IdentityQuantizer, Quantized, Quantizer, QuantizerError
 from srcid.model.rivals.codaar import RowQuantizer
@@ -25,10 +23,8 @@ __all__ = [
     "QuantizerError",
     "ResidualQuantizer",
     "VectorQuantizer",
-    "agreement",
     "fsq_levels",
     "make_quantizer",
-    "perplexity",
 ]
 
 
@@ -74,29 +70,3 @@ def make_quantizer(params: QuantizerParams, dim: int, modalities: tuple[str, ...
         options |= dict(stage_commitment=params.stage_commitment, zero_code=params.zero_code)
         return ResidualQuantizer(params.stages, params.codebook_size, dim, **options)
     return VectorQuantizer(params.codebook_size, dim, **options)
-
-
-def perplexity(codes: Tensor, size: int) -> Tensor:
-    """Return exp(entropy) of the use of ``size`` codes; codes of any shape, negative ones (padding) left out.
-
-    Between 1 (one code) and ``size`` (all alike); 0 when there is no code at all.
-    """
-    codes = codes[codes >= 0]
-    if not codes.numel():
-        return torch.zeros(())
-    shares = torch.bincount(codes, minlength=size).double() / codes.numel()
-    return torch.special.entr(shares).sum().exp()
-
-
-def agreement(codes_m: Tensor, codes_n: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the share of steps at which two modalities have the same code(s).
-
-    Args:
-        codes_m, codes_n: ``[B, T, S]``; all S must be equal. Steps with a negative code are left out.
-        mask: bool ``[B, T]``, the steps to look at; None: all.
-    """
-    valid = (codes_m >= 0).all(-1) & (codes_n >= 0).all(-1)
-    if mask is not None:
-        valid = valid & mask
-    same = (codes_m == codes_n).all(-1) & valid
-    return same.sum() / valid.sum().clamp_min(1)

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from srcid.features import FeatureStore, batch_rows
 from srcid.model.network import SRCID
-from srcid.model.output import LayerOutput
+from srcid.model.output import LayerOutput, describe
 from srcid.model.share import Share, shared
 from srcid.params import Params
 from srcid.training import checkpoint
-from srcid.training.description import describe
 from srcid.training.ranks import Ranks
 from srcid.training.requirements import TrainingError, check_training, pick_device
 from srcid.training.warmstart import WarmStart

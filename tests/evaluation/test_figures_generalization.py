@@ -8,8 +8,8 @@ import pytest
 
 from srcid.evaluation.browser import RetrievalGallery, sound_rows
 from srcid.evaluation.details import ClassConfusion, ClassScores, class_confusion, class_scores
-from srcid.evaluation.figures.classes import class_scores_figure, confusion_figure
 from srcid.evaluation.figures.gallery import retrieval_gallery
+from srcid.evaluation.figures.scores import class_scores_figure, confusion_figure
 from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.retrieval import code_retrieval, gallery

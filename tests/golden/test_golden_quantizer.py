@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from srcid.model.alignment import code_matching_loss
-from srcid.model.quantize import VectorQuantizer, make_quantizer, perplexity
+from srcid.model.output import perplexity
+from srcid.model.quantize import VectorQuantizer, make_quantizer
 from srcid.params import resolve
 from tests.helpers import reference_tensors
 

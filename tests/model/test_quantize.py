@@ -9,16 +9,15 @@ import torch
 
 from srcid.model import quantizer as interface
 from srcid.model import scalar_quantizer
+from srcid.model.output import agreement, perplexity
 from srcid.model.quantize import (
     FiniteScalarQuantizer,
     IdentityQuantizer,
     QuantizerError,
     ResidualQuantizer,
     VectorQuantizer,
-    agreement,
     fsq_levels,
     make_quantizer,
-    perplexity,
 )
 from srcid.params import LIBRARY_QUANTIZERS, QuantizerParams
 

@@ -19,9 +19,9 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
+from srcid.model.output import describe
 from srcid.params import PRESETS
 from srcid.training import checkpoint
-from srcid.training.description import describe
 from srcid.training.loop import Trainer, TrainingError, cost, load, pick_device, train
 from srcid.training.warmstart import WarmStart
 from tests.helpers import demo_model, tiny_params, tiny_store

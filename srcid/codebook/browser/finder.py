@@ -105,7 +105,7 @@ class ClipFinder(View):
             self.on_code(self.layer.value, self.code.value)
 
     def _show(self) -> None:
-        from srcid.codebook.figures.found import found_clips
+        from srcid.codebook.figures.tiles import found_clips
         from srcid.symbols import sample_name
 
         first = (min(self.page.value, self.page.max) - 1) * _SHOWN

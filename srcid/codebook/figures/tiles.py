@@ -1,20 +1,24 @@
-"""The exemplars of a code as HTML: images to see, sounds to play, words to read, in the colours of the page."""
+"""Exemplars of a code, and clips that were found, as HTML: images to see, sounds to play, words to read."""
 
 from __future__ import annotations
 
 import base64
 import html
 import io
+from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from srcid.features.clip_media import CardMedia, Shown
+from srcid.codebook.cards import Exemplar
+from srcid.features.clip_media import CardMedia, Shown, card_media
 from srcid.style import modality_colors, swatch
 
 _SIDE = 72  # pixels of a picture's longer side
 _BARS = 36  # of a drawn sound
+_GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:10px 14px;line-height:1.35"
 _CAPTION = "font-size:10.5px;opacity:.75;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 _FIFTHS = ("", "nearest fifth", "second fifth", "middle fifth", "fourth fifth", "farthest fifth")
 # a button of its own over the whole waveform: browsers leave the play button out of a narrow player
@@ -94,6 +98,31 @@ def _content(shown: Shown, name: str, color: str) -> str:
         before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
         return f"<div>{before} <b style='font-size:13px'>{word}</b> {after}</div>"
     return ""
+
+
+def found_clips(table: Any, found: Any, layer: int) -> str:
+    """Return HTML with a card a clip of a frame of :func:`srcid.codebook.finder.find_clips`."""
+    colors = modality_colors(table.modalities)
+    places = {m: [_place(table, layer, m, row) for row in found.itertuples()] for m in table.modalities}
+    # card_media reads what any object with exemplars has; here each is one step of one clip
+    media = card_media(SimpleNamespace(exemplars={m: tuple(p) for m, p in places.items()}), table)
+    cards = []
+    for i, row in enumerate(found.itertuples()):
+        margin = "" if np.isnan(row.margin) else f", margin {row.margin:.2f}"
+        head = f"<b>{html.escape(str(row.id))}</b> {html.escape(str(row.split))} · row {row.clip}<br>"
+        head += f"{html.escape(row.classes) or '–'}<br>step {row.step} ({html.escape(row.modality)}{margin})"
+        tiles = "".join(media_tile(places[m][i], media.shown[m][i], colors[m], m) for m in table.modalities)
+        cards.append(f"<div>{head}<div style='display:flex;gap:6px'>{tiles}</div></div>")
+    said = "".join(f"<div>{html.escape(problem)}</div>" for problem in dict.fromkeys(media.problems))
+    return f"<div style='font-size:12px;color:inherit'>{said}<div style='{_GRID}'>{''.join(cards)}</div></div>"
+
+
+def _place(table: Any, layer: int, modality: str, row: Any) -> Exemplar:
+    references = (table.media or {}).get(modality)
+    media = "" if references is None else str(references[row.clip, row.step])
+    code = int(table.code(layer, modality)[row.clip, row.step])
+    place = Exemplar(modality, int(row.clip), str(row.id), int(row.step), 0.0, media, "", float(row.margin), 0, code)
+    return place if code >= 0 else replace(place, media="")
 
 
 def without_handlers(tiles: str) -> str:
