@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,17 +20,36 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
 class CodeTable:
     """Codes, distances, codebooks, kept continuous features, and the labels of the clips they belong to.
 
     Attributes:
         path: the folder.
         manifest: its ``manifest.json``: format, shapes, parameters, where the features came from.
+        arrays: folder of the arrays: that of the table itself, in tables of earlier versions.
+        modalities: names of the encoded modalities.
+        layers: number K of semantic-residual layers; layers count from 1.
+        stages: symbols S per step: 1 for vq, more for rvq stages or fsq dimensions, 0 for the identity quantiser.
+        sizes: number of symbols of each stage.
+        clips, steps: numbers N of clips and T of steps of a clip.
+        params: the parameters of the run.
+        store_path, checksum: the feature store that was encoded, and its checksum.
+        model: SHA-256 of the weights that made the codes; empty in tables of earlier versions.
     """
 
-    path: Path
-    manifest: dict[str, Any]
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path, self.manifest = path, manifest
+        self.arrays = path / manifest.get("arrays", "")
+        self.modalities: tuple[str, ...] = tuple(manifest["modalities"])
+        self.layers: int = manifest["layers"]
+        self.stages: int = manifest["stages"]
+        self.sizes: tuple[int, ...] = tuple(manifest["sizes"])
+        self.clips: int = manifest["clips"]
+        self.steps: int = manifest["steps"]
+        self.params: dict[str, Any] = manifest["params"]
+        self.store_path = Path(manifest["store"]["path"])
+        self.checksum: str = manifest["store"]["checksum"]
+        self.model: str = manifest.get("model", "")
 
     @classmethod
     def open(cls, path: str | Path) -> CodeTable:
@@ -58,61 +76,6 @@ class CodeTable:
         """
         problems = differences(self.arrays, self.manifest.get("files") or {}, whole=True)
         CodeTableError.check(f"the code table in {self.path} is damaged; delete the folder and encode again:", problems)
-
-    @property
-    def arrays(self) -> Path:
-        """Folder of the arrays: that of the table itself, in tables of earlier versions."""
-        return self.path / self.manifest.get("arrays", "")
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Names of the encoded modalities."""
-        return tuple(self.manifest["modalities"])
-
-    @property
-    def layers(self) -> int:
-        """Number K of semantic-residual layers; layers count from 1."""
-        return self.manifest["layers"]
-
-    @property
-    def stages(self) -> int:
-        """Symbols S per step: 1 for vq, more for rvq stages or fsq dimensions, 0 for the identity quantiser."""
-        return self.manifest["stages"]
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Number of symbols of each stage."""
-        return tuple(self.manifest["sizes"])
-
-    @property
-    def clips(self) -> int:
-        """Number N of clips."""
-        return self.manifest["clips"]
-
-    @property
-    def steps(self) -> int:
-        """Number T of steps of a clip."""
-        return self.manifest["steps"]
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters of the run."""
-        return self.manifest["params"]
-
-    @property
-    def store_path(self) -> Path:
-        """The feature store that was encoded."""
-        return Path(self.manifest["store"]["path"])
-
-    @property
-    def checksum(self) -> str:
-        """Checksum of that store."""
-        return self.manifest["store"]["checksum"]
-
-    @property
-    def model(self) -> str:
-        """SHA-256 of the weights that made the codes; empty in tables of earlier versions."""
-        return self.manifest.get("model", "")
 
     @cached_property
     def ids(self) -> np.ndarray:
