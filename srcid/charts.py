@@ -13,6 +13,8 @@ from srcid.statistics import Interval
 from srcid.style import INK, blanks, empty_figure, fade, heat_scale
 
 GAP = 78  # pixels between rows of panels
+# bars along a time axis, with their text upright inside and cut nowhere
+TIME_BARS = dict(orientation="h", textposition="inside", insidetextanchor="middle", textangle=0, constraintext="none")
 
 
 def findings(results: Sequence[Any]) -> str:

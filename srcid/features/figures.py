@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import side_by_side, stack
+from srcid.charts import TIME_BARS, side_by_side, stack
 from srcid.features.audit import StoreAudit
 from srcid.features.clip_media import ClipMedia
 from srcid.style import (
@@ -221,17 +221,17 @@ def label_bars(store: Any, clip: int) -> tuple[list[Bar], list[str]]:
             active = [(str(info.classes[c]), values[:, c]) for c in range(values.shape[1]) if values[:, c].any()]
             for cls, steps in active:
                 rows.append(cls if cls.startswith(name) else f"{name}: {cls}")
-                bars += [Bar(rows[-1], start, n, cls, color) for start, n, on in _runs(steps) if on]
+                bars += [Bar(rows[-1], start, n, cls, color) for start, n, on in stretches(steps) if on]
             if not known.all():
                 rows.append(f"{name}: unlabelled")
-                bars += [Bar(rows[-1], start, n, "unlabelled", FAINT) for start, n, on in _runs(~known) if on]
+                bars += [Bar(rows[-1], start, n, "unlabelled", FAINT) for start, n, on in stretches(~known) if on]
             elif not active:
                 rows.append(f"{name}: none")
             continue
         columns = values.reshape(store.steps, -1)
         for d in range(columns.shape[1]):
             rows.append(name if columns.shape[1] == 1 else f"{name}[{d}]")
-            for start, n, value in _runs(columns[:, d]):
+            for start, n, value in stretches(columns[:, d]):
                 if value < 0 if info.kind == "category" else np.isnan(value):
                     continue
                 text = str(info.classes[int(value)]) if info.kind == "category" and info.classes else f"{value:.3g}"
@@ -239,7 +239,7 @@ def label_bars(store: Any, clip: int) -> tuple[list[Bar], list[str]]:
     return bars, rows
 
 
-def _runs(values: np.ndarray) -> list[tuple[int, int, Any]]:
+def stretches(values: np.ndarray) -> list[tuple[int, int, Any]]:
     """Return (start, length, value) of each stretch of equal values."""
     runs, start = [], 0
     for value, group in groupby(values.tolist()):
@@ -275,17 +275,13 @@ def add_label_bars(fig: go.Figure, bars: list[Bar], rows: list[str], letters: in
             y=[bar.row for bar in mine],
             x=[bar.length - 0.08 for bar in mine],
             base=[bar.start - 0.46 for bar in mine],
-            orientation="h",
             text=texts,
-            textposition="inside",
-            insidetextanchor="middle",
-            textangle=0,
-            constraintext="none",
             textfont=dict(size=11, color=INK),
             customdata=[[b.text, b.start, b.start + b.length - 1] for b in mine],
             marker=dict(color=fade(color, 0.2), line=dict(color=color, width=1)),
             showlegend=False,
             hovertemplate="%{y}: %{customdata[0]}, steps %{customdata[1]} to %{customdata[2]}<extra></extra>",
+            **TIME_BARS,
             **where,
         )
     fig.update_yaxes(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import stack
-from srcid.features.figures import step_axis
+from srcid.charts import TIME_BARS, stack
+from srcid.features.figures import step_axis, stretches
 from srcid.style import (
     FAINT,
     INK,
@@ -103,20 +102,14 @@ def _label(key: Any, colors: dict[str, str]) -> str:
 
 def _stretches(steps: np.ndarray, classes: Sequence[str]) -> list[tuple[int, int, str]]:
     """Return (start, length, classes) of each stretch of equal events ``[T, C]`` that is not empty."""
-    keys = [", ".join(c for c, on in zip(classes, row, strict=True) if on) for row in steps]
-    found, start = [], 0
-    for text, group in groupby(keys):
-        length = len(list(group))
-        if text:
-            found.append((start, length, text))
-        start += length
-    return found
+    keys = np.array([", ".join(c for c, on in zip(classes, row, strict=True) if on) for row in steps], object)
+    return [found for found in stretches(keys) if found[2]]
 
 
 def _truth(fig: go.Figure, line: Any, here: dict, shown: set[str]) -> None:
-    stretches = _stretches(line.truth, line.classes)
-    _bars(fig, stretches, 0, "true", here, shown)
-    for start, length, _ in stretches:
+    found = _stretches(line.truth, line.classes)
+    _bars(fig, found, 0, "true", here, shown)
+    for start, length, _ in found:
         fig.add_vrect(x0=start - 0.5, x1=start + length - 0.5, fillcolor=FAINT, opacity=0.5, line_width=0,
                       layer="below", **here)  # fmt: skip
 
@@ -128,28 +121,24 @@ def _predicted(fig: go.Figure, line: Any, pair: tuple[str, str], row: int, here:
         _bars(fig, _stretches(said & steps[:, None], line.classes), row, look, here, shown)
 
 
-def _bars(fig: go.Figure, stretches: list, row: int, look: str, here: dict, shown: set[str]) -> None:
-    if not stretches:
+def _bars(fig: go.Figure, found: list, row: int, look: str, here: dict, shown: set[str]) -> None:
+    if not found:
         return
     fig.add_bar(
-        y=[row] * len(stretches),
-        x=[length - 1 + 2 * _CELL for _, length, _ in stretches],
-        base=[start - _CELL for start, _, _ in stretches],
-        orientation="h",
+        y=[row] * len(found),
+        x=[length - 1 + 2 * _CELL for _, length, _ in found],
+        base=[start - _CELL for start, _, _ in found],
         width=0.78,
         # a letter takes about 7 pixels and a step about 75: longer words stay in the hover text
-        text=[text if len(text) <= 10 * length else "" for _, length, text in stretches],
-        textposition="inside",
-        insidetextanchor="middle",
-        textangle=0,
-        constraintext="none",
+        text=[text if len(text) <= 10 * length else "" for _, length, text in found],
         textfont=dict(size=11, color="#ffffff" if look == "true" else INK),
-        customdata=[[text, start, start + length - 1] for start, length, text in stretches],
+        customdata=[[text, start, start + length - 1] for start, length, text in found],
         hovertemplate="%{customdata[0]}, steps %{customdata[1]} to %{customdata[2]}<extra>" + _NAMES[look] + "</extra>",
         marker=_LOOKS[look],
         name=_NAMES[look],
         legendgroup=look,
         showlegend=look not in shown,
+        **TIME_BARS,
         **here,
     )
     shown.add(look)
@@ -163,16 +152,12 @@ def _codes(fig: go.Figure, line: Any, key: tuple[int, str], row: int, here: dict
         y=[row] * len(codes),
         x=[2 * _CELL] * len(codes),
         base=[step - _CELL for step, _ in codes],
-        orientation="h",
         width=0.78,
         text=[str(code) for _, code in codes],
-        textposition="inside",
-        insidetextanchor="middle",
-        textangle=0,
-        constraintext="none",
         textfont=dict(size=10, color=[ink_on(color) for color in colors]),
         marker=dict(color=colors, line_width=0),
         hovertemplate=f"{modality}, layer {layer}: code %{{text}}<extra></extra>",
         showlegend=False,
+        **TIME_BARS,
         **here,
     )
