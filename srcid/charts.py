@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,7 +72,7 @@ def legend_entry(fig: go.Figure, name: str, col: int = 1, **marker: Any) -> None
     fig.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, hoverinfo="skip", row=1, col=col)
 
 
-def name_rows(fig: go.Figure, ticks: dict[float, str], last: float) -> None:
+def name_rows(fig: go.Figure, ticks: Mapping[float, str], last: float) -> None:
     """Name rows, counted from the top down to ``last``."""
     fig.update_yaxes(tickvals=list(ticks), ticktext=list(ticks.values()), range=[last + 0.7, -0.7], showgrid=False,
                      zeroline=False)  # fmt: skip

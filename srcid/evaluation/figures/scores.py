@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import segments, side_by_side
+from srcid.charts import name_rows, segments, side_by_side
 from srcid.evaluation.details import ClassConfusion, ClassScores
 from srcid.evaluation.results import score_finding
 from srcid.style import GENERAL, INK, blanks, empty_figure, fade, finish, legend_line, modality_colors, swatch
@@ -68,12 +68,7 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
     fig.add_scatter(x=[None], y=[None], mode="lines", name="chance", line=dict(color=INK, width=1, dash="dot"),
                     hoverinfo="skip", row=1, col=1)  # fmt: skip
     colors = modality_colors(modalities)
-    fig.update_yaxes(
-        tickvals=list(rows.values()),
-        ticktext=[_arrow(pair, colors) for pair in rows],
-        range=[max(rows.values()) + 0.5, -0.5],
-        zeroline=False,
-    )
+    name_rows(fig, {y: _arrow(pair, colors) for pair, y in rows.items()}, max(rows.values()))
     fig.update_xaxes(range=[0, 103], title_text="score, %", zeroline=False)
     clips = ", ".join(f"{task} {int(summary.loc[summary['task'] == task, 'clips'].max())}" for task in tasks)
     caption = (
@@ -100,7 +95,7 @@ def class_scores_figure(scores: ClassScores) -> go.Figure:
                         marker=dict(size=9, line=dict(width=1.8, color=look["color"]), **look),
                         hovertemplate="%{x:.1f} %<extra>" + where + "</extra>")  # fmt: skip
     labels = [f"{name} ({support:,})" for name, support in frame["support"].items()]
-    fig.update_yaxes(tickvals=list(place), ticktext=labels, range=[len(frame) - 0.4, -0.6], zeroline=False)
+    name_rows(fig, dict(enumerate(labels)), len(frame) - 1)
     fig.update_xaxes(range=[0, 102], title_text="F1, %", zeroline=False)
     caption = (
         f"In brackets: {scores.unit} of the class in the {scores.clips:,} scored test clips. Lines: 95 % interval over "

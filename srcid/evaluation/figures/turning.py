@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import sentences, side_by_side, whiskers
+from srcid.charts import name_rows, sentences, side_by_side, whiskers
 from srcid.style import GENERAL, INK, empty_figure, finish, legend_line, modality_colors, swatch
 
 _ROW = 24  # pixels of a direction
@@ -49,8 +49,7 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
                             f"right before {e.before:.0f} %, after {e.after:.0f} %" for _, e, i in found],
                 hovertemplate="%{customdata}<extra></extra>",
             )  # fmt: skip
-    fig.update_yaxes(tickvals=list(ticks), ticktext=list(ticks.values()), range=[max(rows) + 0.6, -0.6],
-                     zeroline=False, showgrid=False)  # fmt: skip
+    name_rows(fig, ticks, max(rows))
     fig.update_xaxes(range=[-2, 102], zeroline=False, row=1, col=1)
     fig.update_xaxes(zeroline=True, zerolinecolor=INK, zerolinewidth=1, row=1, col=2)
     beside = (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import panels
+from srcid.charts import name_rows, panels
 from srcid.information.figures.estimators import add_interval, nats_ticks, squash
 from srcid.statistics import Interval, t_interval
 from srcid.style import OKABE_ITO, SYMBOLS, empty_figure, fade, finish, legend_line
@@ -53,8 +53,7 @@ def settings_figure(frame: pd.DataFrame, quantities: Mapping[str, str], caption:
             add_interval(fig, drawn, place - 0.16, color, symbol, text, nats=nats, **where)
         _fit_axis(fig, frame[key].dropna().to_numpy(), nats, where)
         fig.update_xaxes(title_text=_UNITS.get(key.split("/")[0], ""), **where)
-    fig.update_yaxes(tickvals=list(range(len(settings))), ticktext=settings, range=[len(settings) - 0.4, -0.6],
-                     zeroline=False, showgrid=False)  # fmt: skip
+    name_rows(fig, dict(enumerate(settings)), len(settings) - 1)
     key, last = list(shown.items())[-1]
     means = frame.groupby("setting", sort=False)[key].apply(lambda part: t_interval(part.dropna().to_numpy()))
     title = f"{len(frame)} runs, mean {last}: " + "; ".join(

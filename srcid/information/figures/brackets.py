@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import panels, side_by_side
+from srcid.charts import name_rows, panels, side_by_side
 from srcid.information.figures.estimators import (
     MEANING,
     SYMBOLS,
@@ -115,11 +115,8 @@ def bracket_figure(measurements: Measurements, modalities: Sequence[str], captio
         title_text="mutual information, nats a step", range=[squash(low) - 0.2, squash(high)], zeroline=True,
         zerolinecolor=INK, **nats_ticks(low, high),
     )  # fmt: skip
-    fig.update_yaxes(
-        tickvals=place.tolist(), range=[place[-1] + 0.6, -0.6], showgrid=False, zeroline=False,
-        ticktext=[swatch(p, pair_color(p, colors)) + " ⚠" * bool(b.contradiction)
-                  for p, b in measurements.brackets.items()],
-    )  # fmt: skip
+    marks = [swatch(p, pair_color(p, colors)) + " ⚠" * bool(b.contradiction) for p, b in measurements.brackets.items()]
+    name_rows(fig, dict(zip(place.tolist(), marks, strict=True)), place[-1])
     source = f"{measurements.source}, " if measurements.source else ""
     note = (
         f"{source}{measurements.sample}; intervals: 95 % over resampled clips and {measurements.settings.seeds} seeds; "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import side_by_side
+from srcid.charts import name_rows, side_by_side
 from srcid.information.figures.estimators import add_interval, add_legend
 from srcid.style import GENERAL, INK, SPECIFIC, empty_figure, finish, modality_colors, swatch
 
@@ -42,10 +42,7 @@ def leak_figure(leaks: Leaks, modalities: Sequence[str], caption: str = "") -> g
         verdict = "belongs here" if leak.belongs else "a leak" if probe.leaks else "no leak seen"
         hover = f"{leak.side} features of {leak.modality}, layer {leak.layer}\n{probe}\n{verdict}"
         add_interval(fig, probe.score, y, color, symbol + "-open" * leak.belongs, hover, nats=False, **where)
-    fig.update_yaxes(
-        tickvals=place.tolist(), range=[place[-1] + 0.7, -0.7], showgrid=False, zeroline=False,
-        ticktext=[f"{factor}, {swatch(m, colors.get(m, INK))}" for factor, m in rows],
-    )  # fmt: skip
+    name_rows(fig, {y: f"{factor}, {swatch(m, colors.get(m, INK))}" for (factor, m), y in at.items()}, place[-1])
     lowest = min(-0.02, *(v.probe.score.value for v in probes))
     fig.update_xaxes(title_text="score of the probe", range=[lowest, 1.02])
     metrics = ", ".join(dict.fromkeys(v.probe.metric for v in probes))
