@@ -11,6 +11,7 @@ import base64
 import functools
 import hashlib
 import html
+import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -194,3 +195,23 @@ def _allowed(tag: str, name: str, value: str) -> bool:
         scheme = re.match(r"([^/?#]*?):", address)
         return scheme is None or scheme[1] in _SCHEMES
     return name in _PLAIN["*"] or name in _PLAIN.get(tag, ())
+
+
+def picture_uri(image: Any, side: int = 72) -> str:
+    """Return an image uint8 ``[H, W]`` or ``[H, W, 3]`` as a PNG data URI, its longer side about ``side`` pixels.
+
+    Small images keep their pixels as visible squares.
+    """
+    import numpy as np
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    longest = max(picture.size)
+    if longest <= side:
+        factor = max(1, round(side / longest))
+        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    else:
+        picture.thumbnail((2 * side, 2 * side))  # twice, for screens with dense pixels
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

@@ -16,10 +16,10 @@ import pytest
 from srcid.codebook.browser.pages import write_code_pages
 from srcid.codebook.exemplars import CodeIndex
 from srcid.codebook.figures.pages import code_page
-from srcid.codebook.figures.tiles import envelope, picture_uri
+from srcid.codebook.figures.tiles import envelope
 from srcid.codes import CodeTable
 from srcid.features.clip_media import card_media
-from srcid.page import policy
+from srcid.page import picture_uri, policy
 from tests.codebook.media import folder, store, table
 from tests.helpers import media_store, tiny_store, tiny_table
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -14,6 +12,7 @@ import numpy as np
 
 from srcid.codebook.cards import Exemplar
 from srcid.features.clip_media import CardMedia, Shown, card_media
+from srcid.page import picture_uri
 from srcid.style import modality_colors, swatch
 
 _SIDE = 72  # pixels of a picture's longer side
@@ -144,22 +143,3 @@ def envelope(samples: np.ndarray, bars: int) -> np.ndarray:
     edges = np.linspace(0, len(samples), bars + 1).astype(int)
     peaks = np.array([np.abs(samples[start : max(stop, start + 1)]).max(initial=0) for start, stop in pairwise(edges)])
     return np.maximum(peaks / max(peaks.max(), 1e-9), 0.03)
-
-
-def picture_uri(image: np.ndarray, side: int = _SIDE) -> str:
-    """Return an image uint8 ``[H, W]`` or ``[H, W, 3]`` as a PNG data URI, its longer side about ``side`` pixels.
-
-    Small images keep their pixels as visible squares.
-    """
-    from PIL import Image
-
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    longest = max(picture.size)
-    if longest <= side:
-        factor = max(1, round(side / longest))
-        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    else:
-        picture.thumbnail((2 * side, 2 * side))  # twice, for screens with dense pixels
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

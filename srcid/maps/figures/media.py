@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 from srcid.features.clip_media import Shown, card_media
+from srcid.page import picture_uri
 from srcid.style import modality_colors, swatch
 
 _SIDE = 96  # pixels of a picture's longer side
@@ -46,19 +43,12 @@ def place_media(table: Any, clip: int, step: int) -> str:
 
 def _content(shown: Shown) -> str:
     if shown.kind == "image":
-        return f"<img alt='' src='{_png(shown.content)}' style='height:{_SIDE}px;image-rendering:pixelated'>"
+        return (
+            f"<img alt='' src='{picture_uri(shown.content, _SIDE)}' style='height:{_SIDE}px;image-rendering:pixelated'>"
+        )
     if shown.kind == "audio":
         from IPython.display import Audio
 
         return Audio(shown.content, rate=shown.rate)._repr_html_()
     before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
     return f"{before} <b>{word}</b> {after}"
-
-
-def _png(image: np.ndarray) -> str:
-    from PIL import Image
-
-    picture, data = Image.fromarray(np.ascontiguousarray(image)), io.BytesIO()
-    picture.thumbnail((2 * _SIDE, 2 * _SIDE))  # twice, for screens with dense pixels; smaller ones stay as they are
-    picture.save(data, "PNG")
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
