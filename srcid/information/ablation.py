@@ -57,7 +57,6 @@ def compare_settings(
     directions: pd.DataFrame,
     params: pd.DataFrame,
     measured: Mapping[str, Mapping[str, float]],
-    representation: str = "all",
     metrics: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Put each run's measurements and its scores across modalities side by side; a row a run, by setting of CLUB.
@@ -65,7 +64,6 @@ def compare_settings(
     Args:
         directions, params: frames of :func:`srcid.runs.collect`.
         measured: of each run, what :func:`measure_run` found.
-        representation: whose scores are taken.
         metrics: another column of ``directions`` than ``score``, by task.
 
     Returns:
@@ -75,7 +73,7 @@ def compare_settings(
     import pandas as pd
 
     rows = {}
-    wanted = directions[(directions["representation"] == representation) & ~directions["same"].astype(bool)]
+    wanted = directions[(directions["representation"] == "all") & ~directions["same"].astype(bool)]
     for name, found in measured.items():
         off = tuple(params.loc[name, "club_off"] or ())
         setting = _NAMES.get(off, f"off in layers {', '.join(map(str, off))}")

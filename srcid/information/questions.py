@@ -14,14 +14,13 @@ import numpy as np
 from srcid.codes import CodeTable, CodeTableError
 from srcid.information.estimates import raise_problems
 
-# the letter of a variable in names; q is the vector of a code, c its number
-_LETTERS = {"general": "z", "quantized": "q", "codes": "c", "specific": "s"}
+_LETTERS = {"general": "z", "codes": "c", "specific": "s"}  # of a variable in names
 
 
 @dataclass(frozen=True)
 class Variable:
-    """Something that a CodeTable holds of every clip and step: "general" (z), "quantized" (q), "codes" (c) or
-    "specific" (s) features of a layer and modality."""
+    """What a CodeTable holds of every clip and step: "general" (z), "codes" (c) or "specific" (s) of a layer and
+    modality."""
 
     what: str
     layer: int
@@ -53,9 +52,9 @@ class Comparison:
         return tuple(dict.fromkeys((self.x.modality, self.y.modality)))
 
 
-def within(table: CodeTable, what: str = "general") -> list[Comparison]:
-    """General (or quantised) and specific features of each modality in each layer: z (or q) against s."""
-    return [Comparison("within", Variable(what, k, m), Variable("specific", k, m)) for k, m in places(table)]
+def within(table: CodeTable) -> list[Comparison]:
+    """General and specific features of each modality in each layer: z against s."""
+    return [Comparison("within", Variable("general", k, m), Variable("specific", k, m)) for k, m in places(table)]
 
 
 def of_codes(table: CodeTable) -> list[Comparison]:
@@ -63,18 +62,18 @@ def of_codes(table: CodeTable) -> list[Comparison]:
     return [Comparison("codes", Variable("codes", k, m), Variable("specific", k, m)) for k, m in places(table)]
 
 
-def across(table: CodeTable, what: str = "general") -> list[Comparison]:
-    """The general features (or codes) of two modalities in each layer: what CPC and code matching maximise."""
+def across(table: CodeTable) -> list[Comparison]:
+    """The general features of two modalities in each layer: what CPC and code matching maximise."""
     return [
-        Comparison("across", Variable(what, k, m), Variable(what, k, n))
+        Comparison("across", Variable("general", k, m), Variable("general", k, n))
         for k in range(1, table.layers + 1)
         for m, n in combinations(table.modalities, 2)
     ]
 
 
-def between_layers(table: CodeTable, what: str = "codes") -> list[Comparison]:
-    """Layer 1 against each later layer, in each modality: a residual that is new shares nothing with it."""
-    return [Comparison("layers", Variable(what, 1, m), Variable(what, k, m)) for k, m in places(table) if k > 1]
+def between_layers(table: CodeTable) -> list[Comparison]:
+    """Codes of layer 1 against each later layer's, in each modality: a residual that is new shares nothing with it."""
+    return [Comparison("layers", Variable("codes", 1, m), Variable("codes", k, m)) for k, m in places(table) if k > 1]
 
 
 @dataclass(frozen=True)
@@ -132,8 +131,6 @@ def values_of(table: CodeTable, variable: Variable, chosen: Sample) -> np.ndarra
     """
     if variable.what == "codes":
         return table.code(variable.layer, variable.modality)[chosen.rows][:, chosen.steps]
-    if variable.what == "quantized":
-        return table.quantized(variable.layer, variable.modality, chosen.rows)[:, chosen.steps]
     kept, values = getattr(table, variable.what)(variable.layer, variable.modality)
     if not np.isin(chosen.rows, kept).all():
         raise CodeTableError(f"{table.path} does not keep the continuous features of all these clips; use sample()")

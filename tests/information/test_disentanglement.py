@@ -65,7 +65,6 @@ def test_values_are_those_of_the_chosen_clips_and_steps(table):
     at = np.flatnonzero(np.isin(kept, chosen.rows))
     for what, expected in (
         ("general", general[at][:, [1, 3]]),
-        ("quantized", table.quantized(1, "first", chosen.rows)[:, [1, 3]]),
         ("codes", table.code(1, "first")[chosen.rows][:, [1, 3]]),
     ):
         np.testing.assert_array_equal(ask.values_of(table, ask.Variable(what, 1, "first"), chosen), expected)
