@@ -161,7 +161,7 @@ def test_clips_of_two_runs_stand_together_and_cells_lead_to_their_code(lab, page
     titles = f"() => {plots}.map(p => p.querySelector('.gtitle')?.textContent ?? '').join('|')"
     handle = page.locator(".widget-slider:has(label:text-is('clip')) .noUi-handle")
     handle.scroll_into_view_if_needed()  # a figure that is never seen is not painted
-    page.wait_for_function(f"() => ({titles})().includes('in 2 runs')", timeout=60_000)
+    page.wait_for_function(f"() => ({titles})().includes('in 2 codebooks')", timeout=60_000)
     handle.focus()
     page.keyboard.press("ArrowRight")
     clip = int(wide.splits["test"][1])
@@ -178,7 +178,7 @@ def test_clips_of_two_runs_stand_together_and_cells_lead_to_their_code(lab, page
     page.mouse.click(*place)
     wait_for_code(page, 1, int(wide.code(1, "second")[clip, 2]))
     page.locator(".widget-dropdown:has(label:text-is('beside it')) select").select_option("(nothing)")
-    page.wait_for_function(f"() => !({titles})().includes('in 2 runs')", timeout=20_000)
+    page.wait_for_function(f"() => !({titles})().includes('in 2 codebooks')", timeout=20_000)
     assert_well(lab, page.evaluate(CELLS))
 
 

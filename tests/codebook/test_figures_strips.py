@@ -33,7 +33,7 @@ def cells(fig):
 def test_every_run_has_its_rows_of_codes_below_the_events(tables):
     two = {name: tables[name] for name in ("two layers", "one layer")}
     fig = code_strips(two, 33)
-    assert "Clip 33 (clip-000033) in 2 runs" in fig.layout.title.text
+    assert "Clip 33 (clip-000033) in 2 codebooks" in fig.layout.title.text
     heads = [note.text for note in fig.layout.annotations if note.name != "caption"]
     assert [head.partition(":")[0] for head in heads] == list(two)
     assert [tuple(trace.meta) for trace in cells(fig)] == [("two layers", 1), ("two layers", 2), ("one layer", 1)]

@@ -97,7 +97,8 @@ def code_strips(tables: Mapping[str, Any], clip: int, matchings: Sequence[Any] =
     first = next(iter(codes.values()))
     shares = [f"{_agreement(found):.0%} of steps in layer {k}" for k, found in first.items()]
     title = f"Clip {clip_name(table, clip)}"
-    title += f" in {len(tables)} runs" if several else f": two modalities have the same code at {', '.join(shares)}"
+    alone = f": two modalities have the same code at {', '.join(shares)}"
+    title += f" in {len(tables)} codebooks" if several else alone
     caption = (
         "Outlined: another modality has the same code at this step. Shares are over steps and pairs of "
         "modalities. Blank: padded or missing. "
@@ -119,11 +120,11 @@ def _places(layers: int, modalities: tuple[str, ...]) -> dict[tuple[int, str], f
 
 def _about_colors(matchings: Sequence[Any]) -> str:
     if not matchings:
-        return "Numbers and colours of one run say nothing of another's. "
+        return "Numbers and colours above say nothing of those below. "
     first, second = matchings[0].names
     return (
-        f"Numbers of one run say nothing of another's. A code of {second} has the colour of the code of {first} that "
-        "it is matched with, and is grey where it has none. "
+        f"Colours compare, numbers do not: a code of {second} has the colour of the code of {first} that it is matched "
+        "with, and is grey where it has none. "
     )
 
 
