@@ -153,6 +153,6 @@ def test_the_notebook_runs_on_a_table_without_labels(code_tables, tmp_path, monk
     done = runs.execute("04_codebook", dict(run=trained.name, split=""))
     kept = {path.stem: done.load_figure(path.stem) for path in done.figures.glob("*.json")}
     assert {name for name, figure in kept.items() if not figure.data} == {"meaning", "added_information"}
-    assert len(kept) >= 9 and "id='layer1/code" in (done.folder / "codes.html").read_text()
+    assert len(kept) == 8 and "id='layer1/code" in (done.folder / "codes.html").read_text()
     assert "no labels" in kept["meaning"].layout.title.text
     assert done.read("scores.json")["perplexity/1"] > 1
