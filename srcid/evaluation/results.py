@@ -104,9 +104,11 @@ class ProbeResults:
         groups: dict[tuple[str, str, str, str], list[ProbeScore]] = {}
         for score in self.scores:
             groups.setdefault((score.task, score.representation, score.train, score.test), []).append(score)
+        if not groups:
+            return pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
         drawn = resampled(list(groups.values()))
         samples = np.array([drawn[id(scores)] for scores in groups.values()]).reshape(len(groups), -1)
-        ends = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=1).T if groups else ()
+        ends = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=1).T
         rows = []
         for ((task, representation, train, test), scores), (low, high) in zip(groups.items(), ends, strict=True):
             seeds, first = t_interval(np.array([s.score for s in scores]), level), scores[0]
@@ -119,7 +121,7 @@ class ProbeResults:
                     **{name: sum(s.values[name] for s in scores) / len(scores) for name in first.values},
                 }
             )  # fmt: skip
-        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
+        return pd.DataFrame(rows)
 
     def table(self) -> pd.DataFrame:
         """Return the scores in the paper's layout as text, ``62.2 ± 1.1``: ± is half the t-interval over probe seeds.
