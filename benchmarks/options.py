@@ -33,6 +33,7 @@ COLUMNS = {
     "fine across gain": "gain of layer 2, big or small",
     "kappa1": "kappa, layer 1",
     "ami1": "AMI, layer 1",
+    "perplexity1": "perplexity, layer 1",
     "kappa2": "kappa, layer 2",
     "rate1": "certified bound I(z; s), layer 1",
     "rate2": "layer 2",
@@ -146,18 +147,19 @@ def leaks(table, store, split: str) -> dict[str, float]:
     return found
 
 
-def measure(table, store, params, split: str) -> dict[str, float]:
-    """All measures of one trained model on the clips of ``split``."""
+def measure(table, store, params, split: str, quick: bool = False) -> dict[str, float]:
+    """All measures of one trained model on the clips of ``split``; if ``quick``, what its codes say alone."""
     event = np.asarray(store.labels["event"])
-    found = probe_scores(table, params, split) | agreement(table, split, event.any(-1)) | leaks(table, store, split)
+    found = probe_scores(table, params, split) | agreement(table, split, event.any(-1))
+    found |= {} if quick else leaks(table, store, split)
     found["between events"] = between_clips(event, table.splits[split])
-    for name in ("cls across", "loc across", "fine across"):
-        found[name] = found.get(f"{name} all", found[f"{name} only1"])
-        found[f"{name} gain"] = found[name] - found[f"{name} only1"]
+    for name in ("cls across", "loc across", *(() if quick else ("fine across",))):
+        parts = [found[f"{name} {part}"] for part in ("all", "only1") if f"{name} {part}" in found]  # one of one layer
+        found[name], found[f"{name} gain"] = parts[0], parts[0] - parts[-1]
     return found
 
 
-def one(store_path: str, name: str, changes: dict, seed: int, split: str, folder: Path) -> dict:
+def one(store_path: str, name: str, changes: dict, seed: int, split: str, folder: Path, quick: bool) -> dict:
     """Train and score one setting; return its record."""
     record_path = folder / f"{name.replace('/', '_').replace(' ', '_')}-s{seed}.json"
     record = json.loads(record_path.read_text()) if record_path.is_file() else {}
@@ -180,7 +182,7 @@ def one(store_path: str, name: str, changes: dict, seed: int, split: str, folder
     table = encode(load(run), store, run / "codes")
     last = [line for line in lines if any(key.startswith("val/") for key in line)][-1]
     for part in dict.fromkeys(("val", split)):
-        found = measure(table, store, params, part)
+        found = measure(table, store, params, part, quick)
         for k in range(1, params.layers + 1):
             rates = [value for key, value in last.items() if key.startswith(f"val/rate/{k}/")]
             found[f"rate{k}"] = float(np.mean(rates)) if rates else np.nan
@@ -213,6 +215,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="comma-separated beginnings of names of settings")
     parser.add_argument("--set", action="append", default=[], metavar="NAME: A=1, B='x'", help="another setting")
     parser.add_argument("--base", default="", metavar="A=1, B='x'", help="changes that all settings share")
+    parser.add_argument("--quick", action="store_true", help="what codes say, and no more")
     parser.add_argument("--runs", default="runs/options")
     parser.add_argument("--out", default="", help="markdown file for the table")
     arguments = parser.parse_args()
@@ -226,12 +229,13 @@ def main() -> None:
     settings |= {name.strip(): keywords(text) for name, _, text in (part.partition(":") for part in arguments.set)}
     base, results = keywords(arguments.base), {}
     for seed, (name, changes) in itertools.product(range(arguments.seeds), settings.items()):
-        record = one(str(store.path), name, {**base, **changes}, seed, arguments.split, folder)
+        record = one(str(store.path), name, {**base, **changes}, seed, arguments.split, folder, arguments.quick)
         results.setdefault(name, []).append(record[arguments.split])
         print(name, seed, round(record["seconds"]), "s", record["opened"], record[arguments.split], flush=True)
-    rows = ["| setting | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    columns = {c: said for c, said in COLUMNS.items() if any(c in r for records in results.values() for r in records)}
+    rows = ["| setting | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
     for name, found in results.items():
-        values = {c: np.array([record.get(c, np.nan) for record in found]) for c in COLUMNS}
+        values = {c: np.array([record.get(c, np.nan) for record in found]) for c in columns}
         if name != "default" and "default" in results:
             values = {c: v - [record.get(c, np.nan) for record in results["default"]] for c, v in values.items()}
         rows.append(f"| {name} | " + " | ".join(interval(value) for value in values.values()) + " |")

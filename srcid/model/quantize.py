@@ -65,6 +65,8 @@ def make_quantizer(params: QuantizerParams, dim: int, modalities: tuple[str, ...
         revival_after=params.revival_after,
         beta=params.beta,
         commitment=params.commitment,
+        metric=params.codebook_metric,
+        assignment=params.assignment,
     )
     if params.quantizer == "rvq":
         options |= dict(stage_commitment=params.stage_commitment, zero_code=params.zero_code)

@@ -9,7 +9,9 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from srcid.model.assignment import assign
 from srcid.model.quantizer import NegativeDistance, Quantizer, nearest_codes
 
 RECENT = 100  # steps: the published revival copies a code that was in use this recently
@@ -65,6 +67,11 @@ class VectorQuantizer(Quantizer):
             features.
         zero_code: pin the vector of code 0 to zero after every update; its EMA state goes on (the published
             residual stages).
+        metric: ``euclidean``, or ``cosine``: features and code vectors are brought to one length, sqrt(D), so that
+            only their direction counts. Yu et al. (ICLR 2022, ViT-VQGAN) found more codes in use so; and how long a
+            feature is, which differs between modalities, no longer decides which code it has.
+        assignment: from which code a feature learns in training: ``nearest``, ``joint`` or ``transport``;
+            :mod:`srcid.model.assignment` says why.
     """
 
     def __init__(
@@ -84,8 +91,11 @@ class VectorQuantizer(Quantizer):
         beta: float = 0.25,
         commitment: str = "paper",
         zero_code: bool = False,
+        metric: str = "euclidean",
+        assignment: str = "nearest",
     ) -> None:
         super().__init__(dim)
+        self.cosine, self.assignment = metric == "cosine", assignment
         self.size, self.decay, self.epsilon = size, decay, epsilon
         self.repeats = repeats
         self.order, self.idle_codes, self.partner, self.init = order, idle, partner, init
@@ -94,7 +104,7 @@ class VectorQuantizer(Quantizer):
         self.own_weight = beta * (2 if commitment == "published" else 1)
         self.other_weight, self.sum_others = beta / 2, commitment == "published"
 
-        codebook = torch.empty(size, dim).uniform_(-1 / size, 1 / size)
+        codebook = self._directed(torch.empty(size, dim).uniform_(-1 / size, 1 / size))
         self.register_buffer("codebook", codebook)
         self.register_buffer("counts", torch.zeros(size))  # EMA of assignments; Laplace-smoothed
         self.register_buffer("sums", codebook.clone())  # EMA of assigned features; codebook = sums / counts
@@ -130,12 +140,14 @@ class VectorQuantizer(Quantizer):
         return torch.where(codes[..., :1] >= 0, vectors, 0.0)
 
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-        distances, codes = nearest_codes(x.reshape(-1, self.dim).to(self.dtype), self.codebook, k)
+        rows = self._directed(x.reshape(-1, self.dim).to(self.dtype))
+        distances, codes = nearest_codes(rows, self.codebook, k)
         return distances.view(*x.shape[:-1], k), codes.view(*x.shape[:-1], k)
 
     def _quantize(
         self, z: Tensor, valid: Tensor | None, with_logits: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        z = self._directed(z)
         if self.training:
             self._start(z.detach(), valid)
         logits = None
@@ -146,13 +158,15 @@ class VectorQuantizer(Quantizer):
             codes = logits.detach().argmax(-1)
         else:
             codes = self.encode(z.detach())[..., 0]
+        if self.training and self.assignment != "nearest":
+            codes = assign(self.assignment, z.detach(), self.codebook, valid)
         vectors = self.codebook[codes]
         commitment = self._commitment(z, vectors, valid)
         if self.training:
             with torch.no_grad():
                 self._update(z.detach(), codes, valid)
                 for _ in range(1, self.repeats):
-                    self._update(z.detach(), self.encode(z.detach())[..., 0], valid)
+                    self._update(z.detach(), assign(self.assignment, z.detach(), self.codebook, valid), valid)
         # vectors + 0 with gradient 1 to z: the value is the code vector to the last bit
         return vectors + (z - z.detach()), codes.unsqueeze(-1), commitment, logits
 
@@ -182,7 +196,7 @@ class VectorQuantizer(Quantizer):
         rows = self._rows(z, valid)
         if not len(rows):
             return
-        self.codebook.copy_(codebook_from(rows, self.size, self.init))
+        self.codebook.copy_(self._directed(codebook_from(rows, self.size, self.init)))
         self._restart(torch.ones_like(self.idle, dtype=torch.bool))
         self.ready.fill_(True)
 
@@ -207,6 +221,10 @@ class VectorQuantizer(Quantizer):
     def _pin(self) -> None:
         if self.zero_code:
             self.codebook[0] = 0
+
+    def _directed(self, x: Tensor) -> Tensor:
+        """Return ``x [..., D]`` at length sqrt(D) where only directions count."""
+        return functional.normalize(x, dim=-1) * math.sqrt(self.dim) if self.cosine else x
 
     def _mix(self, z: Tensor, valid: Tensor | None) -> Tensor:
         """Return what each feature adds to its code: half itself, half its partners elsewhere."""
@@ -248,7 +266,7 @@ class VectorQuantizer(Quantizer):
         total = smoothed.sum()
         smoothed.add_(self.epsilon).mul_(total / (total + self.size * self.epsilon))
         summed = self.sums.mul(self.decay).add_(sums, alpha=1 - self.decay)
-        moved = summed / smoothed[:, None]
+        moved = self._directed(summed / smoothed[:, None])
         if self.idle_codes == "stay":  # smoothing floors the count of an unused code, so that sums / counts shrinks
             unused = (counts == 0)[:, None]
             moved = torch.where(unused, self.codebook, moved)
@@ -266,14 +284,14 @@ class VectorQuantizer(Quantizer):
         if number and self.revival == "reset":
             rows = self._rows(z, valid)
             if len(rows):
-                self.codebook[idle] = draw_samples(rows, number)
+                self.codebook[idle] = self._directed(draw_samples(rows, number))
                 self._restart(idle)
                 self.idle[idle] = 0
         elif number:
             recent = (self.idle < RECENT).nonzero().flatten()
             if len(recent):
                 pick, noise = self._draw_copies(len(recent), number)
-                self.codebook[idle] = self.codebook[recent[pick]] + noise
+                self.codebook[idle] = self._directed(self.codebook[recent[pick]] + noise)
                 self.idle[idle] = 0
         self._wait.begin(self.idle)
 

@@ -139,6 +139,14 @@ class QuantizerParams(Section):
         "or (published, rvq only) that of the sum of all stages",
     )
     zero_code: bool = Field(False, description="code 0 of every rvq stage is the zero vector (published)")
+    codebook_metric: Literal["euclidean", "cosine"] = Field(
+        "euclidean", description="vq: distance, or cosine: features and code vectors count by their direction alone"
+    )
+    assignment: Literal["nearest", "joint", "transport"] = Field(
+        "nearest",
+        description="vq and rvq in training: each feature's nearest code; joint: the one nearest to all modalities of "
+        "a step; transport: by a plan that uses all codes alike. Tables are encoded by the nearest",
+    )
 
 
 class LossParams(Section):

@@ -102,6 +102,16 @@ def _gpu_each(processes: int, device: str) -> str:
     return f"device={device} is one GPU; processes={processes} have one each with device=cuda" if wrong else ""
 
 
+def _codebooks_differ(method: str, quantizer: str, codebook_metric: str, assignment: str) -> str:
+    wrong = [f"codebook_metric={codebook_metric}"] * (codebook_metric != "euclidean" and quantizer != "vq")
+    wrong += [f"assignment={assignment}"] * (assignment != "nearest" and quantizer not in ("vq", "rvq"))
+    if wrong:
+        return f"{' and '.join(wrong)}: no option of quantizer={quantizer}; need vq, or rvq for the assignment"
+    wrong = method != "srcid" and (codebook_metric, assignment) != ("euclidean", "nearest")
+    said = f"codebook_metric and assignment are no options of method={method}, whose codes learn otherwise"
+    return said if wrong else ""
+
+
 def _parts_have_club(quantizer: str, club_input: str, club_weight: float) -> str:
     wrong = quantizer == "codaar" and club_input == "quantized" and club_weight > 0
     return "quantizer=codaar quantises to one part a modality; CLUB reads general features there" if wrong else ""
@@ -145,6 +155,6 @@ class Params(
     rules = (
         _heads_divide, _two_directions, _waits_in_order, _threshold_below_peak, _layers_exist, _codes_fit,
         _window_is_odd, _noise_is_decoded, _vector_is_read, _map_is_there,
-        _rival_lacks, _rival_options, _groups_divide, _gpu_each, _parts_have_club,
+        _rival_lacks, _rival_options, _groups_divide, _gpu_each, _codebooks_differ, _parts_have_club,
         _library_is_there, _library_revives, _library_stages, _library_precision,
     )  # fmt: skip

@@ -9,6 +9,7 @@ import torch
 
 from srcid.model import quantizer as interface
 from srcid.model import scalar_quantizer
+from srcid.model.assignment import assign
 from srcid.model.output import agreement, perplexity
 from srcid.model.quantize import (
     FiniteScalarQuantizer,
@@ -19,7 +20,7 @@ from srcid.model.quantize import (
     fsq_levels,
     make_quantizer,
 )
-from srcid.params import LIBRARY_QUANTIZERS, QuantizerParams
+from srcid.params import LIBRARY_QUANTIZERS, ParameterError, QuantizerParams, resolve
 
 NAMES = ("first", "second", "third")
 B, T, D, L = 5, 4, 6, 9
@@ -51,6 +52,9 @@ def warm(size=L, dim=D, **options):
 
 KINDS = {
     "vq": lambda: VectorQuantizer(L, D),
+    "vq-cosine": lambda: VectorQuantizer(L, D, metric="cosine"),
+    "vq-joint": lambda: VectorQuantizer(L, D, assignment="joint"),
+    "vq-transport": lambda: VectorQuantizer(L, D, metric="cosine", assignment="transport"),
     "rvq": lambda: ResidualQuantizer(3, L, D),
     "fsq": lambda: FiniteScalarQuantizer(D, (4, 3)),
     "fsq-direct": lambda: FiniteScalarQuantizer(D, (4, 3), projection=False),
@@ -60,7 +64,7 @@ KINDS = {
         for kind in LIBRARY_QUANTIZERS
     },
 }
-STAGES = {"vq": 1, "rvq": 3, "fsq": 2, "fsq-direct": D, "identity": 0}
+STAGES = {"vq": 1, "vq-cosine": 1, "vq-joint": 1, "vq-transport": 1, "rvq": 3, "fsq": 2, "fsq-direct": D, "identity": 0}
 STAGES |= {"vq-rotation": 1, "rvq-library": 2, "lfq": 1, "simvq": 1, "rfsq": 2}
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -642,14 +646,85 @@ def test_identity_passes_features_through():
         IdentityQuantizer(D).decode(result.codes["first"])
 
 
+# --------------------------------------------------------------------------------------- metric and assignment
+
+
+def test_of_a_cosine_codebook_only_directions_count():
+    quantizer = VectorQuantizer(L, D, metric="cosine", revival_after=2).double()
+    for _ in range(4):
+        quantizer(batch())
+        lengths = quantizer.codebook.norm(dim=-1)
+        assert torch.allclose(lengths, torch.full_like(lengths, math.sqrt(D)))
+    features = {m: z.requires_grad_() for m, z in batch().items()}
+    quantizer.eval()
+    result, longer = quantizer(features), quantizer({m: 7 * z for m, z in features.items()})
+    best = {m: torch.cosine_similarity(z[..., None, :], quantizer.codebook, dim=-1).argmax(-1) for m, z in
+            features.items()}  # fmt: skip
+    for m, z in features.items():
+        assert torch.equal(result.codes[m][..., 0], best[m]) and torch.equal(longer.codes[m], result.codes[m])
+        assert torch.equal(result.quantized[m], quantizer.codebook[best[m]])
+        (result.commitment[m] + longer.commitment[m]).backward(retain_graph=True)
+        radial = (z.grad * z).sum(-1)  # what lengthens a feature changes nothing
+        assert torch.allclose(radial, torch.zeros_like(radial), atol=1e-12)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_jointly_assigned_modalities_share_the_code_nearest_to_all_that_are_there(masked):
+    quantizer, features, masks = warm(assignment="joint"), batch(), some_masks() if masked else None
+    book = quantizer.codebook.clone()
+    result = quantizer(features, masks)
+    for clip, step in itertools.product(range(B), range(T)):
+        there = [m for m in NAMES if not masked or masks[m][clip, step]]
+        cost = sum(((features[m][clip, step] - book) ** 2).sum(-1) for m in there)
+        for m in NAMES:
+            want = int(cost.argmin()) if m in there else -1
+            assert int(result.codes[m][clip, step]) == want
+            assert torch.equal(result.quantized[m][clip, step], book[want] if want >= 0 else torch.zeros(D).double())
+    quantizer.eval()
+    alone = quantizer(features, masks)  # what is encoded is encoded without the other modalities
+    single = quantizer({"first": features["first"]}, masks and {"first": masks["first"]})
+    assert torch.equal(alone.codes["first"], single.codes["first"])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_transport_uses_all_codes_alike_and_otherwise_the_near_ones(masked):
+    near, spread = warm(), warm(assignment="transport")
+    centre = near.codebook[0].clone()  # most features lie near one code
+    features = {m: centre + 0.3 * torch.randn(40, 8, D).double() for m in NAMES}
+    masks = {m: torch.rand(40, 8) < 0.6 for m in NAMES} if masked else None
+    book = spread.codebook.copy_(near.codebook).clone()
+    uses = {}
+    for name, quantizer in (("near", near), ("spread", spread)):
+        codes = torch.stack([*quantizer(features, masks).codes.values()])[..., 0]
+        uses[name] = torch.bincount(codes[codes >= 0], minlength=L).double()
+    assert uses["near"].max() > 0.9 * uses["near"].sum()
+    assert uses["spread"].min() > 0.3 * uses["spread"].mean() and uses["spread"].max() < 2 * uses["spread"].mean()
+    rows = book + 0.01 * torch.randn(L, D).double()  # features that lie alike on all codes keep theirs
+    kept = assign("transport", rows.view(1, L, 1, D), book)
+    assert kept.flatten().tolist() == list(range(L))
+    some = torch.rand(3, 40, 8) < 0.5
+    z = torch.stack([*features.values()])
+    there = assign("transport", z, book, some)[some]
+    assert torch.equal(there, assign("transport", z[some].view(1, -1, 1, D), book).flatten())  # others take no part
+
+
+def test_what_others_do_not_have_is_refused_by_name():
+    for options, said in (
+        (dict(quantizer="fsq", assignment="joint"), "assignment=joint: no option of quantizer=fsq"),
+        (dict(quantizer="rvq", codebook_metric="cosine"), "codebook_metric=cosine: no option of quantizer=rvq"),
+        (dict(preset="demo+turn", assignment="transport"), "no options of method=turn"),
+    ):
+        with pytest.raises(ParameterError, match=said):
+            resolve(options.pop("preset", "demo"), **options)
+
+
 # ------------------------------------------------------------------------------------------- parameters reach
 
 CHANGES = dict(
     quantizer="identity", codebook_size=7, stages=3, fsq_levels=(3, 3), fsq_projection=False, decay=0.5,
     ema_epsilon=0.1, ema_order="sequential", ema_idle="shrink", ema_partner="attention",
     codebook_init="kmeans", revival="off", revival_after=2, beta=1.0, commitment="published", stage_commitment="sum",
-    zero_code=True,
-    ema_repeats=3,
+    zero_code=True, ema_repeats=3, codebook_metric="cosine", assignment="joint",
 )  # fmt: skip
 KIND_OF = dict(stages="rvq", stage_commitment="rvq", zero_code="rvq", fsq_levels="fsq", fsq_projection="fsq")
 
@@ -708,10 +783,16 @@ def test_agreement():
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("kind", ["vq", "rvq", "codaar"])
-def test_a_training_step_of_a_codebook_reads_no_value(kind, masked):
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("vq", {}), ("rvq", {}), ("codaar", {}), ("vq", {"codebook_metric": "cosine"}), ("vq", {"assignment": "joint"}),
+        ("rvq", {"assignment": "transport"}),
+    ],
+)  # fmt: skip
+def test_a_training_step_of_a_codebook_reads_no_value(kind, options, masked):
     """On the meta device tensors have no values: whatever would have to wait for a GPU raises there."""
-    params = QuantizerParams(quantizer=kind, codebook_size=L, revival_after=100)
+    params = QuantizerParams(quantizer=kind, codebook_size=L, revival_after=100, **options)
     quantizer = make_quantizer(params, D, ("first", "second"))
     features = {m: torch.randn(5, T, D) for m in ("first", "second")}
     for _ in range(2):  # starts the codebook, and sees that it is started

@@ -31,6 +31,7 @@ CASES = {
     "vq": dict(club_estimator="sampled"),
     "rvq": dict(quantizer="rvq", revival_after=2, lstm_modalities=("third",), lstm_dim=8),
     "fsq": dict(quantizer="fsq", **demo_model()),
+    "transport": dict(codebook_metric="cosine", assignment="transport"),
     "turn": PRESETS["turn"],
     "codis": PRESETS["codis"] | dict(codis_queue=20),
     "codaar": PRESETS["codaar"] | dict(revival_after=2),

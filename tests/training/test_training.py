@@ -121,8 +121,10 @@ def test_stopped_and_resumed_equals_undisturbed(store, undisturbed, tmp_path, af
         dict(precision="bfloat16", quantizer="fsq", schedule="cosine", warmup_steps=3),
         {k: v for k, v in PRESETS["published"].items() if k not in ("lstm_modalities", "club_off")},
         demo_model(),
+        dict(codebook_metric="cosine", assignment="transport", revival_after=2),
+        dict(quantizer="rvq", assignment="joint"),
     ],
-    ids=["rvq", "lstm", "fsq", "published", "demo"],
+    ids=["rvq", "lstm", "fsq", "published", "demo", "transport", "joint"],
 )
 def test_resuming_is_exact_under_other_options_too(store, tmp_path, options):
     params = tiny_params(**{**options, "epochs": 2})

@@ -14,13 +14,13 @@ losses are left out. A probe reads the prototype nearest by cosine at each step.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from srcid.model.assignment import transport_plan
 from srcid.model.quantizer import Quantizer, nearest_codes
 from srcid.model.rivals.layer import RivalLayer, info_nce, ordered_pairs, pooled, present
 from srcid.model.share import Features, own, whole
@@ -141,16 +141,3 @@ class CodisLayer(RivalLayer):
         slots = (self.queued[place] + torch.arange(len(clips), device=clips.device)) % size
         self.queue[place, slots[-size:]] = clips[-size:].to(self.queue)
         self.queued[place] += len(clips)
-
-
-def transport_plan(cosines: Tensor, epsilon: float, iterations: int) -> Tensor:
-    """Return the plan ``[N, K]`` between rows and columns with uniform marginals 1/N and 1/K, at cost 1 - cosine.
-
-    Sinkhorn's iterations (Cuturi 2013) on the entropic problem, in logarithms; the last one makes the rows exact.
-    """
-    rows, columns = cosines.shape
-    log = cosines / epsilon
-    for _ in range(iterations):
-        log = log - log.logsumexp(0, keepdim=True) - math.log(columns)
-        log = log - log.logsumexp(1, keepdim=True) - math.log(rows)
-    return log.exp()

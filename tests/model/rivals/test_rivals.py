@@ -8,9 +8,9 @@ import torch
 
 from srcid.codes import encode
 from srcid.evaluation.probes import fit_probes
+from srcid.model.assignment import transport_plan
 from srcid.model.network import SRCID
 from srcid.model.rivals.codaar import OWN, RowQuantizer
-from srcid.model.rivals.codis import transport_plan
 from srcid.model.rivals.turn import GroupQuantizer
 from srcid.params import ParameterError, resolve
 from srcid.training.loop import load, train
