@@ -6,12 +6,14 @@ import errno
 import functools
 import hashlib
 import importlib.metadata
+import json
 import math
 import os
 import platform
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
 )  # fmt: skip
+LARGEST_JSON = 256 * 2**20  # bytes
 _looked: dict[str, float] = {}  # folder -> when its drafts were last looked at, in seconds of a clock that only rises
 _PAUSE = 60.0
 _BLOCK, _BLOCKS = 4096, 64  # bytes and number of the blocks that a sample of a file consists of
@@ -116,6 +119,24 @@ def exists(path: Path) -> bool:
         return False
 
 
+def read_json(path: Path) -> Any:
+    """Return what a JSON file says, if it is a file: a pipe would keep its reader waiting, a device has no end.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file, larger than :data:`LARGEST_JSON`, or not JSON.
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError("it is no regular file")
+    if about.st_size > LARGEST_JSON:
+        raise ValueError(f"it has {about.st_size:,} bytes, need {LARGEST_JSON:,} or fewer")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("its lists or objects nest too deep") from None
+
+
 @contextmanager
 def disk_errors(folder: Path, need: int = 0, shown: Mapping[str, Path] | None = None) -> Iterator[None]:
     """Say in one sentence what keeps the code inside from writing to ``folder``.
@@ -191,7 +212,9 @@ def differences(folder: Path, expected: Mapping[str, Mapping[str, Any]], whole: 
     for name, about in expected.items():
         path = folder / name
         try:
-            if path.stat().st_size != about["bytes"]:
+            if not path.is_file():
+                problems.append(f"{name} is no file")
+            elif path.stat().st_size != about["bytes"]:
                 problems.append(f"{name} has {path.stat().st_size:,} bytes, need {about['bytes']:,}")
             elif _sample(path) != about["sample"]:
                 problems.append(f"the checksum of {name} differs")

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from srcid.files import draft_of, whole_file
+from srcid.files import LARGEST_JSON, draft_of, read_json, whole_file
+from srcid.runs.folders import Run, RunError
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -73,3 +74,26 @@ def test_many_files_in_a_folder_are_written_without_looking_through_it_each_time
         with whole_file(tmp_path / f"{number}.json") as draft:
             draft.write_text("new")
     assert looked == [tmp_path]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "long", "deep", "folder"])
+def test_json_is_read_from_files_alone(tmp_path, kind):
+    path = tmp_path / "status.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "deep":
+        path.write_text("[" * 100_000)
+    else:
+        with path.open("wb") as file:
+            file.truncate(LARGEST_JSON + 1)
+    said = {"long": "268,435,457 bytes, need 268,435,456", "deep": "nest too deep"}.get(kind, "no regular file")
+    with pytest.raises(ValueError, match=said):
+        read_json(path)
+    with pytest.raises(RunError, match=r"status\.json is damaged"):
+        Run.open(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "absent.json")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from srcid.files import read_json
 from srcid.params import describe
 from srcid.problems import ProblemsError
 
@@ -55,7 +55,7 @@ def table_manifest(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CodeTableError(f"found no code table in {path}; train first (02_train), or point to a run's codes folder")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = read_json(file)
         known = (manifest["format"], manifest["version"])
         if known not in [(FORMAT, version) for version in READABLE]:
             raise CodeTableError(f"{file} has format {known}, this version reads {FORMAT} of version {READABLE}")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from srcid.files import code_version
+from srcid.files import code_version, read_json
 
 _NAME = "request.json"
 
@@ -41,6 +41,6 @@ def keep_request(folder: Path, request: str) -> None:
 
 def answers(path: Path, request: str) -> bool:
     """Whether what lies at ``path`` was made by this very request."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        return json.loads((path / _NAME).read_text(encoding="utf-8")) == {"request": request}
+    with contextlib.suppress(OSError, ValueError):
+        return read_json(path / _NAME) == {"request": request}
     return False

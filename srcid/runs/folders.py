@@ -30,7 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from srcid.files import code_version, draft_of, exists, make_folder, remove_orphans, whole_file
+from srcid.files import code_version, draft_of, exists, make_folder, read_json, remove_orphans, whole_file
 from srcid.params import suggest
 from srcid.problems import ProblemsError
 from srcid.values import normal_name, plain, shorten
@@ -215,7 +215,7 @@ class Run:
         """
         path = self.folder / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
         except OSError:
             raise RunError(f"{self.folder} is no run folder, or a damaged one: it has no {name}") from None
         except ValueError as error:
@@ -291,7 +291,7 @@ class Run:
 def _sequence(status: Path) -> int:
     """The place of a run in the order in which runs ended; 0 where it does not say."""
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
-        found = json.loads(status.read_text(encoding="utf-8")).get("sequence")
+        found = read_json(status).get("sequence")
         return found if type(found) is int else 0
     return 0
 

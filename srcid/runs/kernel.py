@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from srcid.files import whole_file
+from srcid.files import read_json, whole_file
 
 RECORD, LOG = "kernel.json", "kernel.log"
 
@@ -91,7 +91,7 @@ def end_leftover(folder: Path) -> None:
     import psutil
 
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
-        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        found = read_json(folder / RECORD)
         process = psutil.Process(found["pid"])
         same = abs(process.create_time() - found["started"]) < 1 and process.cmdline() == found["command"]
         if found["host"] == platform.node() and same and process.pid != os.getpid():

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srcid.files import whole_file
+from srcid.files import read_json, whole_file
 from srcid.runs.folders import Run, RunError, root
 from srcid.runs.launch import execute
 from srcid.runs.overview import RunWarning, latest, table
@@ -75,7 +75,7 @@ def choose(name: str) -> None:
 def chosen(notebook: str = "02_train") -> str:
     """Return the name of the chosen run; nothing if there is none, or it is no finished run of ``notebook``."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none was chosen, or it is gone
-        name = str(json.loads((root() / _CHOSEN).read_text(encoding="utf-8"))["run"])
+        name = str(read_json(root() / _CHOSEN)["run"])
         if name in _finished(notebook):
             return name
     return ""

@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from filelock import FileLock
 
-from srcid.files import disk_errors, whole_file
+from srcid.files import disk_errors, read_json, whole_file
 from srcid.params import ParameterError
 from srcid.runs.cluster import Cluster
 from srcid.runs.folders import Run, code_version, home, root
@@ -223,7 +223,7 @@ def underway() -> list[str]:
     lines = []
     for file in (root() / ".sweeps").glob("*.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):  # it ended meanwhile
-            plan = json.loads(file.read_text(encoding="utf-8"))
+            plan = read_json(file)
             if lives(str(file.with_suffix(".lock"))):
                 states = Counter(state_of(root() / name) for name in plan["names"])
                 said = ", ".join(f"{count} {state}" for state, count in states.items())

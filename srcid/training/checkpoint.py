@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Module
 
-from srcid.files import whole_file
+from srcid.files import read_json, whole_file
 from srcid.problems import ProblemsError
 from srcid.values import shorten
 
@@ -87,7 +87,7 @@ def _load(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
     if not pointer_path.is_file():
         raise CheckpointError(f"found no checkpoint in {folder}; train first, or point to the folder of a trained run")
     try:
-        pointer = json.loads(pointer_path.read_text())
+        pointer = read_json(pointer_path)
         known = (pointer["format"], pointer["version"])
         path = folder / pointer["tensors"]
         step, digest, state = pointer["step"], pointer["sha256"], pointer["state"]

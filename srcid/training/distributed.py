@@ -24,7 +24,7 @@ import psutil
 import torch
 
 from srcid.features import FeatureStore
-from srcid.files import whole_file
+from srcid.files import read_json, whole_file
 from srcid.params import Params
 from srcid.training import checkpoint
 from srcid.training.ranks import Ranks
@@ -90,7 +90,7 @@ def join(folder: Path) -> tuple[FeatureStore, Params, Ranks]:
         TrainingError: nothing is to be trained in ``folder``.
     """
     try:
-        asked = json.loads((folder / REQUEST).read_text())
+        asked = read_json(folder / REQUEST)
     except OSError:
         raise TrainingError(
             f"{folder} has no {REQUEST}; begin the training with processes=2 or more, stop it, then go on by torchrun"

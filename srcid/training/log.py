@@ -23,6 +23,8 @@ def read_log(log: Path, step: int | None = None) -> list[dict[str, Any]]:
     kept: list[dict[str, Any]] = []
     counts: Counter[bool] = Counter()
     opened = 0
+    if not log.is_file():
+        return kept
     with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
         every = 1 + os.fstat(file.fileno()).st_size // MOST_BYTES
         for text in file:
@@ -44,15 +46,16 @@ def cut_log(log: Path, step: int) -> float:
     """
     if not log.exists():
         return 0.0
+    size = _BLOCK
     with log.open("r+b") as file:
         end, rest = file.seek(0, os.SEEK_END), b""
         while end > 0:
-            start = max(0, end - _BLOCK)
+            start = max(0, end - size)
             file.seek(start)
             block = file.read(end - start) + rest
             first = 0 if start == 0 else block.find(b"\n") + 1  # what comes before belongs to a line begun earlier
             if start and not first:  # a line longer than the block
-                end, rest = start, block
+                end, rest, size = start, block, 2 * size
                 continue
             place = start + len(block)
             for text in reversed(block[first:].splitlines(keepends=True)):
