@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -13,9 +14,9 @@ import pytest
 import torch
 
 from srcid.codes import CodeTable, CodeTableError, encode
-from srcid.files import DiskError
+from srcid.files import DiskError, fingerprints
 from srcid.model.network import SRCID
-from tests.helpers import tiny_params, tiny_store
+from tests.helpers import tiny_params, tiny_store, tiny_table
 
 WRITER = """
 import sys
@@ -182,3 +183,40 @@ def test_a_full_disk_leaves_the_table_that_was_there(store, table, monkeypatch):
     opened = CodeTable.open(table.path)
     opened.verify()
     assert opened.manifest == table.manifest and len(list(table.path.glob("*arrays-*"))) == 1
+
+
+ALTERED = {
+    "short": lambda a: a[:1],
+    "scalar": lambda a: np.array(3),
+    "text": lambda a: np.full(a.shape, "x"),
+    "beyond": lambda a: np.full(a.shape, 2**40) if a.dtype.kind == "i" else np.zeros((*a.shape, 1), complex),
+}
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_a_stranger_who_makes_the_checksums_fit_is_found_by_type_shape_and_range(store, tmp_path, how):
+    table = tiny_table(store, tmp_path / "codes", keep_features=3)
+    for name in sorted(table.manifest["files"]):
+        path = tmp_path / "altered"
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(table.path, path)
+        manifest = dict(table.manifest)
+        file = path / manifest["arrays"] / name
+        kind = name.split("_")[0].removesuffix(".npy")
+        whole = np.load(file)
+        if how == "short" and kind in ("kept", "split", "codebook"):  # any number of rows may be kept or in a split
+            continue
+        if (how, kind) in (("text", "ids"), ("beyond", "second")):
+            continue
+        np.save(file, ALTERED[how](whole))
+        (path / "manifest.json").write_text(json.dumps(manifest | {"files": fingerprints(file.parent)}))
+        with pytest.raises(CodeTableError, match=r"is damaged: (it has|found) .*, need "):
+            found = CodeTable.open(path)
+            found.verify()
+            for m in found.modalities:
+                for layer in range(1, found.layers + 1):
+                    for read in (found.codes, found.distance, found.second, found.nearest, found.general,
+                                 found.specific):  # fmt: skip
+                        read(layer, m)
+                    found.codebook(layer)
+            _ = (found.ids, found.splits, found.labels, found.labelled, found.masks, found.media)

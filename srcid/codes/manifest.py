@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from srcid.files import read_json
 from srcid.params import describe
@@ -21,7 +22,20 @@ class CodeTableError(ProblemsError):
 
 
 _Name = Annotated[str, Field(pattern=r"^[^/\\\x00]{1,200}$")]  # part of the name of a file
+_KINDS = {"i": "integers", "f": "numbers", "b": "true or false", "U": "text"}
 _Count = Annotated[int, Field(ge=0, lt=2**40)]
+
+
+class _Label(BaseModel):
+    """A label as :class:`srcid.features.LabelInfo` has it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    kind: Literal["multilabel", "category", "continuous"]
+    level: Literal["step", "clip"]
+    classes: list[str]
+    visible_in: list[str]
 
 
 class _Manifest(BaseModel):
@@ -36,13 +50,36 @@ class _Manifest(BaseModel):
     clips: _Count
     steps: _Count
     splits: list[_Name]
-    labels: dict[_Name, dict[str, Any]]
+    labels: dict[_Name, _Label]
     labelled: list[_Name] = []
     media: list[_Name]
     params: dict[str, Any]
     store: dict[str, str]
     arrays: str = Field("", pattern=r"^(arrays-[0-9a-f]{12})?$")
     files: dict[_Name, dict[str, int | str]] | None = None
+
+    @model_validator(mode="after")
+    def _every_stage_has_a_size(self) -> _Manifest:
+        if len(self.sizes) != self.stages or 0 in self.sizes:
+            raise ValueError(f"found sizes {self.sizes[:10]} of {self.stages} stages")
+        return self
+
+
+def misfit(array: np.ndarray, kinds: str, shape: tuple[int | None, ...], low: int = 0, high: int = 0) -> str:
+    """Say how an array differs from what the rest of its table implies, or nothing.
+
+    Args:
+        kinds: NumPy's letters of the kinds that its type may be of.
+        shape: its length along each axis; None for any.
+        low, high: range of its values, ``high`` not included; equal where they may be any.
+    """
+    fits = len(shape) == array.ndim and all(want in (None, n) for want, n in zip(shape, array.shape, strict=True))
+    if array.dtype.kind not in kinds or not fits:
+        found, need = list(array.shape), ", ".join("any" if n is None else str(n) for n in shape)
+        return f"found {array.dtype} {found}, need {' or '.join(_KINDS[kind] for kind in kinds)} [{need}]"
+    if low < high and array.size and not low <= array.min() <= array.max() < high:
+        return f"found values from {array.min()} to {array.max()}, need {low} to {high - 1}"
+    return ""
 
 
 def table_manifest(path: Path) -> dict[str, Any]:

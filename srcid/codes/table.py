@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcid.codes.manifest import CodeTableError, table_manifest
+from srcid.codes.manifest import CodeTableError, misfit, table_manifest
 from srcid.features import LabelInfo
 from srcid.files import differences, disk_errors, whole_file
 from srcid.symbols import clip_rows, joint_symbols, label_of, split_numbers
@@ -80,12 +80,14 @@ class CodeTable:
     @cached_property
     def ids(self) -> np.ndarray:
         """Clip names, ``[N]``."""
-        return self._load("ids.npy")
+        return self._load("ids.npy", "U", (self.clips,))
 
     @cached_property
     def splits(self) -> dict[str, np.ndarray]:
         """Row numbers of each split."""
-        return {name: self._load(f"split_{name}.npy") for name in self.manifest["splits"]}
+        return {
+            name: self._load(f"split_{name}.npy", "i", (None,), high=self.clips) for name in self.manifest["splits"]
+        }
 
     @cached_property
     def label_info(self) -> dict[str, LabelInfo]:
@@ -98,22 +100,34 @@ class CodeTable:
     @cached_property
     def labels(self) -> dict[str, np.ndarray]:
         """Labels as in the store."""
-        return {name: self._load(f"label_{name}.npy") for name in self.manifest["labels"]}
+        found = {}
+        for name, info in self.label_info.items():
+            axes = (self.clips, self.steps) if info.level == "step" else (self.clips,)
+            kinds, width, low, high = {
+                "multilabel": ("b", (len(info.classes),), 0, 0),
+                "category": ("i", (), -1, len(info.classes)),
+                "continuous": ("f", (len(info.classes) or None,), 0, 0),
+            }[info.kind]
+            found[name] = self._load(f"label_{name}.npy", kinds, (*axes, *width), low=low, high=high)
+        return found
 
     @cached_property
     def labelled(self) -> dict[str, np.ndarray]:
         """Where a label is known, bool ``[N]`` or ``[N, T]``, of the labels whose store keeps such a mask."""
-        return {name: self._load(f"labelled_{name}.npy") for name in self.manifest.get("labelled", ())}
+        return {
+            name: self._load(f"labelled_{name}.npy", "b", self.labels[name].shape[:-1])
+            for name in self.manifest.get("labelled", ())
+        }
 
     @cached_property
     def masks(self) -> dict[str, np.ndarray]:
         """Valid steps of each modality, bool ``[N, T]``."""
-        return {m: self._load(f"mask_{m}.npy") for m in self.modalities}
+        return {m: self._load(f"mask_{m}.npy", "b", (self.clips, self.steps)) for m in self.modalities}
 
     @cached_property
     def media(self) -> dict[str, np.ndarray]:
         """Media references ``[N, T]`` of the modalities that have them."""
-        return {m: self._load(f"media_{m}.npy") for m in self.manifest["media"]}
+        return {m: self._load(f"media_{m}.npy", "U", (self.clips, self.steps)) for m in self.manifest["media"]}
 
     def codes(self, layer: int, modality: str) -> np.ndarray:
         """Codes ``[N, T, S]`` int32; -1 at padded steps."""
@@ -171,7 +185,7 @@ class CodeTable:
     def codebook(self, layer: int) -> np.ndarray | None:
         """Code vectors ``[stages, L, D]`` float32; None for quantisers without (identity, raw fsq)."""
         name = f"codebook_{self._check(layer)}.npy"
-        return self._load(name) if self._keeps(name) else None
+        return self._load(name, "f", (None, None, None)) if self._keeps(name) else None
 
     def quantized(self, layer: int, modality: str, rows: np.ndarray | None = None) -> np.ndarray:
         """Quantised features ``[n, T, D]`` float32 of the clips ``rows`` (all by default); zeros at padded steps."""
@@ -275,7 +289,7 @@ class CodeTable:
 
     @cached_property
     def _kept(self) -> np.ndarray:
-        return self._load("kept.npy")
+        return self._load("kept.npy", "i", (None,), high=self.clips)
 
     @cached_property
     def _joint_cache(self) -> dict[int, dict[str, np.ndarray]]:
@@ -304,7 +318,7 @@ class CodeTable:
             hints["nearest"] = " distances; it was made by an earlier version: delete the folder and encode again"
             raise CodeTableError(f"{self.path} keeps no {kind}{hints.get(kind, '')} (layer {layer}, {modality})")
         if name not in self._mapped:
-            self._mapped[name] = self._load(name, "r")
+            self._mapped[name] = self._load(name, *self._shape(kind), "r")
             if kind == "codes":
                 self._check_codes(self._mapped[name], name)
         return self._mapped[name]
@@ -317,23 +331,36 @@ class CodeTable:
         files = self.manifest.get("files")  # tables of earlier versions do not tell
         return (self.arrays / name).is_file() if files is None else name in files
 
-    def _load(self, name: str, mode: str | None = None) -> np.ndarray:
+    def _load(
+        self, name: str, kinds: str, shape: tuple[int | None, ...], mode: str | None = None, low: int = 0, high: int = 0
+    ) -> np.ndarray:
         try:
-            return np.load(self.arrays / name, mmap_mode=mode, allow_pickle=False)
+            array = np.load(self.arrays / name, mmap_mode=mode, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             gone = isinstance(error, FileNotFoundError)
             why = "was replaced since it was opened; open it again" if gone else f"has a damaged file, {name} ({error})"
             raise CodeTableError(f"the code table in {self.path} {why}") from None
+        if problem := misfit(array, kinds, shape, low, high):
+            raise CodeTableError(f"{self.arrays / name} is damaged: {problem}; delete the folder and encode again")
+        return array
+
+    def _shape(self, kind: str) -> tuple[str, tuple[int | None, ...]]:
+        """Kind of type and shape of the arrays that each layer and modality has one of."""
+        both = (self.clips, self.steps)
+        return {
+            "codes": ("i", (*both, self.stages)),
+            "second": ("i", both),
+            "distance": ("f", both),
+            "nearest": ("f", (*both, 2)),
+            "quantized": ("f", (*both, None)),
+        }.get(kind) or ("f", (len(self._kept), self.steps, None))
 
     def _check_codes(self, codes: np.ndarray, name: str) -> None:
         """Refuse codes that the codebooks do not have: every later index would be wrong."""
-        wanted = (self.clips, self.steps, self.stages)
-        problem = f"shape {codes.shape}, need {wanted}" if codes.shape != wanted else ""
-        if not problem and codes.size:
+        if codes.size:
             low, high = codes.min((0, 1)), codes.max((0, 1))
             if (low < -1).any() or (high >= self.sizes).any():
                 problem = f"codes from {low.min()} to {high.max()}, need -1 (padding) to {max(self.sizes) - 1}"
-        if problem:
-            raise CodeTableError(
-                f"{self.arrays / name} is damaged: it has {problem}; delete the folder and encode again"
-            )
+                raise CodeTableError(
+                    f"{self.arrays / name} is damaged: it has {problem}; delete the folder and encode again"
+                )
