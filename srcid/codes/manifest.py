@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from srcid.files import read_json
 from srcid.params import describe
@@ -58,12 +58,6 @@ class _Manifest(BaseModel):
     arrays: str = Field("", pattern=r"^(arrays-[0-9a-f]{12})?$")
     files: dict[_Name, dict[str, int | str]] | None = None
 
-    @model_validator(mode="after")
-    def _every_stage_has_a_size(self) -> _Manifest:
-        if len(self.sizes) != self.stages or 0 in self.sizes:
-            raise ValueError(f"found sizes {self.sizes[:10]} of {self.stages} stages")
-        return self
-
 
 def misfit(array: np.ndarray, kinds: str, shape: tuple[int | None, ...], low: int = 0, high: int = 0) -> str:
     """Say how an array differs from what the rest of its table implies, or nothing.
@@ -96,7 +90,9 @@ def table_manifest(path: Path) -> dict[str, Any]:
         known = (manifest["format"], manifest["version"])
         if known not in [(FORMAT, version) for version in READABLE]:
             raise CodeTableError(f"{file} has format {known}, this version reads {FORMAT} of version {READABLE}")
-        _Manifest.model_validate(manifest)
+        said = _Manifest.model_validate(manifest)
+        if len(said.sizes) != said.stages or 0 in said.sizes:
+            raise ValueError(f"found sizes {said.sizes[:10]} of {said.stages} stages")
     except ValidationError as error:
         raise CodeTableError(f"{file} is damaged; delete the folder and encode again:", describe(error, [])) from None
     except CodeTableError:
