@@ -555,7 +555,7 @@ def test_errors_that_srcid_raises_for_its_users_come_without_a_traceback(project
 
 def test_a_bug_inside_srcid_keeps_its_traceback(project):
     make_notebook(project / "notebooks" / "bug.ipynb", "from srcid.params import suggest\nsuggest(3, [])")
-    with pytest.raises(runs.RunFailed, match=r"params\.py:\d+, in suggest"):
+    with pytest.raises(runs.RunFailed, match=r"section\.py:\d+, in suggest"):
         runs.execute("bug", stream=io.StringIO())
 
 
