@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -113,26 +111,6 @@ def test_what_is_missing_is_said(tables, write_table):
         index.look_up(2, 0)
     with pytest.raises(InspectionError, match="has no codes"):
         CodeIndex(tables["identity"])
-
-
-def test_a_look_up_takes_milliseconds_on_the_digits_run(write_table):
-    draw = np.random.default_rng(0)
-    codes = {k: {m: draw.integers(64, size=(3000, 10)) for m in "abc"} for k in (1, 2)}
-    event = draw.random((3000, 10, 10)) < 0.05
-    kinds = {
-        "event": ("multilabel", "step", [str(c) for c in range(10)]),
-        "speaker": ("category", "clip", list("uvwxyz")),
-    }
-    table = write_table(codes, {"event": event, "speaker": draw.integers(6, size=3000)}, kinds)
-    index = CodeIndex(table)
-    for layer in (1, 2):
-        index.look_up(layer, 0)  # builds the index
-    spent = []
-    for code in range(20):
-        start = time.process_time()
-        index.look_up(1 + code % 2, code)
-        spent.append(time.process_time() - start)
-    assert sorted(spent)[10] < 0.05
 
 
 @pytest.mark.parametrize("quantizer", ["vq", "fsq"])

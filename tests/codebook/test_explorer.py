@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -247,23 +246,6 @@ def test_runs_on_different_data_and_clips_that_are_not_there_are_refused(tables,
         ClipCodes({**tables, "other": other})
     with pytest.raises(InspectionError, match="found clip 40, need a row from 0 to 39"):
         ClipCodes(tables, clip=40)
-
-
-def test_no_click_computes_for_long(tables):
-    """The medians of what a click costs; the digits run, 75 times as large, takes about 40 % more."""
-    explorer, view = CodeExplorer(tables["first run"]), ClipCodes(tables)
-
-    def median(action, values):
-        spent = []
-        for value in values:
-            start = time.process_time()
-            action(value)
-            spent.append(time.process_time() - start)
-        return sorted(spent)[len(spent) // 2]
-
-    assert median(lambda code: explorer.select(1, code), range(1, 10)) < 0.2
-    assert median(lambda clip: setattr(view.slider, "value", clip), range(1, 8)) < 0.2
-    assert median(lambda text: setattr(explorer.search, "value", text), ["bark", "horn", "rain"]) < 0.2
 
 
 def test_a_full_search_for_garbage_finds_little_once_the_view_stands(monkeypatch):
