@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
@@ -18,19 +17,20 @@ if TYPE_CHECKING:
 _EPOCH = re.compile(r"epoch (\d+)")
 
 
-@dataclass(frozen=True)
 class _EpochTable(CodeTable):
     """A run's table with the codes of a snapshot in place of its own; rows keep their numbers, others have no code."""
 
-    held: dict[str, np.ndarray]
+    def __init__(self, path: Path, manifest: dict[str, Any], held: dict[str, np.ndarray]) -> None:
+        super().__init__(path, manifest)
+        self.held = held
 
-    def _load(self, name: str, mode: str | None = None) -> np.ndarray:
+    def _read(self, name: str, mode: str | None = None) -> np.ndarray:
         name = name.removesuffix(".npy")
         if name.startswith("mask_"):
             known = np.isin(np.arange(self.clips), self.held["rows"])
-            return super()._load(f"{name}.npy") & known[:, None]
+            return super()._read(f"{name}.npy") & known[:, None]
         if name not in self.held:
-            return super()._load(f"{name}.npy", mode)
+            return super()._read(f"{name}.npy", mode)
         values = self.held[name]
         if name.startswith("codebook_"):
             return values

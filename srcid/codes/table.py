@@ -334,15 +334,18 @@ class CodeTable:
     def _load(
         self, name: str, kinds: str, shape: tuple[int | None, ...], mode: str | None = None, low: int = 0, high: int = 0
     ) -> np.ndarray:
+        array = self._read(name, mode)
+        if problem := misfit(array, kinds, shape, low, high):
+            raise CodeTableError(f"{self.arrays / name} is damaged: {problem}; delete the folder and encode again")
+        return array
+
+    def _read(self, name: str, mode: str | None = None) -> np.ndarray:
         try:
-            array = np.load(self.arrays / name, mmap_mode=mode, allow_pickle=False)
+            return np.load(self.arrays / name, mmap_mode=mode, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             gone = isinstance(error, FileNotFoundError)
             why = "was replaced since it was opened; open it again" if gone else f"has a damaged file, {name} ({error})"
             raise CodeTableError(f"the code table in {self.path} {why}") from None
-        if problem := misfit(array, kinds, shape, low, high):
-            raise CodeTableError(f"{self.arrays / name} is damaged: {problem}; delete the folder and encode again")
-        return array
 
     def _shape(self, kind: str) -> tuple[str, tuple[int | None, ...]]:
         """Kind of type and shape of the arrays that each layer and modality has one of."""

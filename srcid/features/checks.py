@@ -103,9 +103,8 @@ def check_room(path: Path, need: int) -> list[str]:
     free = shutil.disk_usage(there).free
     if free >= need:
         return []
-    return [
-        f"found {free / 1e9:.1f} GB free on the disk of {there}, need {need / 1e9:.1f} GB; make room or choose another"
-    ]
+    found, wanted = (f"{size / 1e6:,.1f} MB" for size in (free, need))
+    return [f"found {found} free on the disk of {there}, need {wanted}; make room or choose another"]
 
 
 def check_names(modalities: Sequence[str], evaluation_only: bool) -> list[str]:

@@ -152,7 +152,7 @@ def test_on_a_full_disk_one_sentence_says_so_and_nothing_half_is_left(
 @pytest.mark.parametrize("kind", KINDS)
 def test_where_nothing_may_be_written_one_sentence_says_so(kind, workers, undisturbed, small_disk, tally):
     arguments, _, _ = undisturbed[kind]
-    disk = small_disk(64)
+    disk = small_disk(8000)  # room enough
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, capture_output=True)
     with tally(f"read-only: {kind}"):
         done = workers.run(kind, folder=str(disk / "it" if kind != "report" else disk), **arguments)

@@ -323,7 +323,7 @@ def test_steps_whose_label_is_unknown_are_neither_event_nor_background(write_tab
     event, known = draw.random((20, 3, 2)) < 0.3, draw.random(20) < 0.5
     table = write_table({1: codes}, {"event": event}, {"event": ("multilabel", "step", ["x", "y"])})
     everywhere = label_of(table, "event")
-    np.save(table.path / "labelled_event.npy", known)
+    np.save(table.path / "labelled_event.npy", np.repeat(known[:, None], 3, axis=1))
     table = CodeTable(table.path, table.manifest | {"labelled": ["event"]})
     label = label_of(table, "event")
     np.testing.assert_array_equal(label.symbols[known], everywhere.symbols[known])

@@ -225,7 +225,7 @@ def test_the_rest_of_what_was_tried(tmp_path):
         (dict(provenance={"by": "\ud800"}), "provenance cannot be written as JSON"),
         (dict(media_root="a\0b"), "media_root: found 'a.x00b', need a folder"),
         (dict(features={"sound": Refusing(), "picture": content()["features"]["picture"]}), "need one array .*not now"),
-        (dict(features={m: np.broadcast_to(np.float32(1), (CLIPS, STEPS, 10**13)) for m in "ab"}), "GB free on"),
+        (dict(features={m: np.broadcast_to(np.float32(1), (CLIPS, STEPS, 10**13)) for m in "ab"}), "MB free on"),
     ):
         with pytest.raises(StoreError, match=message):
             FeatureStore.create(tmp_path / "store", **content(**change))
