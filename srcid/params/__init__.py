@@ -6,11 +6,11 @@ one of them; :class:`Params` is all of them together.
 """
 
 from srcid.params.fields import LIBRARY_QUANTIZERS, EvaluationParams, ModelParams, QuantizerParams
-from srcid.params.presets import PRESETS, PUBLISHED_ROWS, resolve
+from srcid.params.presets import ABLATIONS, PRESETS, PUBLISHED_ROWS, resolve
 from srcid.params.rules import Params
 from srcid.params.section import ParameterError, Section, describe, suggest
 
 __all__ = [
-    "LIBRARY_QUANTIZERS", "PRESETS", "PUBLISHED_ROWS", "EvaluationParams", "ModelParams", "ParameterError", "Params",
-    "QuantizerParams", "Section", "describe", "resolve", "suggest",
+    "ABLATIONS", "LIBRARY_QUANTIZERS", "PRESETS", "PUBLISHED_ROWS", "EvaluationParams", "ModelParams",
+    "ParameterError", "Params", "QuantizerParams", "Section", "describe", "resolve", "suggest",
 ]  # fmt: skip

@@ -94,6 +94,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     **{f"published-{row}": {name: _PUBLISHED[name] for name in names} for row, names in PUBLISHED_ROWS.items()},
 }  # fmt: skip
 
+ABLATIONS = tuple(n for n in PRESETS if n.startswith("no-") or n.removeprefix("published-") in PUBLISHED_ROWS)
+"""Presets that take something from a method or replace it: what they change is told in the names of runs compared."""
+
 
 def resolve(preset: str = "demo", **overrides: Any) -> Params:
     """Return the full parameters of ``preset`` with ``overrides`` on top.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcid.params import PRESETS, ParameterError, Params, resolve, suggest
+from srcid.params import ABLATIONS, PRESETS, ParameterError, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home, plain, root
 
 if TYPE_CHECKING:
@@ -264,9 +264,10 @@ def _kind(params: Mapping[str, Any]) -> str:
 
 def _changes(params: Mapping[str, Any], preset: str) -> dict[str, Any]:
     """Fields with another value than in the run's preset, or in the nearest one where that is unknown."""
-    bases = (
-        [preset] if preset and all(name in PRESETS for name in preset.split("+")) else ["demo", "paper", "published"]
-    )
+    names = preset.split("+")
+    known = preset and all(name in PRESETS for name in names)
+    method = "+".join(name for name in names if name not in ABLATIONS) or "demo"
+    bases = [method] if known else ["demo", "paper", "published"]
     unsaid = _UNSAID | (set(_CMCM) if _kind(params) == "cmcm" else set())
     unsaid |= {"codebook_size"} if params["quantizer"] == "identity" else set()
     found = []
