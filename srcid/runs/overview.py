@@ -58,7 +58,8 @@ def latest(notebook: str) -> Run:
 def table(notebook: str | None = None, where: Mapping[str, Any] | None = None, also: Sequence[str] = ()) -> Any:
     """Return all runs as a pandas DataFrame, newest last: status, parameters that differ, scores.
 
-    A parameter is shown if runs of the same notebook differ in it; it is None where a notebook does not have it.
+    A parameter is shown if runs of the same notebook differ in it; it is None where a notebook does not have it. One that
+    has the name of another column is shown as ``parameter/run``.
     Folders that are damaged or no runs are left out with a :class:`RunWarning`; ``table().attrs["skipped"]`` names them
     with the reason. A run that vanishes meanwhile is left out, too.
 
@@ -88,16 +89,18 @@ def table(notebook: str | None = None, where: Mapping[str, Any] | None = None, a
         same.setdefault(entry.status["notebook"], []).append(entry.facts)
     differing = list(dict.fromkeys(key for together in same.values() for key in _differing(together)))
     shown = list(dict.fromkeys([*differing, *(n for n in also if any(n in e.facts for e in chosen))]))
+    told = {name for entry in chosen for name in _summary(entry)}  # a parameter named run hides no run's name
+    shown = {key: f"parameter/{key}" if key in told else key for key in shown}
     rows = [
         _summary(entry)
-        | {key: entry.facts.get(key) for key in shown}
+        | {column: entry.facts.get(key) for key, column in shown.items()}
         | {f"score/{name}": score for name, score in entry.scores.items()}
         for entry in chosen
     ]
     frame = pd.DataFrame(rows)
-    for key in shown:
+    for key, column in shown.items():
         if not all(key in entry.facts for entry in chosen):  # pandas would turn whole numbers into fractions
-            frame[key] = pd.Series([entry.facts.get(key) for entry in chosen], dtype=object)
+            frame[column] = pd.Series([entry.facts.get(key) for entry in chosen], dtype=object)
     if rows:
         frame["seconds"] = frame["seconds"].astype(float)
         frame = frame.sort_values("started", kind="stable", na_position="first").reset_index(drop=True)

@@ -284,6 +284,15 @@ def test_table_shows_status_scores_and_the_parameters_that_differ():
     assert list(runs.table("01_data").index) == []
 
 
+def test_a_parameter_named_like_a_column_hides_no_name_of_a_run():
+    runs.Run.create_or_open("a", "04_codebook", {"run": ""})
+    runs.Run.create_or_open("b", "04_codebook", {"run": "x"})
+    runs.Run.create_or_open("c", "02_train", resolve())
+    table = runs.table()
+    assert sorted(table["run"]) == ["a", "b", "c"]
+    assert dict(zip(table["run"], table["parameter/run"], strict=True)) == {"a": "", "b": "x", "c": None}
+
+
 def test_table_compares_runs_of_the_same_notebook_only():
     runs.Run.create_or_open("a", "01_data", {"data": "synthetic", "row": 0})
     runs.Run.create_or_open("b", "02_train", resolve())
