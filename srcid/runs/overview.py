@@ -58,8 +58,8 @@ def latest(notebook: str) -> Run:
 def table(notebook: str | None = None, where: Mapping[str, Any] | None = None, also: Sequence[str] = ()) -> Any:
     """Return all runs as a pandas DataFrame, newest last: status, parameters that differ, scores.
 
-    A parameter is shown if runs of the same notebook differ in it; it is None where a notebook does not have it. One that
-    has the name of another column is shown as ``parameter/run``.
+    A parameter is shown if runs of the same notebook differ in it; it is None where a notebook does not have it.
+    One that has the name of another column is shown as ``parameter/run``.
     Folders that are damaged or no runs are left out with a :class:`RunWarning`; ``table().attrs["skipped"]`` names them
     with the reason. A run that vanishes meanwhile is left out, too.
 
