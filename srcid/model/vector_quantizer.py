@@ -155,11 +155,12 @@ class VectorQuantizer(Quantizer):
             # the update below changes the codebook in place before backward: distances need a copy
             logits = NegativeDistance.apply(z.reshape(-1, self.dim), self.codebook.clone())
             logits = logits.view(*z.shape[:-1], self.size)
+        if self.training and self.assignment != "nearest":
+            codes = assign(self.assignment, z.detach(), self.codebook, valid)
+        elif logits is not None:
             codes = logits.detach().argmax(-1)
         else:
             codes = self.encode(z.detach())[..., 0]
-        if self.training and self.assignment != "nearest":
-            codes = assign(self.assignment, z.detach(), self.codebook, valid)
         vectors = self.codebook[codes]
         commitment = self._commitment(z, vectors, valid)
         if self.training:
