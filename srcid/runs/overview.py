@@ -89,13 +89,14 @@ def table(notebook: str | None = None, where: Mapping[str, Any] | None = None, a
         same.setdefault(entry.status["notebook"], []).append(entry.facts)
     differing = list(dict.fromkeys(key for together in same.values() for key in _differing(together)))
     shown = list(dict.fromkeys([*differing, *(n for n in also if any(n in e.facts for e in chosen))]))
-    told = {name for entry in chosen for name in _summary(entry)}  # a parameter named run hides no run's name
-    shown = {key: f"parameter/{key}" if key in told else key for key in shown}
+    told = [_summary(entry) for entry in chosen]
+    # a parameter named run hides no run's name
+    shown = {key: f"parameter/{key}" if told and key in told[0] else key for key in shown}
     rows = [
-        _summary(entry)
+        summary
         | {column: entry.facts.get(key) for key, column in shown.items()}
         | {f"score/{name}": score for name, score in entry.scores.items()}
-        for entry in chosen
+        for summary, entry in zip(told, chosen, strict=True)
     ]
     frame = pd.DataFrame(rows)
     for key, column in shown.items():

@@ -265,9 +265,8 @@ def _kind(params: Mapping[str, Any]) -> str:
 def _changes(params: Mapping[str, Any], preset: str) -> dict[str, Any]:
     """Fields with another value than in the run's preset, or in the nearest one where that is unknown."""
     names = preset.split("+")
-    known = preset and all(name in PRESETS for name in names)
-    method = "+".join(name for name in names if name not in ABLATIONS) or "demo"
-    bases = [method] if known else ["demo", "paper", "published"]
+    method = "+".join(name for name in names if name not in ABLATIONS) or "srcid"  # which leaves all as it is
+    bases = [method] if all(name in PRESETS for name in names) else ["demo", "paper", "published"]
     unsaid = _UNSAID | (set(_CMCM) if _kind(params) == "cmcm" else set())
     unsaid |= {"codebook_size"} if params["quantizer"] == "identity" else set()
     found = []

@@ -85,6 +85,7 @@ def test_scores_parameters_and_costs_of_finished_runs_are_collected(root):
         (dict(threads=7, keep_features=3), "dcid vq"),
         (dict(lr=0.5), "dcid vq, lr=0.5"),
         (dict(preset="demo+dcid+no-cmcm"), "dcid vq, cmcm_weight=0.0"),
+        (dict(preset="no-cmcm"), "srcid vq, cmcm_weight=0.0"),
         (dict(preset="demo+no-club2"), "srcid vq, club_off=[2]"),
         (dict(preset="demo+turn"), "turn"),
         (dict(preset="demo+codis", codis_queue=7), "codis, codis_queue=7"),
