@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from srcid import runs
+from srcid.features.front_ends import PRETRAINED
 from srcid.files import FULL, REFUSED, DiskError
 from srcid.runs.grid import MOST
 from srcid.values import Word, shorten
 
 MAIN_JOB = ("01_data", "02_train")
-EXTRACTED = {"audio": "vggish=FILE", "video": "vgg19=FILE", "text": "bert=FOLDER"}
-"""Modality -> its published front end, whose weights are the user's."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,8 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("--list", type=Path, metavar="FILE", help="list of clips (default: the folder's only .csv)")
     extract.add_argument("--steps", type=int, default=10, metavar="N", help="steps of a clip (default: 10)")
     extract.add_argument("--seconds", type=float, default=1.0, metavar="S", help="seconds of a step (default: 1)")
-    for modality, published in EXTRACTED.items():
-        said = f"front end of {modality}: {published} (published weights), MODULE:FUNCTION, or none"
+    for modality, published in PRETRAINED.items():
+        said = f"front end of {modality}: {published}=WEIGHTS (a file or folder), MODULE:FUNCTION, or none"
         extract.add_argument(f"--{modality}", default="", metavar="FRONT_END", help=said)
     extract.add_argument("--no-media", action="store_true", help="keep no sounds and pictures in the store")
     extract.add_argument("--strict", action="store_true", help="end at the first file that cannot be read")
@@ -256,7 +255,7 @@ def _extract(options: argparse.Namespace) -> int:
         clip_list=options.list,
         steps=options.steps,
         seconds=options.seconds,
-        front_ends={m: getattr(options, m) for m in EXTRACTED if getattr(options, m)},
+        front_ends={m: getattr(options, m) for m in PRETRAINED if getattr(options, m)},
         keep_media=not options.no_media,
         strict=options.strict,
     )

@@ -25,13 +25,12 @@ class _EpochTable(CodeTable):
         self.held = held
 
     def _read(self, name: str, mode: str | None = None) -> np.ndarray:
-        name = name.removesuffix(".npy")
-        if name.startswith("mask_"):
-            known = np.isin(np.arange(self.clips), self.held["rows"])
-            return super()._read(f"{name}.npy") & known[:, None]
-        if name not in self.held:
-            return super()._read(f"{name}.npy", mode)
-        values = self.held[name]
+        values = self.held.get(name.removesuffix(".npy"))
+        if values is None:
+            kept = super()._read(name, mode)
+            if name.startswith("mask_"):
+                kept = kept & np.isin(np.arange(self.clips), self.held["rows"])[:, None]
+            return kept
         if name.startswith("codebook_"):
             return values
         full = np.full((self.clips, *values.shape[1:]), np.nan if values.dtype.kind == "f" else -1, values.dtype)
