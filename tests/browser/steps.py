@@ -41,16 +41,16 @@ def until(page, script, arg=None, seconds=20):
     return page.wait_for_function(attempt, arg=arg, timeout=1000 * seconds).json_value()
 
 
-def at_rest(page, script, arg=None):
-    """A place on the page, once the script gives the same one twice: JupyterLab goes on laying out after a scroll."""
+def at_rest(page, look):
+    """What ``look()`` sees, once it is the same twice; None is nothing. JupyterLab lays out on after a scroll."""
     before = None
     for _ in range(80):
-        place = until(page, script, arg)
-        if place == before:
-            return place
-        before = place
+        seen = look()
+        if seen is not None and seen == before:
+            return seen
+        before = seen
         page.wait_for_timeout(250)
-    raise AssertionError(f"found a place that does not come to rest: {place}")
+    raise AssertionError(f"found a place that does not come to rest: {seen}")
 
 
 def run_all(page):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.browser.steps import CELLS, assert_well, at_rest, in_both_themes, painted, run_all, wait_for_the_end
+from tests.browser.steps import CELLS, assert_well, at_rest, in_both_themes, painted, run_all, until, wait_for_the_end
 
 pytestmark = pytest.mark.browser
 
@@ -60,7 +60,8 @@ def test_codes_are_looked_at_chosen_and_followed(inspected):
     slid = wait_for_another(page, first)
     wait_for_the_card(page, slid)
 
-    x, y = at_rest(page, _COLUMN, 2 if slider.get_attribute("aria-valuenow") == "1.0" else 1)
+    column = 2 if slider.get_attribute("aria-valuenow") == "1.0" else 1
+    x, y = at_rest(page, lambda: until(page, _COLUMN, column))
     page.mouse.move(x, y)
     page.mouse.click(x, y)
     wait_for_the_card(page, wait_for_another(page, slid))

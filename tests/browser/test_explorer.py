@@ -8,7 +8,7 @@ import pytest
 from srcid.codebook.exemplars import CodeIndex
 from srcid.codebook.finder import find_clips
 from srcid.selections import read_selections
-from tests.browser.steps import CELLS, assert_well, at_rest, in_both_themes, run_all, wait_for_the_end
+from tests.browser.steps import CELLS, assert_well, at_rest, in_both_themes, run_all, until, wait_for_the_end
 from tests.helpers import media_store, tiny_table
 
 pytestmark = pytest.mark.browser
@@ -172,7 +172,7 @@ def test_clips_of_two_runs_stand_together_and_cells_lead_to_their_code(lab, page
         const axis = name => plot._fullLayout[name[0] + 'axis' + name.slice(1)];
         const x = axis(cells.xaxis), y = axis(cells.yaxis), at = plot.getBoundingClientRect();
         return [at.left + x._offset + x.d2p(2), at.top + y._offset + y.d2p(cells.y[1])]; }}"""
-    place = at_rest(page, cell)
+    place = at_rest(page, lambda: until(page, cell))
     page.mouse.move(*place)
     page.wait_for_timeout(500)
     page.mouse.click(*place)

@@ -40,15 +40,12 @@ def where(page, panel):
 
 def pixel(page, panel, point):
     """Where a point of a panel is on the page."""
-    return at_rest(
-        page,
-        f"""([i, p]) => {{
-            const plot = {LINKED}, layout = plot._fullLayout, box = plot.getBoundingClientRect(), t = plot._fullData[i];
-            const x = layout[i ? `xaxis${{i + 1}}` : 'xaxis'], y = layout[i ? `yaxis${{i + 1}}` : 'yaxis'];
-            return [box.x + x._offset + x.d2p(plot.calcdata[i][p].x), box.y + y._offset + y.d2p(plot.calcdata[i][p].y)];
-        }}""",
-        [panel, point],
-    )
+    script = f"""([i, p]) => {{
+        const plot = {LINKED}, layout = plot._fullLayout, box = plot.getBoundingClientRect(), t = plot._fullData[i];
+        const x = layout[i ? `xaxis${{i + 1}}` : 'xaxis'], y = layout[i ? `yaxis${{i + 1}}` : 'yaxis'];
+        return [box.x + x._offset + x.d2p(plot.calcdata[i][p].x), box.y + y._offset + y.d2p(plot.calcdata[i][p].y)];
+    }}"""
+    return at_rest(page, lambda: until(page, script, [panel, point]))
 
 
 def drag(page, corners):
@@ -74,19 +71,15 @@ def follows(page, condition, seconds=20):
 
 
 def in_view(page):
-    """Scroll to the linked maps, and return their rectangles once they lie still on the screen.
+    """Scroll to the linked maps, and return their rectangles once they lie still on the screen."""
+    height = page.viewport_size["height"]
 
-    JupyterLab goes on laying out cells above after a scroll, and so moves what lies below.
-    """
-    height, before = page.viewport_size["height"], None
-    for _ in range(80):
+    def look():
         page.evaluate(f"() => ({LINKED}).scrollIntoView({{block: 'center'}})")
-        page.wait_for_timeout(250)
         panels = [where(page, i) for i in range(3)]
-        if panels == before and all(box["y"] >= 0 and box["y"] + box["height"] <= height for box in panels):
-            return panels
-        before = panels
-    raise AssertionError(f"the maps do not come to rest within {height} pixels: {panels}")
+        return panels if all(box["y"] >= 0 and box["y"] + box["height"] <= height for box in panels) else None
+
+    return at_rest(page, look)
 
 
 def interact(lab, page, points):
