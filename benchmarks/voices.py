@@ -51,7 +51,8 @@ def one(stores: dict[str, Any], learned: str, params: Any, folder: Path) -> dict
     if record.is_file():
         return json.loads(record.read_text())
     run = record.with_suffix("")
-    train(stores[learned], params, run)
+    if (status := train(stores[learned], params, run).status) != "finished":
+        raise SystemExit(f"training {run.name}: {status}; the same command goes on with it")
     tables = {name: encode(load(run), store, run / f"codes-{name}") for name, store in stores.items()}
     found = {name: scores(tables[learned], table, params) for name, table in tables.items()}
     record.write_text(json.dumps(found, indent=1))
