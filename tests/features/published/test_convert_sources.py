@@ -12,7 +12,7 @@ from srcid.features.published import Events, Found, Sentences, SourceError, avvp
 from srcid.features.published.archives import Archives, check_hdf5, read_archive
 from srcid.features.published.ave import CLASSES, SHARED
 from srcid.features.published.lists import ave_annotations, clotho_captions, coco_captions, order
-from tests.features.published_files import archive, hdf5, listing, sentences
+from tests.features.published.published_files import archive, hdf5, listing, sentences
 from tests.helpers import reference
 
 

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from srcid.codes import encode
 from srcid.features import FeatureStore
-from tests.test_codes_integrity import network
+from tests.codes.test_codes_integrity import network
 store = FeatureStore.open(sys.argv[1])
 networks = [network(store, seed) for seed in (0, 1)]
 Path(sys.argv[3]).write_text("")

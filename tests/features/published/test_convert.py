@@ -14,7 +14,7 @@ import pytest
 from srcid.__main__ import main
 from srcid.features import FeatureStore, StoreError, audit
 from srcid.features.published import LAYOUTS, convert
-from tests.features import published_files as files
+from tests.features.published import published_files as files
 
 ROWS = [("train", "dog", f"train{i}") for i in range(5)] + [("val", "cat", "val0"), ("test", "dog", "test0")]
 
@@ -367,7 +367,7 @@ def test_clotho_captions_are_scored_by_item(tmp_path):
 
 
 def test_the_page_on_data_describes_every_layout():
-    page = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[3] / "data" / "README.md").read_text(encoding="utf-8")
     assert len(LAYOUTS) == 11 and [name for name in LAYOUTS if f"`{name}`" not in page] == []
 
 
