@@ -1,6 +1,6 @@
 """Training at paper scale on a GPU: the step, its input, quantisers, CLUB, and a whole pretraining.
 
-    python benchmarks/gpu.py [--batch 80] [--encoder conv light] [--steps 20]
+    python benchmarks/gpu.py [--batch 80] [--encoder conv light] [--steps 20] [--only step input parts]
 
 Paper shapes: B = 80 clips, T = 10 steps, a 7x7x512 grid beside two vectors, D = 256, L = 400. Each line of the first
 table: milliseconds of a step, GFLOP/s of its *direct* grid convolutions (98 % of the published step), the peak of a
@@ -78,6 +78,7 @@ def paper(encoder: str, precision: str, batch: int, device: torch.device) -> Par
 
 def compile_modules(trainer: Trainer) -> None:
     """Compile encoders and decoders; what is between them changes buffers in place."""
+    torch._dynamo.config.recompile_limit = 64  # one forward serves modalities of different shapes
     for layer in trainer.network.layers:
         for part in (layer.general, layer.specific, layer.decoder):
             for module in part.values():
@@ -88,27 +89,28 @@ def step_table(options: argparse.Namespace, device: torch.device) -> None:
     """Print the time of a step in each precision, compiled or not."""
     print(f"\n{'encoder':8} {'precision':9} {'compiled':8} {'ms':>8} {'GFLOP/s':>9} {'peak':>9} {'share':>6} {'GB':>6}")
     store = RandomStore(options.batch, 10)
-    for encoder in options.encoder:
-        flops = 1e9 * count(encoder, options.batch)
-        for name in PRECISIONS:
-            with precision(name) as kind:
-                top = peak(torch.bfloat16 if kind == "bfloat16" else torch.float32, device, options.size)
-                for compiled in (False, True) if device.type == "cuda" else (False,):
-                    if device.type == "cuda":
-                        torch.cuda.reset_peak_memory_stats()
+    for compiled in (False, True) if device.type == "cuda" else (False,):
+        for encoder in options.encoder:
+            for name in PRECISIONS:
+                with precision(name) as kind:
                     trainer = Trainer(store, paper(encoder, kind, options.batch, device))
-                    if compiled:
-                        compile_modules(trainer)
-                    features, masks = trainer.tensors(trainer.rows)
-                    took = seconds(lambda t=trainer, x=features, m=masks: t.advance(x, m), device, options.steps)
-                    held = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
-                    rate, how = flops / took, "yes" if compiled else "no"
-                    print(
-                        f"{encoder:8} {name:9} {how:8} {1e3 * took:8.1f} {rate / 1e9:9.0f} {top / 1e9:9.0f} "
-                        f"{rate / top:6.0%} {held:6.1f}",
-                        flush=True,
-                    )
-                    del trainer, features
+                    step_line(encoder, name, compiled, trainer, options)
+
+
+def step_line(encoder: str, name: str, compiled: bool, trainer: Trainer, options: argparse.Namespace) -> None:
+    """Print the time of a step in one precision, beside the peak of a matrix product in the same."""
+    device, flops = trainer.device, 1e9 * count(encoder, options.batch)
+    top = peak(torch.bfloat16 if name == "bfloat16" else torch.float32, device, options.size)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    if compiled:
+        compile_modules(trainer)
+    batch = trainer.tensors(trainer.rows)
+    took = seconds(lambda: trainer.advance(*batch), device, options.steps)
+    held = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+    rate, how = flops / took, "yes" if compiled else "no"
+    figures = f"{1e3 * took:8.1f} {rate / 1e9:9.0f} {top / 1e9:9.0f} {rate / top:6.0%} {held:6.1f}"
+    print(f"{encoder:8} {name:9} {how:8} {figures}", flush=True)
 
 
 def input_table(options: argparse.Namespace, device: torch.device) -> None:
@@ -120,11 +122,13 @@ def input_table(options: argparse.Namespace, device: torch.device) -> None:
         store = FeatureStore.create(Path(folder) / "store", features=features, splits=splits)
         print(f"\n{'encoder':8} {'precision':9} {'input ms':>9} {'step ms':>8} {'both ms':>8} {'pretraining':>12}")
         for encoder in options.encoder:
-            trainer = Trainer(store, paper(encoder, "bfloat16", options.batch, device))
-            input_line(encoder, trainer, options)
+            for name, kind in (("TF32", "float32"), ("bfloat16", "bfloat16")):
+                input_line(
+                    f"{encoder:8} {name:9}", Trainer(store, paper(encoder, kind, options.batch, device)), options
+                )
 
 
-def input_line(encoder: str, trainer: Trainer, options: argparse.Namespace) -> None:
+def input_line(name: str, trainer: Trainer, options: argparse.Namespace) -> None:
     """Print the time of reading a batch, of a step, and of both, reading ahead."""
     device, batches = trainer.device, trainer.batches()
     read = seconds(lambda: trainer.tensors(trainer.rows[: options.batch]), device, options.steps)
@@ -133,7 +137,7 @@ def input_line(encoder: str, trainer: Trainer, options: argparse.Namespace) -> N
     both = seconds(lambda: trainer.advance(*next(batches)), device, options.steps)
     minutes = both * CLIPS / options.batch * EPOCHS / 60
     times = " ".join(f"{1e3 * value:8.1f}" for value in (read, alone, both))
-    print(f"{encoder:8} bfloat16  {times} {minutes:8.1f} min", flush=True)
+    print(f"{name} {times} {minutes:8.1f} min", flush=True)
     batches.close()
 
 
@@ -174,12 +178,16 @@ def parts_table(options: argparse.Namespace, device: torch.device) -> None:
             print(f"{name:12} {1e3 * seconds(lambda f=form: f().backward(), device, options.steps):9.2f}", flush=True)
 
 
+TABLES = {"step": step_table, "input": input_table, "parts": parts_table}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=80)
     parser.add_argument("--encoder", nargs="+", default=["conv", "light"])
     parser.add_argument("--steps", type=int, default=20, help="timed calls of each thing (default 20)")
     parser.add_argument("--size", type=int, default=8192, help="side of the square product (default 8192)")
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="which tables (default: all)")
     parser.add_argument("--rehearse", action="store_true", help="in small, on the CPU")
     options = parser.parse_args()
     if options.rehearse:
@@ -190,9 +198,8 @@ def main() -> None:
     device = torch.device("cpu" if options.rehearse else "cuda")
     card = "CPU, rehearsal" if options.rehearse else torch.cuda.get_device_name()
     print(f"{card}, torch {torch.__version__}; B = {options.batch}, T = 10, {SHAPES}")
-    step_table(options, device)
-    input_table(options, device)
-    parts_table(options, device)
+    for name in options.only:
+        TABLES[name](options, device)
 
 
 if __name__ == "__main__":

@@ -182,5 +182,4 @@ class CrossModalCPC(nn.Module):
             pairs = misfit.mean((0, -1))
         else:
             pairs = ((misfit * valid).sum(-1) / valid.sum(-1).clamp_min(1)).mean(0)
-        weight = torch.ones_like(pairs) + (self.same_weight - 1) * torch.eye(len(pairs)).to(pairs)
-        return (weight * pairs).sum()
+        return (torch.ones_like(pairs).fill_diagonal_(self.same_weight) * pairs).sum()

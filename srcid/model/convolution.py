@@ -33,6 +33,8 @@ POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 PIECE = 24_000_000
 
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+# With bfloat16 matrix units (Intel AMX) one product of all taps takes 0.55 of this module's time (benchmarks/grid.py).
+_MATRIX_UNITS = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
 
 
 def shrink(grid: Grid) -> tuple[Grid, Grid]:
@@ -174,6 +176,8 @@ class Conv3x3(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``[H' * W', N, outputs]``."""
+        if x.device.type == "cpu" and _MATRIX_UNITS and torch.is_autocast_enabled("cpu"):
+            return self._gathered(x.to(torch.get_autocast_dtype("cpu")))
         largest = max(cells + 2 * pad for cells, pad in zip(self.grid, self.padding, strict=True))
         if x.device.type != "cpu" or largest > len(POINTS):
             return self._direct(x)
@@ -181,12 +185,33 @@ class Conv3x3(nn.Module):
         matrices = (input_.T, weight, output.T) if self.transposed else (output, weight, input_)
         return _ToomCook.apply(x, self.weight, self.bias, matrices)
 
+    @property
+    def _small(self) -> Grid:
+        """The smaller of the two grids."""
+        return tuple(cells - 2 + 2 * pad for cells, pad in zip(self.grid, self.padding, strict=True))
+
+    def _gathered(self, x: Tensor) -> Tensor:
+        """The same as one matrix product of all nine taps, summed where they meet: for units of low precision."""
+        (height, width), (down, across) = self._small, self.padding
+        taps = [(t // 3, t % 3) for t in range(9)]
+        if self.transposed:
+            parts = (x @ self.weight.transpose(0, 1).flatten(1)).unflatten(-1, (9, -1))
+            parts = parts.to(torch.promote_types(x.dtype, torch.float32)).unflatten(0, self._small).unbind(-2)
+            spread = (
+                functional.pad(p, (0, 0, 0, 0, j, 2 - j, i, 2 - i)) for p, (i, j) in zip(parts, taps, strict=True)
+            )
+            y = sum(spread)[down : down + self.grid[0], across : across + self.grid[1]]
+        else:
+            image = functional.pad(x.unflatten(0, self.grid), (0, 0, 0, 0, across, across, down, down))
+            y = torch.cat([image[i : i + height, j : j + width] for i, j in taps], -1) @ self.weight.flatten(0, 1)
+        y = y.flatten(0, 1)
+        return y if self.bias is None else y + self.bias
+
     def _direct(self, x: Tensor) -> Tensor:
         """The same by torch's own convolution: for accelerators and large grids."""
         taps = self.weight.unflatten(0, (3, 3))
         if self.transposed:
-            height, width = (cells - 2 + 2 * pad for cells, pad in zip(self.grid, self.padding, strict=True))
-            convolve, taps = functional.conv_transpose2d, taps.permute(2, 3, 0, 1)
+            (height, width), convolve, taps = self._small, functional.conv_transpose2d, taps.permute(2, 3, 0, 1)
         else:
             (height, width), convolve, taps = self.grid, functional.conv2d, taps.permute(3, 2, 0, 1)
         image = x.view(height, width, *x.shape[1:]).permute(2, 3, 0, 1)

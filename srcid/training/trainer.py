@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from srcid.model.share import Share, shared
 from srcid.params import Params
 from srcid.training import checkpoint
 from srcid.training.ranks import Ranks
+from srcid.training.recorded import Recorded
 from srcid.training.requirements import TrainingError, check_training, pick_device
 from srcid.training.warmstart import WarmStart
 
@@ -50,8 +51,13 @@ class Trainer:
         self.steps = params.epochs * self.per_epoch
         torch.manual_seed(params.seed)
         self.network = SRCID(store.shapes, params).to(self.device, self.dtype).train()
-        self.main = torch.optim.Adam(self.network.main_parameters(), lr=params.lr, fused=True)
-        self.club = torch.optim.Adam([{"params": self.network.club_parameters()}], lr=params.club_lr, fused=True)
+        self.parameters, self.club_parameters = self.network.main_parameters(), self.network.club_parameters()
+        self.clipped = [list(m.parameters()) for m in self.network.modules_to_clip()]  # asked for once: walks take time
+        self.main = torch.optim.Adam(self.parameters, lr=params.lr, fused=True)
+        on_gpu = self.device.type == "cuda"
+        club = [{"params": self.club_parameters}]  # where a method has none, a group may be empty and a list may not
+        self.club = torch.optim.Adam(club, lr=params.club_lr, fused=True, capturable=on_gpu)
+        self.fit = Recorded(self._fit) if on_gpu else self._fit
         self.warm = WarmStart(params, self.steps, self.per_epoch)
         self.step = 0
 
@@ -68,11 +74,15 @@ class Trainer:
         Features are those of this process's ``share``, masks those of all.
         """
         read = self.store.batch(rows if share is None else rows[share.own])
-        features = {m: torch.from_numpy(x).to(self.device, self.dtype) for m, x in read.items()}
+        features = {m: self._sent(torch.from_numpy(x)).to(self.dtype) for m, x in read.items()}
         masks = {m: torch.from_numpy(np.ascontiguousarray(self.store.masks[m][rows])) for m in features}
         if all(bool(mask.all()) for mask in masks.values()):
             return features, None
         return features, {m: mask.to(self.device) for m, mask in masks.items()}
+
+    def _sent(self, x: Tensor) -> Tensor:
+        """Return x on the device; to a GPU from memory that it reads by itself, while this process goes on."""
+        return x.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else x
 
     def batches(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor] | None]]:
         """Yield the batches from the current step to the last, reading one ahead.
@@ -108,24 +118,30 @@ class Trainer:
         Returns the last log-likelihoods, and before the first step, on clips that are new to this fit, the skill:
         the log-likelihood over that of an independent Gaussian.
         """
-        pairs = []
+        pairs = {}
         for layer, output in zip(self.network.layers, outputs, strict=False):
             if layer.watches_club:
                 masks = output.masks or {}
                 for m, (x, y) in layer.club_pairs(output).items():
-                    pairs.append((f"{layer.index}/{m}", layer.club[m], x.detach(), y.detach(), masks.get(m)))
-        likelihoods: dict[str, Tensor] = {}
+                    pairs[layer.index, m] = (x.detach(), y.detach(), masks.get(m))
+        return self.fit(pairs) if pairs else {}
+
+    def _fit(self, pairs: Mapping[tuple[int, str], tuple[Tensor, Tensor, Tensor | None]]) -> dict[str, Tensor]:
+        """Fit the CLUB network of each (layer, modality) to its (x, y, mask); waits for no GPU."""
+        clubs = {(k, m): self.network.layers[k - 1].club[m] for k, m in pairs}
+        scaled = {key: (x, clubs[key].scaled(y, mask), mask) for key, (x, y, mask) in pairs.items()}
+        likelihoods: dict[tuple[int, str], Tensor] = {}
         skills: dict[str, Tensor] = {}
-        for _ in range(self.params.club_steps if pairs else 0):
-            likelihoods = {name: club.log_likelihood(x, y, mask) for name, club, x, y, mask in pairs}
+        for _ in range(self.params.club_steps):
+            likelihoods = {key: clubs[key].log_likelihood(*given, scaled=True) for key, given in scaled.items()}
             skills = skills or {
-                f"skill/{name}": likelihoods[name].detach() - club.independent(y, mask)
-                for name, club, _, y, mask in pairs
+                f"skill/{k}/{m}": likelihoods[k, m].detach() - clubs[k, m].independent(*scaled[k, m][1:], scaled=True)
+                for k, m in pairs
             }
             self.club.zero_grad(set_to_none=True)
             (-sum(likelihoods.values())).backward()
             self.club.step()
-        return {f"likelihood/{name}": value.detach() for name, value in likelihoods.items()} | skills
+        return {f"likelihood/{k}/{m}": value.detach() for (k, m), value in likelihoods.items()} | skills
 
     def learning_rate(self) -> float:
         """Learning rate of the current step."""
@@ -146,7 +162,7 @@ class Trainer:
         with self.autocast(), shared(share):
             outputs = self.network(features, masks, self.warm.layers_open)
         likelihoods = self.fit_club(outputs)
-        for p in self.network.club_parameters():
+        for p in self.club_parameters:
             p.requires_grad_(False)
         with shared(share):
             total, parts = self.network.losses(outputs)
@@ -154,9 +170,9 @@ class Trainer:
             raise TrainingError(self._culprit(features, parts))
         self.main.zero_grad(set_to_none=True)
         total.backward()
-        for p in self.network.club_parameters():
+        for p in self.club_parameters:
             p.requires_grad_(True)
-        self.ranks.average_gradients(self.network.main_parameters())
+        self.ranks.average_gradients(self.parameters)
         norm = self.clip()
         if not torch.isfinite(norm):
             raise TrainingError(
@@ -167,7 +183,7 @@ class Trainer:
             group["lr"] = rate
         self.main.step()
         if self.device.type == "cuda":  # where sums are taken in any order, so that their last bits differ
-            self.ranks.follow_first([*self.network.buffers(), *self.network.club_parameters()])
+            self.ranks.follow_first([*self.network.buffers(), *self.club_parameters])
         metrics = {"loss/total": total, **parts, **likelihoods, "lr": rate, "grad_norm": norm}
         metrics["layers_open"] = self.warm.layers_open
         metrics |= {f"opened_by/{k}": why for k, why in enumerate(self.warm.reasons, 1) if k > 1 and why}
@@ -192,10 +208,10 @@ class Trainer:
         """Clip gradients as asked; return their total norm before."""
         p = self.params
         if p.clip == "module":
-            norms = [nn.utils.clip_grad_norm_(m.parameters(), p.clip_norm) for m in self.network.modules_to_clip()]
-            return torch.stack([n.to(self.device) for n in norms]).norm()
+            learning = [part for part in self.clipped if any(weight.grad is not None for weight in part)]
+            return torch.stack([nn.utils.clip_grad_norm_(part, p.clip_norm) for part in learning]).norm()
         limit = p.clip_norm if p.clip == "global" else math.inf
-        return nn.utils.clip_grad_norm_(self.network.main_parameters(), limit)
+        return nn.utils.clip_grad_norm_(self.parameters, limit)
 
     def _culprit(self, features: dict[str, Tensor], parts: dict[str, Tensor]) -> str:
         bad = [name for name, value in parts.items() if not torch.isfinite(value)]
@@ -288,6 +304,8 @@ class Trainer:
             checkpoint.put(self.network, tensors)
             for name, optimizer in (("main", self.main), ("club", self.club)):
                 optimizer.load_state_dict(checkpoint.restore_optimizer(name, tensors, optimizer.state_dict()))
+            if isinstance(self.fit, Recorded):
+                self.fit.forget()
             torch.set_rng_state(tensors["random.cpu"])
             if self.device.type == "cuda" and "random.cuda" in tensors:
                 torch.cuda.set_rng_state(tensors["random.cuda"], self.device)

@@ -6,6 +6,7 @@ import torch
 from srcid.model.quantize import make_quantizer
 from srcid.params import QuantizerParams
 from srcid.training.loop import train
+from srcid.training.recorded import Recorded
 from srcid.training.trainer import Trainer
 from tests.helpers import tiny_params, tiny_store
 
@@ -40,6 +41,66 @@ def test_a_gpu_trains_as_a_cpu_does(store):
         trainer = Trainer(store, tiny_params(device=device, precision="float64", dropout=0.0, epochs=2))
         losses.append([float(trainer.advance(*batch)["loss/total"]) for batch in trainer.batches()])
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
+def test_what_is_recorded_goes_on_as_it_would_step_by_step():
+    """Called, recorded, replayed: an optimiser's steps on new data each time; other shapes are another recording."""
+
+    def trained(record):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 2).cuda().double()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1, fused=True, capturable=True)
+
+        def step(given):
+            loss = sum((model(x) - y).square().mean() for x, y, _ in given.values())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            return {"loss": loss.detach()}
+
+        step, draw = Recorded(step) if record else step, torch.Generator().manual_seed(1)
+        found = []
+        for clips in (4, 4, 4, 6, 4, 6, 6):
+            x, y = (torch.randn(clips, size, generator=draw, dtype=torch.float64).cuda() for size in (3, 2))
+            found.append(step({"pair": (x, y, None)})["loss"])
+        return torch.stack(found)
+
+    torch.testing.assert_close(trained(True), trained(False), rtol=1e-12, atol=0)
+
+
+def test_a_run_goes_on_on_a_gpu_where_it_was_cut_off(store, tmp_path):
+    def losses(trainer, number):
+        batches = trainer.batches()
+        return [float(trainer.advance(*next(batches))["loss/total"]) for _ in range(number)]
+
+    params = tiny_params(device="cuda", precision="float64", epochs=4)
+    expected = losses(Trainer(store, params), 8)
+    begun = Trainer(store, params)
+    losses(begun, 4)
+    begun.save(tmp_path)
+    resumed = Trainer(store, params)
+    losses(resumed, 3)  # has recordings, of memory that it gives up
+    resumed.restore(tmp_path)
+    assert losses(resumed, 4) == pytest.approx(expected[4:], rel=1e-9)
+
+
+def test_the_work_of_a_step_waits_for_no_gpu(store):
+    """The trainer itself waits once, to know that the losses are finite."""
+    trainer = Trainer(store, tiny_params(device="cuda", warm_start="off", revival_after=100))
+    batches = trainer.batches()
+    for _ in range(3):
+        trainer.advance(*next(batches))
+    features, masks = next(batches)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        outputs = trainer.network(features, masks)
+        trainer.fit_club(outputs)
+        total, _ = trainer.network.losses(outputs)
+        total.backward()
+        trainer.clip()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -184,7 +184,8 @@ def test_published_attention_never_learns():
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("grid", [(1, 1), (2, 3), (4, 4), (5, 5), (7, 7), (6, 1), (8, 3)])
 @pytest.mark.parametrize("padded", [False, True])
-def test_convolution_equals_torch(grid, transposed: bool, padded: bool):
+@pytest.mark.parametrize("way", ["forward", "_gathered"])
+def test_convolution_equals_torch(grid, transposed: bool, padded: bool, way: str):
     """Values and all gradients against torch's own modules, in float64."""
     padding = (1, 1) if padded else shrink(grid)[1]
     mine = Conv3x3(3, 4, grid, padding, transposed).double()
@@ -198,7 +199,7 @@ def test_convolution_equals_torch(grid, transposed: bool, padded: bool):
 
     x = torch.randn(2, 3, height, width, dtype=torch.float64, requires_grad=True)
     expected = reference(x)
-    found = mine(x.permute(2, 3, 0, 1).flatten(0, 1)).view(*expected.shape[2:], 2, 4).permute(2, 3, 0, 1)
+    found = getattr(mine, way)(x.permute(2, 3, 0, 1).flatten(0, 1)).view(*expected.shape[2:], 2, 4).permute(2, 3, 0, 1)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
 
     grad = torch.randn_like(expected)
@@ -224,7 +225,8 @@ def test_float32_rounding_is_a_direct_convolutions(grid, monkeypatch):
         assert (one - other).norm() / other.norm() < 2e-5
 
 
-def test_convolution_stays_float32_under_autocast():
+def test_convolution_stays_float32_under_autocast(monkeypatch):
+    monkeypatch.setattr("srcid.model.convolution._MATRIX_UNITS", False)
     convolution = Conv3x3(8, 8, (5, 5))
     x = torch.randn(25, 6, 8, requires_grad=True)
     plain = convolution(x)
@@ -235,8 +237,24 @@ def test_convolution_stays_float32_under_autocast():
     assert torch.equal(half, torch.autograd.grad(plain.sum(), convolution.weight)[0])
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_convolution_takes_bfloat16_where_there_are_matrix_units(transposed, monkeypatch):
+    monkeypatch.setattr("srcid.model.convolution._MATRIX_UNITS", True)
+    convolution = Conv3x3(64, 32, (5, 5), transposed=transposed)
+    x = torch.randn(9 if transposed else 25, 6, 64, requires_grad=True)
+    plain = convolution(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = convolution(x)
+    assert not torch.equal(found.float(), plain) and (found - plain).norm() / plain.norm() < 0.01
+    slopes = [torch.autograd.grad(y.float().square().sum(), (x, convolution.weight)) for y in (found, plain)]
+    for half, whole in zip(*slopes, strict=True):
+        assert half.dtype == torch.float32 and (half - whole).norm() / whole.norm() < 0.02
+
+
+@pytest.mark.parametrize("units", [False, True])
 @pytest.mark.parametrize("kind", ["conv", "light"])
-def test_autocast_trains_a_whole_branch(kind: str):
+def test_autocast_trains_a_whole_branch(kind: str, units: bool, monkeypatch):
+    monkeypatch.setattr("srcid.model.convolution._MATRIX_UNITS", units)
     p = params(grid_encoder=kind)
     specific = specific_encoder((5, 5, 3), p)
     back = decoder((5, 5, 3), specific, p)

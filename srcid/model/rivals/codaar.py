@@ -111,7 +111,7 @@ class RowQuantizer(Quantizer):
         losses = []
         for i, x in enumerate(z):
             misfit = (x - own).square().mean(-1)  # [M, B, T]: to the part of each modality
-            weight = torch.full((len(z), 1, 1), self.beta / 2).to(misfit)
+            weight = misfit.new_full((len(z), 1, 1), self.beta / 2)
             weight[i] = 2 * self.beta
             if valid is not None:
                 misfit = torch.where(valid & valid[i], misfit, 0.0)
