@@ -45,8 +45,7 @@ from srcid.codebook.browser.explorer import CodeExplorer
 from srcid.codebook.browser.finder import ClipFinder
 from srcid.codebook.browser.pages import write_code_pages
 from srcid.codebook.browser.usage import UsageBrowser
-from srcid.codebook.figures.agreement import agreement_figure, confusion_map
-from srcid.codebook.figures.matching import matching_figure
+from srcid.codebook.figures.agreement import agreement_figure, confusion_map, matching_figure
 from srcid.codebook.figures.meaning import added_information_figure, association_map
 from srcid.codebook.figures.usage import sharing_map, usage_summary
 from srcid.codebook.matching import match_codes

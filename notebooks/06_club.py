@@ -49,9 +49,8 @@ from srcid.information.browser import InformationBrowser
 from srcid.information.calibration import calibrate, closed_forms
 from srcid.information.disentanglement import calibrate_own, certified_bounds, measure, verdicts
 from srcid.information.estimates import Settings, estimates_cache
-from srcid.information.figures.brackets import bracket_figure, training_information
-from srcid.information.figures.calibration import calibration_figure
-from srcid.information.figures.leakage import leak_figure
+from srcid.information.figures.brackets import bracket_figure, leak_figure, training_information
+from srcid.information.figures.estimators import calibration_figure
 from srcid.information.leakage import leaks
 from srcid.widget import offer_csv
 

@@ -43,7 +43,7 @@ from srcid import runs
 from srcid.codes import CodeTable
 from srcid.evaluation.browser import CodeTurner, RetrievalGallery, sound_rows
 from srcid.evaluation.comparison import score_matrix
-from srcid.evaluation.details import class_confusion, class_scores
+from srcid.evaluation.details import class_confusion, class_scores, timelines
 from srcid.evaluation.figures.comparison import ablation_figure
 from srcid.evaluation.figures.gallery import gallery_media, retrieval_gallery
 from srcid.evaluation.figures.scores import class_scores_figure, confusion_figure, score_figure
@@ -54,7 +54,6 @@ from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.retrieval import gallery
 from srcid.evaluation.suite import fit_tasks, run_tasks, score_runs
 from srcid.evaluation.tables import comparison_table, table_three, table_two
-from srcid.evaluation.timelines import timelines
 from srcid.evaluation.tradeoff import ablation, quality
 from srcid.features import FeatureStore, StoreError
 from srcid.params import EvaluationParams

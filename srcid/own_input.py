@@ -15,8 +15,7 @@ import numpy as np
 from srcid.codebook.exemplars import CodeIndex
 from srcid.codes import CodeTable, encode
 from srcid.features import FeatureStore
-from srcid.features.own_digits import read_picture, read_sound
-from srcid.features.own_media import own_front
+from srcid.features.own import own_front, read_picture, read_sound
 from srcid.runs.folders import Run
 from srcid.widget import Guard, View
 
@@ -128,7 +127,7 @@ class OwnInput(View):
         return pd.DataFrame({"clip": rows[best], "id": np.asarray(self.table.ids)[rows[best]], "cosine": cosine[best]})
 
     def _told(self) -> str:
-        from srcid.maps.figures.media import place_media
+        from srcid.maps.figures.panels import place_media
 
         head = f"<b>Codes of your {' and '.join(self.given)}</b> ({html.escape(self.index.sample)} say what they mean)"
         parts = [

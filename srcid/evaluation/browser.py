@@ -130,7 +130,7 @@ class CodeTurner(View):
 
     def figure(self) -> Any:
         """Return what is shown over clips as a plain figure."""
-        from srcid.evaluation.figures.turning import turning_figure
+        from srcid.evaluation.figures.scores import turning_figure
 
         return turning_figure(self.turned, self.table.modalities)
 

@@ -21,10 +21,9 @@ import torch
 from srcid.evaluation.inputs import Inputs, read_inputs
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.open_set import OpenSet
-from srcid.evaluation.readout import Readout
 from srcid.evaluation.representation import Codes, Representation, labelled_part, true_events
 from srcid.evaluation.results import ProbeResults, ProbeScore
-from srcid.evaluation.tasks import Classification, CrossDataset, Localisation, Task, Unpaired, Weights
+from srcid.evaluation.tasks import Classification, CrossDataset, Localisation, Readout, Task, Unpaired, Weights
 from srcid.params import EvaluationParams, suggest
 
 TASKS: dict[str, type[Task]] = {

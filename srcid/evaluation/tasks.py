@@ -10,12 +10,14 @@
 
 Cross-dataset and unpaired need tables that join data sets: see :mod:`srcid.evaluation.joined`.
 
-Outputs, targets and scores have a leading probe axis; see :mod:`srcid.evaluation.probes`.
+Outputs, targets and scores have a leading probe axis; see :mod:`srcid.evaluation.probes`. Fitted probes can be asked
+again, about features that no clip of the table has (:class:`Readout`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,7 +25,8 @@ import torch.nn.functional as F
 from scipy.special import expit
 
 from srcid.evaluation import metrics
-from srcid.evaluation.inputs import Inputs
+from srcid.evaluation.inputs import GatheredInputs, Inputs
+from srcid.evaluation.representation import Representation
 
 Weights = dict[str, torch.Tensor]
 Rows = Mapping[str, np.ndarray]  # rows of the table by modality
@@ -253,3 +256,36 @@ def localisation_loss(logits: torch.Tensor, target: torch.Tensor, alpha: torch.T
         factor = factor.view(-1, *[1] * (logits.dim() - 1))
     cross = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(0)
     return cross - (target * factor * F.log_softmax(logits, dim=0)).sum(0)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """The probes of one task and representation, one a training modality.
+
+    Attributes:
+        task, representation: what they answer, and what of a clip they read.
+        train: training modality of each probe, ``[P]``.
+        weights: of all of them, with a leading probe axis.
+        scales: what the features of each layer are multiplied by, in the order of the representation's layers.
+    """
+
+    task: Task
+    representation: Representation
+    train: tuple[str, ...]
+    weights: Weights
+    scales: tuple[float, ...]
+
+    @torch.no_grad()
+    def ask(self, features: Sequence[np.ndarray], present: np.ndarray) -> np.ndarray:
+        """Return the outputs (logits) of every probe, ``[P, n, ...]`` as the task has them.
+
+        Args:
+            features: of each layer of the representation, ``[n, T, D]``.
+            present: which steps hold features, bool ``[n, T]``.
+        """
+        parts = [np.float32(scale) * values for scale, values in zip(self.scales, features, strict=True)]
+        values = torch.from_numpy(np.concatenate(parts, axis=-1)).float()
+        clips = torch.arange(len(values))
+        inputs = GatheredInputs(values[None], clips, torch.from_numpy(np.ascontiguousarray(present))[None])
+        which, rows = torch.zeros(len(self.train), dtype=torch.long), clips.expand(len(self.train), -1)
+        return self.task.forward(inputs, self.task.prepare(inputs, self.weights), which, rows).numpy()

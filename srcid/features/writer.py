@@ -1,15 +1,22 @@
-"""`StoreWriter`: how a feature store comes to be, piece by piece and then all at once."""
+"""`StoreWriter`: how a feature store comes to be, piece by piece and then all at once.
+
+A command that makes a store keeps beside the arrays what was asked (:func:`keep_request`); given again, it has nothing
+to do (:func:`answers`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import glob
+import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -30,10 +37,12 @@ from srcid.features.checks import (
     stored,
 )
 from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum, flush, sha256
+from srcid.files import code_version, read_json
 from srcid.values import shorten
 
 Store = TypeVar("Store")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_REQUEST = "request.json"
 
 
 class StoreWriter(Generic[Store]):
@@ -251,3 +260,32 @@ def _named_arrays(annotations: Annotations) -> Iterator[tuple[str, np.ndarray]]:
         for name, array in getattr(annotations, folder).items():
             yield f"{folder}/{name}.npy", array
     yield "ids.npy", annotations.ids
+
+
+def request_of(files: Iterable[Path], path: Path, **options: Any) -> str:
+    """Hash of what a store at ``path`` is to be made of: code, options, and name, size and time of each of ``files``.
+
+    Files that options name count in the same way; the store itself, drafts of it and its audit do not.
+    """
+    folder, name = (re.escape(part) for part in os.path.split(os.path.abspath(path)))
+    own = re.compile(rf"{folder}[/\\]({name}($|[/\\]|\.audit\.(json|txt)$)|\.{name}\.[0-9a-f]+\.(partial|lock))")
+    sources = [file for file in map(str, files) if not own.match(os.path.abspath(file))]
+    named = [str(value).rpartition("=")[2] for value in options.values()]
+    about: list[Any] = [code_version(), sorted((name, str(value)) for name, value in options.items())]
+    for file in (*sources, *named):
+        with contextlib.suppress(OSError, ValueError):
+            found = os.stat(file)
+            about += [[file, found.st_size, found.st_mtime_ns]] if stat.S_ISREG(found.st_mode) else []
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+
+def keep_request(folder: Path, request: str) -> None:
+    """Put :func:`request_of` into the folder of a store to be."""
+    (folder / _REQUEST).write_text(json.dumps({"request": request}) + "\n", encoding="utf-8")
+
+
+def answers(path: Path, request: str) -> bool:
+    """Whether what lies at ``path`` was made by this very request."""
+    with contextlib.suppress(OSError, ValueError):
+        return read_json(path / _REQUEST) == {"request": request}
+    return False

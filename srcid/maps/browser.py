@@ -186,7 +186,7 @@ class LinkedMaps(View):
             self.guard(lambda: self._show_media(view, int(rows[0])))
 
     def _show_media(self, view: int, row: int) -> None:
-        from srcid.maps.figures.media import place_media
+        from srcid.maps.figures.panels import place_media
 
         columns = self.views[view].columns
         if not {"clip", "step"} <= set(columns):  # a code is nowhere in particular

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from srcid.codebook.figures.matching import matching_figure
+from srcid.codebook.figures.agreement import matching_figure
 from srcid.codebook.matching import match_codes
 from srcid.codes import CodeTable
 from srcid.symbols import InspectionError

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from srcid.evaluation.details import class_confusion, class_scores
+from srcid.evaluation.details import class_confusion, class_scores, timelines
 from srcid.evaluation.metrics import EvaluationError, with_background
 from srcid.evaluation.probes import fit_probes
-from srcid.evaluation.timelines import timelines
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 

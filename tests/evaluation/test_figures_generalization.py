@@ -7,13 +7,12 @@ import plotly.graph_objects as go
 import pytest
 
 from srcid.evaluation.browser import RetrievalGallery, sound_rows
-from srcid.evaluation.details import ClassConfusion, ClassScores, class_confusion, class_scores
+from srcid.evaluation.details import ClassConfusion, ClassScores, class_confusion, class_scores, timelines
 from srcid.evaluation.figures.gallery import retrieval_gallery
 from srcid.evaluation.figures.scores import class_scores_figure, confusion_figure
 from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.retrieval import code_retrieval, gallery
-from srcid.evaluation.timelines import timelines
 from srcid.features.clip_media import ClipMedia
 from srcid.params import EvaluationParams
 from srcid.statistics import Interval

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srcid.evaluation.browser import CodeTurner
-from srcid.evaluation.figures.turning import turning_figure
+from srcid.evaluation.figures.scores import turning_figure
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.probes import fit_probes
 from srcid.evaluation.turning import Turn, turn_clip, turn_code

@@ -5,7 +5,7 @@ import pytest
 
 from srcid.features.checks import StoreError
 from srcid.features.front_ends import FRONT_ENDS, RATE, measure_scale, standardised
-from srcid.features.own_media import own_front
+from srcid.features.own import own_front
 from srcid.features.store import FeatureStore
 from tests.helpers import tiny_store
 

@@ -14,10 +14,8 @@ from srcid.information.calibration import Known, calibrate, gaussian_pairs
 from srcid.information.disentanglement import Measurements
 from srcid.information.estimates import Settings
 from srcid.information.figures.ablation import relation_figure, settings_figure
-from srcid.information.figures.brackets import bracket_figure, estimate_card, training_information
-from srcid.information.figures.calibration import calibration_figure
-from srcid.information.figures.estimators import LARGEST, nats_ticks, squash
-from srcid.information.figures.leakage import leak_figure
+from srcid.information.figures.brackets import bracket_figure, estimate_card, leak_figure, training_information
+from srcid.information.figures.estimators import LARGEST, calibration_figure, nats_ticks, squash
 from srcid.information.leakage import Leak, Leaks, leakage
 from srcid.information.questions import Comparison, Sample, Variable
 from srcid.statistics import Interval

@@ -12,7 +12,7 @@ import pytest
 
 from srcid.maps.atlas import Missing
 from srcid.maps.browser import LinkedMaps
-from srcid.maps.figures.media import place_media
+from srcid.maps.figures.panels import place_media
 from srcid.maps.linking import Links
 from srcid.maps.points import Points, feature_points
 from srcid.maps.projection import project

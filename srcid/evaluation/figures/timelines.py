@@ -42,7 +42,7 @@ def timeline_figure(timelines: Sequence[Any], within: bool = False) -> go.Figure
     """Draw timelines of clips below each other: truth, predictions by direction, codes by layer and modality.
 
     Args:
-        timelines: of :func:`srcid.evaluation.timelines.timelines`.
+        timelines: of :func:`srcid.evaluation.details.timelines`.
         within: also draw the predictions of probes on their own modality.
     """
     if not timelines:

@@ -29,9 +29,8 @@ from srcid.features.extraction.reading import (
 )
 from srcid.features.front_ends import FrontEnd, front_end
 from srcid.features.published.archives import files_below
-from srcid.features.repeated import answers, keep_request, request_of
 from srcid.features.store import FeatureStore
-from srcid.features.writer import StoreWriter
+from srcid.features.writer import StoreWriter, answers, keep_request, request_of
 
 MEDIA = "clips"
 """Folder in the store of what can be heard and seen of its clips: references to it hold wherever the store lies."""

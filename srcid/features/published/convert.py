@@ -21,8 +21,8 @@ from srcid.features.published import ave, captions, vggsound
 from srcid.features.published.archives import Found, SourceError, files_below
 from srcid.features.published.conversion_audit import ConversionAudit, audit_files, conversion_audit
 from srcid.features.published.plan import STEPS, Options, Plan, Stream
-from srcid.features.repeated import answers, keep_request, request_of
 from srcid.features.store import FeatureStore
+from srcid.features.writer import answers, keep_request, request_of
 from srcid.values import shorten
 
 LAYOUTS: dict[str, Callable[[Found, Options], Plan]] = {**vggsound.LAYOUTS, **ave.LAYOUTS, **captions.LAYOUTS}

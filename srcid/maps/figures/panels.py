@@ -1,19 +1,23 @@
-"""Maps of features and codebooks, side by side, each with its quality and the key of its colours."""
+"""Maps of features and codebooks, side by side, each with its quality and the key of its colours; media at a place."""
 
 from __future__ import annotations
 
+import html
 import textwrap
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from srcid.features.clip_media import Shown, card_media
 from srcid.maps.atlas import Missing
 from srcid.maps.figures.coloring import Coloring, color_by
 from srcid.maps.graph import percent
 from srcid.maps.projection import TITLES, Projection
-from srcid.style import FAINT, INK, WIDTH, empty_figure, finish
+from srcid.page import picture_uri
+from srcid.style import FAINT, INK, WIDTH, empty_figure, finish, modality_colors, swatch
 
 SVG_LIMIT = 8000  # points of a figure; WebGL above, whose contexts a page has few of
 _GAP, _SIDE = 22, 24  # pixels between panels, and beside them
@@ -22,6 +26,7 @@ _KEY_LINES = 3
 DIM = 0.06  # opacity of what is not chosen
 
 Panel = tuple[Projection | Missing, str]
+_PICTURE = 96  # pixels of a picture's longer side
 
 
 def map_figure(panels: Sequence[Panel], modalities: Sequence[str], title: str = "", columns: int | None = None,
@@ -240,3 +245,43 @@ def _caption(panels: Sequence[Panel]) -> str:
         told.append("The area of a dot grows with the use of the code.")
     told.append("Axes have no unit: who is near whom has a meaning, distances between groups have none.")
     return " ".join(told)
+
+
+def place_media(table: Any, clip: int, step: int) -> str:
+    """Return what the store of ``table`` keeps of one step of a clip: pictures, players, words; and what is gone.
+
+    Args:
+        table: a CodeTable; its media references, and the store it names, are read.
+        clip: row of the clip.
+    """
+    colors, references = modality_colors(table.modalities), table.media or {}
+    places = {
+        m: (SimpleNamespace(modality=m, clip=clip, step=step, media=str(references[m][clip, step])),)
+        for m in table.modalities
+        if m in references
+    }
+    media = card_media(SimpleNamespace(exemplars=places), table)
+    tiles = [
+        f"<figure style='margin:0'><figcaption><b>{swatch(html.escape(m), colors[m])}</b></figcaption>"
+        f"{_content(shown)}</figure>"
+        for m, (shown,) in media.shown.items()
+        if shown.kind != "none"
+    ]
+    said = [html.escape(problem) for problem in media.problems] or ([] if tiles else ["no media are kept of this step"])
+    where = html.escape(f"clip {table.ids[clip]}, step {step}")
+    return (
+        f"<div style='display:flex;flex-wrap:wrap;gap:4px 22px;align-items:flex-start;line-height:1.35'>"
+        f"<b>{where}</b>{''.join(tiles)}<span style='opacity:.8'>{'<br>'.join(said)}</span></div>"
+    )
+
+
+def _content(shown: Shown) -> str:
+    if shown.kind == "image":
+        look = f"height:{_PICTURE}px;image-rendering:pixelated"
+        return f"<img alt='' src='{picture_uri(shown.content, _PICTURE)}' style='{look}'>"
+    if shown.kind == "audio":
+        from IPython.display import Audio
+
+        return Audio(shown.content, rate=shown.rate)._repr_html_()
+    before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
+    return f"{before} <b>{word}</b> {after}"

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from srcid.features.checks import StoreError
 from srcid.features.digits import DigitsParams, make_digits
-from srcid.features.own_digits import OwnDigits, read_picture, read_sound
+from srcid.features.own import OwnDigits, read_picture, read_sound
 from srcid.features.store import FeatureStore
 from srcid.features.voices import RATE, spoken
 
@@ -93,5 +93,5 @@ def test_the_store_keeps_the_scales_and_clips_of_an_earlier_one_are_made_again(s
     assert not front.note and "made again" in again.note
     for own in (lambda f: f.word("seven"), lambda f: f.sound(spoken(3), RATE), lambda f: f.picture(np.eye(9))):
         np.testing.assert_allclose(own(front), own(again), atol=1e-5)
-    monkeypatch.setattr("srcid.features.own_digits.raw_features", lambda params: pytest.fail("clips are made again"))
+    monkeypatch.setattr("srcid.features.own.raw_features", lambda params: pytest.fail("clips are made again"))
     OwnDigits(store)
