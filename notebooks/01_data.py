@@ -39,7 +39,7 @@ from srcid import runs
 from srcid.features import audit
 from srcid.features.browser import ClipBrowser
 from srcid.features.clip_media import clip_media
-from srcid.features.figures import clip_view, label_timelines, store_overview
+from srcid.features.figures import clip_view, store_overview
 from srcid.widget import has_front_end, offer_csv
 
 store = runs.open_store(data, generator, fsdd)
@@ -102,16 +102,11 @@ for split, count in found.clips.items():
 # %% [markdown] tags=[]
 # ## One clip, in all its modalities
 #
-# The labels over time come first. Grey ones are shared by all modalities; a coloured one is carried by the
+# The labels over time stand on top. Grey ones are shared by all modalities; a coloured one is carried by the
 # modality of that colour, which stays the same in every figure of every notebook.
 
 # %% tags=[]
 assert 0 <= row < store.clips, f"found row={row}, need 0 to {store.clips - 1}"
-timelines = label_timelines(store, row)
-run.save_figure(timelines, "labels")
-timelines
-
-# %% tags=[]
 media = clip_media(store, row)
 view = clip_view(store, row, media)
 run.save_figure(view, "clip")

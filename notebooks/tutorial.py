@@ -39,9 +39,9 @@ from srcid.codebook.browser.explorer import CodeExplorer
 from srcid.codebook.figures.agreement import agreement_figure
 from srcid.codebook.figures.meaning import association_map
 from srcid.codebook.figures.strips import code_strip
-from srcid.codebook.figures.usage import usage_growth, usage_summary
+from srcid.codebook.figures.usage import usage_summary
 from srcid.codebook.meaning import association
-from srcid.codebook.usage import code_usage, growth
+from srcid.codebook.usage import code_usage
 from srcid.codes import CodeTable
 from srcid.features import FeatureStore
 from srcid.features.clip_media import clip_media
@@ -87,11 +87,11 @@ display(*(Audio(samples, rate=rate) for samples, rate in media.sounds.values()))
 # %% [markdown] tags=[]
 # ## How it was trained
 #
-# Training begins with codes that mean nothing. Look at two things while it goes on: how many codes are in use, and at
-# what share of steps two modalities have the same code. ([02_train](02_train.ipynb) draws all that was measured.)
+# Training begins with codes that mean nothing. Look at two panels of what was measured: how many codes are in use, and
+# at what share of steps two modalities have the same code.
 
 # %% tags=[]
-usage_growth([growth(source.metrics), growth(source.metrics, split="val")], table.modalities)
+source.load_figure("curves")
 
 # %% [markdown] tags=[]
 # ## The same clip in codes

@@ -7,16 +7,13 @@ Intervals come from resampling clips, never steps, because the steps of a clip r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from srcid.statistics import Interval, bootstrap_weights, entropy, percentile_interval, wilson_interval
-from srcid.symbols import POOLED, InspectionError, Symbols, place_name, require_modalities, symbols_of
-from srcid.training.log import read_log
+from srcid.symbols import POOLED, Symbols, place_name, require_modalities, symbols_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,25 +152,6 @@ class Sharing:
         )
 
 
-@dataclass(frozen=True)
-class Growth:
-    """Series logged while training: ``series[key]`` at ``step``, NaN where a line did not hold the key."""
-
-    step: np.ndarray
-    series: dict[str, np.ndarray]
-
-    def frame(self) -> pd.DataFrame:
-        """One row a logged step."""
-        import pandas as pd
-
-        return pd.DataFrame({"step": self.step, **self.series})
-
-    @property
-    def finding(self) -> str:
-        """What was logged, and how often."""
-        return f"{len(self.series)} series of {len(self.step)} logged steps"
-
-
 def code_usage(source: Any, layer: int = 1, stage: int | None = None, clips: Any = None, bootstrap: int = 200,
                seed: int = 0) -> Usage:  # fmt: skip
     """Count the codes of one layer, per modality and jointly.
@@ -270,31 +248,6 @@ def _exclusive_by_chance(codes: Symbols) -> float:
     each = stretches.sum(axis=0)
     weight = stretches.sum(axis=1) / max(each.sum(), 1)
     return float((weight[:, None] ** each[each > 0]).sum(axis=0).mean()) if each.any() else float("nan")
-
-
-def growth(metrics: Path | str | Iterable[Mapping[str, Any]], split: str = "",
-           kinds: Iterable[str] = ("perplexity", "used", "agreement")) -> Growth:  # fmt: skip
-    """Read how the use of codes grew during training.
-
-    Args:
-        metrics: ``metrics.jsonl`` of a run, or its records.
-        split: "val" for the validation lines.
-        kinds: quantities to keep; their keys are ``kind/layer/modality``.
-
-    Raises:
-        InspectionError: no such line; the message names what is there.
-    """
-    if isinstance(metrics, (str, Path)):
-        metrics = read_log(Path(metrics))
-    records = list(metrics)
-    starts = tuple(f"{split}/{kind}/" if split else f"{kind}/" for kind in kinds)
-    keys = sorted({key for record in records for key in record if key.startswith(starts)})
-    if not keys:
-        there = sorted({key.split("/")[0] for record in records for key in record})
-        raise InspectionError(f"found no {' or '.join(starts)} in these metrics, only {', '.join(there) or 'nothing'}")
-    records = [record for record in records if any(key in record for key in keys)]
-    series = {key: np.array([record.get(key, np.nan) for record in records], dtype=float) for key in keys}
-    return Growth(np.array([record["step"] for record in records]), series)
 
 
 def _resampled_entropies(codes: Symbols, bootstrap: int, seed: int) -> np.ndarray:

@@ -18,7 +18,6 @@ from srcid.style import (
     INK,
     SYMBOLS,
     blanks,
-    empty_figure,
     fade,
     finish,
     heat_scale,
@@ -82,19 +81,6 @@ def store_overview(audit: StoreAudit) -> go.Figure:
     caption = "A clip counts for every class that occurs in it; shares need not add up to one."
     height = max(150, 24 * max(len(shares.columns), len(sizes)) + 40)
     return finish(fig, audit.finding, caption, height=height, top=80)
-
-
-def label_timelines(store: Any, clip: int) -> go.Figure:
-    """Draw every label of row ``clip`` over its steps; coloured is what one modality alone carries."""
-    bars, rows = label_bars(store, clip)
-    if not rows:
-        return empty_figure("this store has no labels to draw")
-    fig = go.Figure()
-    add_label_bars(fig, bars, rows)
-    step_axis(fig, store.steps)
-    events = sum(bar.row.startswith("event") for bar in bars)  # of the label that probes learn
-    title = f"Clip {clip_name(store, clip)}: {events} event{'s' * (events != 1)} in {store.steps} steps"
-    return finish(fig, title, label_caption(store), height=30 + 22 * len(rows), left=130)
 
 
 def clip_view(store: Any, clip: int, media: ClipMedia | None = None) -> go.Figure:

@@ -12,9 +12,9 @@ from srcid.codebook.added_information import added_information
 from srcid.codebook.agreement import code_agreement, confusion
 from srcid.codebook.figures.agreement import agreement_figure, confusion_map, part_figure
 from srcid.codebook.figures.meaning import added_information_figure, association_map, code_map, mark_code
-from srcid.codebook.figures.usage import sharing_map, usage_growth, usage_summary
+from srcid.codebook.figures.usage import sharing_map, usage_summary
 from srcid.codebook.meaning import association
-from srcid.codebook.usage import code_usage, growth, sharing
+from srcid.codebook.usage import code_usage, sharing
 from srcid.codes import CodeTable
 from srcid.symbols import StepLabel, for_each, label_names, layers_and_stages
 from tests.house import caption, title
@@ -118,17 +118,6 @@ def test_perplexity_stands_with_its_interval_beside_the_shares_of_codes():
     bars = [trace.x[0] for trace in fig.data if trace.type == "bar"]
     np.testing.assert_allclose(np.reshape(bars, (3, 3)).sum(axis=1), 1)
     assert fig.layout.title.text == found.finding.capitalize()
-
-
-def test_growth_shows_batches_as_lines_and_validation_as_points():
-    lines = [{"step": s, "perplexity/1/a": s + 1.0, "used/1/a": 0.5, "agreement/1/a-b": 0.1 * s} for s in range(4)]
-    lines.append({"step": 3, "val/perplexity/1/a": 2.5})
-    found = for_each(growth, lines, [{}, dict(split="val")])
-    fig = usage_growth(found.results, ("a", "b"))
-    assert [trace.mode for trace in fig.data] == ["lines", "lines", "lines", "markers"]
-    assert list(fig.data[0].y) == [1, 2, 3, 4] and list(fig.data[3].y) == [2.5]
-    missing = for_each(growth, [{"step": 1, "loss/total": 2.0}], [{}])
-    assert "only loss, step" in usage_growth(missing.results, ("a",), missing.notes).layout.title.text
 
 
 def test_sharing_says_what_share_of_codes_belongs_to_one_modality():

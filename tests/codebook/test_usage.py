@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections import Counter
@@ -16,7 +15,7 @@ from sklearn.metrics.cluster import expected_mutual_information
 from srcid.codebook.agreement import code_agreement, confusion, part_agreement
 from srcid.codebook.exemplars import CodeIndex
 from srcid.codebook.meaning import association
-from srcid.codebook.usage import code_usage, growth, sharing
+from srcid.codebook.usage import code_usage, sharing
 from srcid.codes import CodeTable
 from srcid.statistics import expected_information
 from srcid.symbols import InspectionError, StepLabel, for_each, label_names, label_of, layers_and_stages, symbols_of
@@ -217,22 +216,6 @@ def test_confusion_names_the_codes_that_are_taken_for_each_other():
     counts = found.frame()
     assert counts.loc[0, 7] == 3 and counts.loc[0, 0] == counts.loc[5, 5] == 1
     assert found.match.value == 2 / 5 and "a – b 40.0%" in found.finding
-
-
-def test_growth_reads_what_training_logged(tmp_path):
-    lines = [
-        {"step": 1, "perplexity/1/a": 3.0, "used/1/a": 0.2, "loss/total": 9.0},
-        {"step": 2, "loss/total": 8.0},
-        {"step": 3, "perplexity/1/a": 5.0, "perplexity/2/a": 1.5, "val/perplexity/1/a": 4.0},
-    ]
-    path = tmp_path / "metrics.jsonl"
-    path.write_text("\n".join(json.dumps(line) for line in lines) + "\n")
-    found = growth(path)
-    np.testing.assert_array_equal(found.step, [1, 3])
-    np.testing.assert_array_equal(found.series["perplexity/2/a"], [np.nan, 1.5])
-    assert list(growth(lines, split="val").series) == ["val/perplexity/1/a"]
-    with pytest.raises(InspectionError, match="only loss, step"):
-        growth(lines[1:2])
 
 
 def test_refusals_are_sentences(tables):

@@ -9,7 +9,7 @@ import pytest
 
 from srcid.features import LabelInfo, audit
 from srcid.features.clip_media import ClipMedia, clip_media
-from srcid.features.figures import clip_view, label_timelines, store_overview
+from srcid.features.figures import clip_view, store_overview
 from srcid.style import INK, modality_colors
 from tests.helpers import tiny_store
 from tests.house import caption, check_house_style, title
@@ -49,11 +49,10 @@ def scatters(fig, mode):
     return [trace for trace in fig.data if trace.type == "scatter" and trace.mode == mode]
 
 
-@pytest.mark.parametrize("kind", ("store_overview", "label_timelines", "clip_view"))
+@pytest.mark.parametrize("kind", ("store_overview", "clip_view"))
 def test_every_figure_keeps_the_house_style(store, kind):
     draw = {
         "store_overview": lambda: store_overview(audit(store)),
-        "label_timelines": lambda: label_timelines(store, 3),
         "clip_view": lambda: clip_view(store, 3, clip_media(store, 3)),
     }
     check_house_style(draw[kind]())
@@ -75,12 +74,14 @@ def test_overview_without_the_label_still_counts_clips(store):
     assert [trace.type for trace in fig.data] == ["bar"]
 
 
-def test_timelines_lie_where_the_labels_hold(store):
-    fig = label_timelines(store, 3)
+def bars_of(fig):
+    return [trace for trace in fig.data if trace.type == "bar"]
+
+
+def test_labels_lie_where_they_hold(store):
     steps = np.flatnonzero(store.labels["event"][3].any(axis=-1))
-    (bars,) = fig.data
+    (bars,) = bars_of(clip_view(store, 3))
     assert bars.base[0] == pytest.approx(steps[0] - 0.46) and bars.x[0] == pytest.approx(len(steps) - 0.08)
-    assert "1 event in 6 steps" in title(fig)
 
 
 def test_private_labels_take_the_colour_of_their_modality(store):
@@ -90,20 +91,16 @@ def test_private_labels_take_the_colour_of_their_modality(store):
         "speaker": LabelInfo("speaker", "category", "clip", ("a", "b", "c"), ("third",)),
     }
     fake = SimpleNamespace(
-        modalities=MODALITIES, steps=6, ids=store.ids, labels=labels, label_info=info, clips=40, labelled={}
-    )
-    fig = label_timelines(fake, 4)
-    colors = {row: trace.marker.line.color for trace in fig.data for row in trace.y}
+        modalities=MODALITIES, steps=6, ids=store.ids, labels=labels, label_info=info, clips=40, labelled={},
+        shapes=store.shapes, features=store.features, masks=store.masks,
+    )  # fmt: skip
+    fig = clip_view(fake, 4)
+    colors = {row: trace.marker.line.color for trace in bars_of(fig) for row in trace.y}
     assert colors["speaker"] == modality_colors(MODALITIES)["third"]
     assert INK in colors.values()
     assert "speaker: third" in caption(fig)
-    bar = next(trace for trace in fig.data if "speaker" in trace.y)
+    bar = next(trace for trace in bars_of(fig) if "speaker" in trace.y)
     assert bar.customdata[0][0] == "b" and bar.x[0] == pytest.approx(6 - 0.08)
-
-
-def test_a_store_without_labels_says_so(store):
-    fake = SimpleNamespace(modalities=MODALITIES, steps=6, ids=store.ids, labels={}, label_info={})
-    assert "no labels" in title(label_timelines(fake, 0))
 
 
 def test_clip_view_shows_the_features_as_they_are(store):

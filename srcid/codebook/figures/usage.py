@@ -93,52 +93,6 @@ def usage_summary(usages: Sequence[Any], notes: Sequence[str] = ()) -> go.Figure
     return legend_line(fig).update_layout(legend_traceorder="normal")
 
 
-def usage_growth(growths: Sequence[Any], modalities: Sequence[str], notes: Sequence[str] = ()) -> go.Figure:
-    """Draw how use and agreement grew during training, a row a quantity and a column a layer.
-
-    Args:
-        growths: :class:`srcid.codebook.usage.Growth` of training, and of validation (keys that begin with "val/").
-        modalities: in the order of the store, which fixes their colours.
-    """
-    if not growths:
-        return nothing(["no use of codes was logged during training", *notes[:1]])
-    keys = sorted({key.removeprefix("val/") for growth in growths for key in growth.series})
-    kinds = [kind for kind in ("perplexity", "used", "agreement") if any(k.startswith(f"{kind}/") for k in keys)]
-    layers = sorted({int(key.split("/")[1]) for key in keys})
-    fig, height = panels([f"layer {layer}: {kind}" for kind in kinds for layer in layers], len(layers), 130)
-    colors, pairs = modality_colors(modalities), {}
-    order = {m: place for place, m in enumerate(modalities)}  # of the legend, pairs last
-    for growth in growths:
-        for key in sorted(growth.series, key=lambda k: order.get(k.split("/")[-1], len(order))):
-            values = growth.series[key]
-            kind, layer, name = key.removeprefix("val/").split("/")
-            here = dict(row=kinds.index(kind) + 1, col=layers.index(int(layer)) + 1)
-            validation, seen = key.startswith("val/"), np.isfinite(values)
-            # a pair has no colour of its own: it is told apart by its dash
-            dash = pairs.setdefault(name, ("solid", "dash", "dot", "dashdot")[len(pairs) % 4]) if "-" in name else None
-            look = dict(color=colors.get(name, INK))
-            fig.add_scatter(
-                x=growth.step[seen], y=values[seen], name=name.replace("-", " – ") if dash else name, legendgroup=name,
-                showlegend=not validation and here["col"] == 1 and kind in ("perplexity", "agreement"),
-                mode="markers" if validation else "lines", marker=dict(symbol="circle-open", size=6, **look),
-                line=dict(width=1.4, dash=dash or "solid", **look),
-                hovertemplate=f"step %{{x}}: %{{y:.3g}}<extra>{name}{', validation' if validation else ''}</extra>",
-                **here,
-            )  # fmt: skip
-    units = {"perplexity": ("codes", ""), "used": ("share of codes", ".0%"), "agreement": ("equal codes", ".0%")}
-    for row, kind in enumerate(kinds, start=1):
-        fig.update_yaxes(title_text=units[kind][0], row=row, col=1)
-        fig.update_yaxes(tickformat=units[kind][1], rangemode="tozero", row=row)
-    fig.update_xaxes(title_text="training step", row=len(kinds))
-    last = max(int(growth.step[-1]) for growth in growths)
-    caption = (
-        "Lines: one logged training batch each, so they jitter, and their clips are those that the codes were fitted "
-        "to; open circles: validation clips after each epoch."
-    )
-    finish(fig, f"Use of codes over {last:,} training steps", caption, height=height, top=104)
-    return legend_line(fig)
-
-
 def sharing_map(sharings: Sequence[Any], notes: Sequence[str] = (), most: int = 400) -> go.Figure:
     """Draw which modalities use which code: a strip modality x code a layer, the most evenly shared codes first.
 
