@@ -130,11 +130,7 @@ class OwnInput(View):
         from srcid.maps.figures.panels import place_media
 
         head = f"<b>Codes of your {' and '.join(self.given)}</b> ({html.escape(self.index.sample)} say what they mean)"
-        parts = [
-            head,
-            self.front.note,
-            self.frame().round(2).to_html(index=False, border=0, col_space=60, justify="left"),
-        ]
+        parts = [head, self.frame().round(2).to_html(index=False, border=0, col_space=60, justify="left")]
         for m in self.table.modalities:
             if m in self.given:
                 continue

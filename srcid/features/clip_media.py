@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from srcid.features.media import FILES
+from srcid.features.media import FILES, MediaError, mono, resolve
 
 LEAST_SECONDS = 0.5  # of sound per step; longer recordings stretch all steps of the clip
 _NEAR = 3  # words of a sentence shown on either side of an exemplar
@@ -34,8 +34,6 @@ class ClipMedia:
 
 def clip_media(store: Any, clip: int) -> ClipMedia:
     """Read the media of row ``clip`` of a feature store; what is gone or damaged is named in ``problems``."""
-    from srcid.features.media import MediaError, resolve
-
     found, problems = ClipMedia(), []
     for m, references in store.media.items():
         shown: dict[int, Any] = {}
@@ -89,9 +87,9 @@ class CardMedia:
         sounds = {i: (s.rate, s.content) for i, s in enumerate(self.shown.get(modality, ())) if s.kind == "audio"}
         if not sounds:
             return None
-        rate, mono = _one_rate(sounds)
+        rate, parts = _one_rate(sounds)
         pause = np.zeros(round(gap * rate), np.float32)
-        return np.concatenate([part for samples in mono.values() for part in (samples, pause)][:-1]), rate
+        return np.concatenate([part for samples in parts.values() for part in (samples, pause)][:-1]), rate
 
 
 def card_media(card: Any, table: Any) -> CardMedia:
@@ -100,8 +98,6 @@ def card_media(card: Any, table: Any) -> CardMedia:
     References come from the code table; files are looked for where its store says. What is gone, the store
     included, is named in ``problems``, and the exemplars are then shown without.
     """
-    from srcid.features.media import MediaError, resolve
-
     root, lost = _media_root(table, card)
     shown: dict[str, tuple[Shown, ...]] = {}
     problems = [lost] if lost else []
@@ -138,11 +134,9 @@ def _media_root(table: Any, card: Any) -> tuple[Path | None, str]:
 
 
 def _shown(media: Any, table: Any, exemplar: Any) -> Shown:
-    from srcid.features.media import MediaError
-
     if media.kind == "audio":
         rate, samples = media.content
-        samples = samples.mean(axis=1) if samples.ndim == 2 else samples
+        samples = mono(samples, rate, rate)
         if not len(samples):
             raise MediaError(f"'{exemplar.media}' is empty")
         return Shown("audio", samples, rate=rate)
@@ -166,10 +160,10 @@ def _grey(image: np.ndarray) -> np.ndarray:
 
 def _sequence(recordings: dict[int, tuple[int, np.ndarray]], steps: int) -> tuple[np.ndarray, int]:
     """Lay the recordings of a clip's steps one after the other, each in a slot of equal length."""
-    rate, mono = _one_rate(recordings)
-    slot = max(int(LEAST_SECONDS * rate), *(len(samples) for samples in mono.values()))
+    rate, parts = _one_rate(recordings)
+    slot = max(int(LEAST_SECONDS * rate), *(len(samples) for samples in parts.values()))
     sound = np.zeros(steps * slot, np.float32)
-    for step, samples in mono.items():
+    for step, samples in parts.items():
         sound[step * slot : step * slot + len(samples)] = samples
     return sound, rate
 
@@ -177,11 +171,4 @@ def _sequence(recordings: dict[int, tuple[int, np.ndarray]], steps: int) -> tupl
 def _one_rate(recordings: dict[int, tuple[int, np.ndarray]]) -> tuple[int, dict[int, np.ndarray]]:
     """Return the highest rate among recordings, and all of them in mono at that rate."""
     rate = max(rate for rate, _ in recordings.values())
-    mono = {}
-    for step, (own, samples) in recordings.items():
-        samples = samples.mean(axis=1) if samples.ndim == 2 else samples
-        if own != rate:  # rates differ: stretch by interpolation, good enough to listen to
-            places = np.arange(0, len(samples), own / rate)
-            samples = np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
-        mono[step] = samples
-    return rate, mono
+    return rate, {step: mono(samples, own, rate) for step, (own, samples) in recordings.items()}

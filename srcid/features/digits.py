@@ -173,12 +173,6 @@ def _render(params: DigitsParams, speech: Speech) -> tuple[_Plan, np.ndarray, di
     return plan, event, splits, rendered
 
 
-def raw_features(params: DigitsParams) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Features of :func:`make_digits` before they are standardised, by modality, and rows of the training clips."""
-    _, _, splits, rendered = _render(params, read_speech(params.fsdd))
-    return {m: values for m, (values, _, _) in rendered.items()}, splits["train"]
-
-
 def _audio(plan: _Plan, speech: Speech, params: DigitsParams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([params.seed, 1])
     pools: dict[tuple[int, str, int], list[Recording]] = {}

@@ -132,6 +132,14 @@ def read_wav(file: Path) -> tuple[int, np.ndarray]:
     return int(rate), samples
 
 
+def mono(samples: np.ndarray, rate: int, goal: int) -> np.ndarray:
+    """Samples ``[n]`` or ``[n, channels]`` as one channel at ``goal`` Hz, interpolated: good enough to listen to."""
+    samples = samples.mean(axis=1) if samples.ndim == 2 else samples
+    if rate == goal:
+        return samples
+    return np.interp(np.arange(0, len(samples), rate / goal), np.arange(len(samples)), samples).astype(samples.dtype)
+
+
 def _lost_bytes(file: Path) -> int:
     """Bytes of sound that a wav's header tells of and the file lacks; what was written as a stream tells of none."""
     with file.open("rb") as stream:

@@ -1,7 +1,6 @@
-"""A digit of one's own as the digits' features: a word typed, a picture drawn or loaded, a sound recorded or loaded.
+"""Words typed, pictures drawn or loaded, sounds loaded: as the features of a store whose front ends are this package's.
 
-The features of a digits store are standardised by its training clips, and it keeps by what; what is given is measured
-on the same scale, in the same noise. Stores of earlier versions did not keep it: their clips are made once more.
+Such a store keeps by what its features were standardised; what is given is measured on the same scale.
 """
 
 from __future__ import annotations
@@ -13,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from srcid.features.checks import StoreError
-from srcid.features.digits import BANDS, DigitsParams, mel_quarters, patches, raw_features
-from srcid.features.front_ends import FRONT_ENDS, measure_scale, standardised, word_vector
+from srcid.features.digits import BANDS, DigitsParams, mel_quarters, patches
+from srcid.features.front_ends import FRONT_ENDS, standardised, word_vector
+from srcid.features.media import MediaError, mono, read_wav
 from srcid.features.recordings import HOP, WINDOW, mel_filters, spectrum
 from srcid.features.store import FeatureStore
 from srcid.features.voices import RATE
 
+_OLD = "{} was made by an earlier version, which kept too little of it; make it anew"
 _LOUD = 0.05  # of the loudest sample: what is quieter at either end of a recording is cut away
 
 
@@ -29,35 +30,19 @@ class OwnDigits:
         store: made by :func:`srcid.features.digits.make_digits`.
 
     Raises:
-        StoreError: a store of an earlier version whose features this one makes otherwise.
+        StoreError: a store of an earlier version, which kept no scales.
 
     Attributes:
         draws: a drawing of 8 x 8 pixels is a picture here.
-        note: why this took long, or nothing.
     """
 
-    draws, note = True, ""
+    draws = True
 
     def __init__(self, store: FeatureStore) -> None:
-        if "scales" in store.provenance:
-            self.params = DigitsParams(**store.provenance["params"])
-            self._scales = store.provenance["scales"]
-        else:
-            self._measure(store)
-
-    def _measure(self, store: FeatureStore) -> None:
-        self.note = "The data are of an earlier version, which kept no scales; they were made again to measure these."
-        people = str(store.provenance.get("speech", "")).startswith("people")
-        if people and store.media_root == store.path:
-            raise StoreError(f"the recordings behind {store.path} are needed; name their folder in SRCID_MEDIA")
-        known = store.provenance["params"] | ({"fsdd": str(store.media_root)} if people else {})
-        self.params = DigitsParams(**known)
-        raw, rows = raw_features(self.params)
-        self._scales = {m: measure_scale(values, rows) for m, values in raw.items()}
-        first = store.batch(np.arange(1))
-        for m, values in raw.items():
-            if not np.allclose(self._scaled(m, values[:1]), first[m], atol=1e-3):
-                raise StoreError(f"this version makes other {m} features than those of {store.path}; make it anew")
+        if "scales" not in store.provenance:
+            raise StoreError(_OLD.format(store.path))
+        self.params = DigitsParams(**store.provenance["params"])
+        self._scales = store.provenance["scales"]
 
     def word(self, text: str) -> np.ndarray:
         """Features ``[T, D]`` of a word that stands at every step.
@@ -108,9 +93,7 @@ class OwnDigits:
         Raises:
             StoreError: silence, or less than 32 ms.
         """
-        samples = np.asarray(samples, float)
-        samples = samples.mean(axis=1) if samples.ndim == 2 else samples
-        samples = np.interp(np.arange(0, len(samples), rate / RATE), np.arange(len(samples)), samples)
+        samples = mono(np.asarray(samples, float), rate, RATE)
         loud = np.flatnonzero(abs(samples) > _LOUD * abs(samples).max(initial=0))
         samples = samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
         if len(samples) < WINDOW:
@@ -146,8 +129,6 @@ def read_sound(content: bytes, folder: Path) -> tuple[np.ndarray, int]:
     Raises:
         StoreError: no wav file.
     """
-    from srcid.features.media import MediaError, read_wav
-
     file = folder / "own.wav"
     file.write_bytes(content)
     try:
@@ -171,10 +152,9 @@ class OwnMedia:
     Attributes:
         modalities: those that can be given.
         draws: a drawing of 8 x 8 pixels is no picture here.
-        note: nothing has to be said beforehand.
     """
 
-    draws, note = False, ""
+    draws = False
 
     def __init__(self, store: FeatureStore) -> None:
         made = store.provenance
@@ -187,7 +167,7 @@ class OwnMedia:
                 f"{', '.join(end.name for end in FRONT_ENDS.values())}"
             )
         if "seconds" not in made:
-            raise StoreError(f"{store.path} was made by an earlier version, which kept too little of it; make it anew")
+            raise StoreError(_OLD.format(store.path))
         self.steps, self.seconds, self._even = store.steps, float(made["seconds"]), name == "stamps"
         self._scales = made.get("scales", {})
 
@@ -219,10 +199,8 @@ class OwnMedia:
         Raises:
             StoreError: silence.
         """
-        samples = np.asarray(samples, float)
-        samples = samples.mean(axis=1) if samples.ndim == 2 else samples
         goal = FRONT_ENDS["audio"].rate
-        samples = np.interp(np.arange(0, len(samples), rate / goal), np.arange(len(samples)), samples)
+        samples = mono(np.asarray(samples, float), rate, goal)
         if not samples.any():
             raise StoreError("found silence; need a sound")
         if self._even:  # as stamps are made
@@ -234,9 +212,8 @@ class OwnMedia:
         if modality not in self.modalities:
             raise StoreError(f"this data takes {' and '.join(self.modalities)} of yours, and no {modality}")
         values = FRONT_ENDS[modality](steps)
-        if scale := self._scales.get(modality):
-            values = (values - np.array(scale["mean"])) / np.array(scale["deviation"])
-        return values.astype(np.float32)
+        scale = self._scales.get(modality)
+        return standardised(values, scale) if scale else values.astype(np.float32)
 
 
 def own_front(store: FeatureStore) -> OwnDigits | OwnMedia:
