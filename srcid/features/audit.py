@@ -21,10 +21,8 @@ class StoreAudit:
 
     Attributes:
         clips: clips per split, and under ``(none)`` those in no split.
-        balance: label -> split -> class -> share: of clips for labels per clip, of the present steps for
-            those per step; what is unlabelled takes no part. ``(none)`` is the share without any class, the
-            background of ``event``.
-        balance_counts: the same as clips: how many clips show the class at all.
+        balance_counts: label -> split -> class -> clips that show the class at all; what is unlabelled takes no part.
+            ``(none)`` are those without any class, the background of ``event``.
         constant: modality -> number of features (entries of a step) that never change over the present steps.
         non_finite: modality -> values that are NaN or infinite.
         missing: modality -> steps that are masked out.
@@ -37,7 +35,6 @@ class StoreAudit:
     """
 
     clips: dict[str, int]
-    balance: dict[str, dict[str, dict[str, float]]]
     balance_counts: dict[str, dict[str, dict[str, int]]]
     constant: dict[str, int]
     non_finite: dict[str, int]
@@ -98,12 +95,10 @@ def audit(store: FeatureStore, imbalance: float = 5.0) -> StoreAudit:
     """
     items = store.labels.get("item", np.arange(store.clips))
     scans = {m: _scan(store.features[m], store.masks[m], items) for m in store.modalities}
-    balance, counts = _balance(store)
     inside = sum(len(rows) for rows in store.splits.values())
     found = StoreAudit(
         clips={**{name: len(rows) for name, rows in store.splits.items()}, "(none)": store.clips - inside},
-        balance=balance,
-        balance_counts=counts,
+        balance_counts=_balance(store),
         constant={m: scan["constant"] for m, scan in scans.items()},
         non_finite={m: scan["non_finite"] for m, scan in scans.items()},
         missing={m: int((~store.masks[m]).sum()) for m in store.modalities},
@@ -144,8 +139,7 @@ def _scan(features: np.ndarray, mask: np.ndarray, items: np.ndarray) -> dict:
     }
 
 
-def _balance(store: FeatureStore) -> tuple[dict, dict]:
-    shares: dict[str, dict[str, dict[str, float]]] = {}
+def _balance(store: FeatureStore) -> dict[str, dict[str, dict[str, int]]]:
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for name, info in store.label_info.items():
         if info.kind == "continuous":
@@ -159,13 +153,10 @@ def _balance(store: FeatureStore) -> tuple[dict, dict]:
             known = store.labelled.get(name, np.ones(values.shape[:-1], bool))
             known = known[rows] if name in store.labelled else known
             weight = known & (present[rows] if info.level == "step" else True)
-            share = values[weight].mean(axis=0) if weight.any() else np.zeros(values.shape[-1])
             shown = values & weight[..., None]
             clips = (shown.any(axis=1) if info.level == "step" else shown).sum(axis=0)
-            classes = [*info.classes, "(none)"]
-            shares.setdefault(name, {})[split] = dict(zip(classes, share.tolist(), strict=True))
-            counts.setdefault(name, {})[split] = dict(zip(classes, clips.tolist(), strict=True))
-    return shares, counts
+            counts.setdefault(name, {})[split] = dict(zip([*info.classes, "(none)"], clips.tolist(), strict=True))
+    return counts
 
 
 def _problems(found: StoreAudit, store: FeatureStore, imbalance: float) -> list[str]:

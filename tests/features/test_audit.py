@@ -66,11 +66,8 @@ def test_problems_are_told_in_sentences(spoilt):
 
 def test_balance_by_split_and_class(spoilt):
     found = audit(spoilt)
-    assert found.balance["event"]["train"] == pytest.approx(
-        {"bark": 6 / 28, "bell": 1 / 28, "rain": 0, "(none)": 21 / 28}
-    )
     assert found.balance_counts["event"]["test"] == {"bark": 1, "bell": 0, "rain": 0, "(none)": 2}
-    assert found.balance["mood"]["train"] == pytest.approx({"0": 4 / 7, "1": 3 / 7, "(none)": 0})
+    assert found.balance_counts["mood"]["train"] == {"0": 4, "1": 3, "(none)": 0}
     assert found.shares().loc["train"].to_dict() == pytest.approx({"bark": 6 / 7, "bell": 1 / 7, "rain": 0})
     assert found.frame().index.tolist() == ["sound", "picture"]
     assert found.frame().loc["sound", "duplicated clips"] == 2
@@ -101,7 +98,6 @@ def test_unlabelled_steps_take_no_part_in_the_balance(tmp_path):
         tmp_path / "store", features, labels={"event": event}, classes={"event": ["x", "y"]}, splits={"all": range(4)}
     )
     found = audit(store)
-    assert found.balance["event"]["all"] == {"x": 2 / 5, "y": 0.0, "(none)": 3 / 5}
     assert found.balance_counts["event"]["all"] == {"x": 2, "y": 0, "(none)": 2}
     assert "event: 1 of 4 clips are unlabelled, and 3 of 8 steps" in found.problems
     rows = label_bars(store, 3)[1], label_bars(store, 2)[1], label_bars(store, 0)[1]
