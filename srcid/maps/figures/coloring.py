@@ -27,7 +27,7 @@ PLAIN = ("", "none", "background")
 
 @dataclass(frozen=True)
 class Coloring:
-    """Colours by one column.
+    """Colours of points.
 
     Attributes:
         index: place of each point in the palette, int ``[n]``.
@@ -36,7 +36,6 @@ class Coloring:
         note: said after the key, or empty.
     """
 
-    column: str
     index: np.ndarray
     palette: tuple[str, ...]
     names: tuple[str, ...]
@@ -81,32 +80,32 @@ def color_by(
     """
     if column not in columns:
         size = len(next(iter(columns.values()), ()))
-        return Coloring(column, np.zeros(size, np.uint8), (INK,), ("",), f"no {column} is known here")
+        return Coloring(np.zeros(size, np.uint8), (INK,), ("",), f"no {column} is known here")
     values = np.asarray(columns[column])
     if column == "modality":
         colors = modality_colors(modalities) | _USERS
-        found = _listed(column, values, {name: color for name, color in colors.items() if (values == name).any()})
+        found = _listed(values, {name: color for name, color in colors.items() if (values == name).any()})
         return found if "uses" not in columns else replace(found, names=tuple(map(_user, found.names)))
     if column in ("code", "symbol"):
-        return _codes(columns, column, values)
+        return _codes(columns, values)
     if values.dtype == bool:
         index = values.astype(np.uint8)
         names = ("same code in all", "codes differ") if column == "agreement" else (column, f"not {column}")
-        return Coloring(column, index, ("#8a8a8a", GENERAL), names[::-1])
+        return Coloring(index, ("#8a8a8a", GENERAL), names[::-1])
     if np.issubdtype(values.dtype, np.number):
         distinct = np.unique(values)
         if len(distinct) > 1 and column != "layer" and column != "stage":
-            return _numbers(column, values.astype(float))
+            return _numbers(values.astype(float))
     values = values.astype(str)
     names, counts = np.unique(values, return_counts=True)
     if all(re.match(r"-?[\d.]+(e[+-]?\d+)? to ", name) for name in names if name) and len(names) > 1:
         ordered = sorted((name for name in names if name), key=lambda name: float(name.split(" to ")[0]))
         shades = _shades(len(ordered))
-        return _listed(column, values, dict(zip(ordered, shades, strict=True)))
+        return _listed(values, dict(zip(ordered, shades, strict=True)))
     telling = [name for name in names[np.argsort(-counts, kind="stable")] if name not in PLAIN]
     place = {name: i for i, name in enumerate(order)}
     kept = sorted(telling[: len(CATEGORIES)], key=lambda name: (place.get(name, len(place)), _natural(name)))
-    return _listed(column, values, dict(zip(kept, CATEGORIES, strict=False)))
+    return _listed(values, dict(zip(kept, CATEGORIES, strict=False)))
 
 
 def colorable(columns: Mapping[str, np.ndarray]) -> tuple[str, ...]:
@@ -123,7 +122,7 @@ def _user(name: str) -> str:
     return {"several": "several", "all": "all modalities", "none": "unused"}.get(name, f"{name} only")
 
 
-def _listed(column: str, values: np.ndarray, colors: Mapping[str, str]) -> Coloring:
+def _listed(values: np.ndarray, colors: Mapping[str, str]) -> Coloring:
     """One colour a listed value; the rest is grey."""
     names = list(colors)
     place = {name: i for i, name in enumerate(names)}
@@ -132,20 +131,20 @@ def _listed(column: str, values: np.ndarray, colors: Mapping[str, str]) -> Color
     others = [name for name in distinct if name not in place]
     rest = "" if not others else others[0] if len(others) == 1 else "other"
     if not others:
-        return Coloring(column, index, tuple(colors.values()), tuple(names))
-    return Coloring(column, index, (*colors.values(), REST), (*names, rest or "none"))
+        return Coloring(index, tuple(colors.values()), tuple(names))
+    return Coloring(index, (*colors.values(), REST), (*names, rest or "none"))
 
 
-def _codes(columns: Mapping[str, np.ndarray], column: str, values: np.ndarray) -> Coloring:
+def _codes(columns: Mapping[str, np.ndarray], values: np.ndarray) -> Coloring:
     layers = np.unique(columns["layer"]) if "layer" in columns else np.array([1])
     layer = int(layers[0]) if len(layers) == 1 else 1
     distinct, inverse = np.unique(values, return_inverse=True)
     palette = tuple(code_color(int(code), layer) for code in distinct[:MOST_CODES])
     index = (inverse.ravel() % MOST_CODES).astype(np.int16)
-    return Coloring(column, index, palette, ("",) * len(palette), f"{len(distinct):,} codes, one colour each")
+    return Coloring(index, palette, ("",) * len(palette), f"{len(distinct):,} codes, one colour each")
 
 
-def _numbers(column: str, values: np.ndarray) -> Coloring:
+def _numbers(values: np.ndarray) -> Coloring:
     finite = np.isfinite(values)
     low, high = (float(values[finite].min()), float(values[finite].max())) if finite.any() else (0.0, 1.0)
     distinct = len(np.unique(values[finite]))
@@ -154,7 +153,7 @@ def _numbers(column: str, values: np.ndarray) -> Coloring:
     named = {0: low, levels // 2: low + (high - low) * (levels // 2) / max(levels - 1, 1), levels - 1: high}
     whole = (values[finite] % 1 == 0).all()
     names = tuple((f"{named[i]:,.0f}" if whole else f"{named[i]:.3g}") if i in named else "" for i in range(levels))
-    return Coloring(column, np.rint(place).astype(np.uint8), _shades(levels), names)
+    return Coloring(np.rint(place).astype(np.uint8), _shades(levels), names)
 
 
 def _shades(count: int) -> tuple[str, ...]:
