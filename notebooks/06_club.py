@@ -47,7 +47,7 @@ from srcid.codes import CodeTable
 from srcid.information import questions as ask
 from srcid.information.browser import InformationBrowser
 from srcid.information.calibration import calibrate, closed_forms
-from srcid.information.disentanglement import calibrate_own, certified_bounds, measure, verdicts
+from srcid.information.disentanglement import certified_bounds, measure, own_pairs, verdicts
 from srcid.information.estimates import Settings, estimates_cache
 from srcid.information.figures.brackets import bracket_figure, leak_figure, training_information
 from srcid.information.figures.estimators import calibration_figure
@@ -79,7 +79,7 @@ print(f"{table.layers} layers; modalities: {', '.join(table.modalities)}; compar
 
 # %% tags=[]
 halves, of_code = ask.within(table), ask.of_codes(table) if table.stages else []
-calibration = calibrate_own(table, halves + of_code, chosen, settings, keep)
+calibration = calibrate(own_pairs(table, halves + of_code, chosen), settings, keep)
 sound = calibration_figure(calibration, caption=f"Own features of {source.name}.")
 here.save_figure(sound, "calibration")
 sound

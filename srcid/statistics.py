@@ -6,7 +6,7 @@ An estimate with its uncertainty is an :class:`Interval`. Information is in nats
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 LEAST = 3  # values below which there is no test
+_GROUPS = 2000  # units that are resampled: clips, or where there are more random groups of clips of equal size
 ALPHA = 0.05  # p-values below, corrected where there are several tests, count as certain
 
 
@@ -49,6 +50,10 @@ class Interval:
     def columns(self, name: str) -> dict[str, float]:
         """The columns ``name``, ``name_low`` and ``name_high`` of a frame."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+    def times(self, factor: float) -> Interval:
+        """The same in another unit, such as percent."""
+        return replace(self, value=factor * self.value, low=factor * self.low, high=factor * self.high)
 
     def excludes(self, null: float) -> bool:
         """Whether the interval is known and does not hold ``null``."""
@@ -91,6 +96,36 @@ def percentile_interval(
     """The central ``level`` of bootstrap ``replicates`` ``[R]`` around ``value`` (their mean by default)."""
     low, high = np.nanquantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(np.nanmean(replicates)) if value is None else value, float(low), float(high), level, n)
+
+
+def share_interval(part: np.ndarray, whole: np.ndarray, bootstrap: int, seed: int = 0) -> Interval:
+    """Share ``sum(part) / sum(whole)`` with a 95 % interval from resampled clips.
+
+    Args:
+        part, whole: of each clip, ``[n]``, for instance its steps.
+        bootstrap: resamples; 0, or fewer than 2 clips: no interval. None and all of the steps have Wilson's interval.
+    """
+    value = float(part.sum() / max(whole.sum(), 1))
+    if not bootstrap or len(part) < 2:
+        return Interval(value, math.nan, math.nan, n=len(part))
+    group, groups = clip_groups(len(part), seed)
+    sums = np.stack([np.bincount(group, side, minlength=groups) for side in (part, whole)], axis=1)
+    drawn = bootstrap_weights(groups, bootstrap, seed) @ sums.astype(np.float32)
+    if value in (0.0, 1.0):  # no resample can tell from none or all; Wilson's interval that counts clips can
+        return wilson_interval(value, len(part))
+    shares = np.divide(*drawn.T, out=np.full(len(drawn), np.nan), where=drawn[:, 1] > 0)
+    return percentile_interval(shares, value=value, n=len(part))
+
+
+def clip_groups(clips: int, seed: int) -> tuple[np.ndarray, int]:
+    """The unit of resampling that each clip belongs to ``[clips]``, and how many there are.
+
+    Up to 2,000 clips each is its own; more are put into groups at random, whose resamples spread as those of clips
+    do and cost the same for any number of clips.
+    """
+    if clips <= _GROUPS:
+        return np.arange(clips), clips
+    return np.random.default_rng(seed).permutation(clips) % _GROUPS, _GROUPS
 
 
 def t_test(values: np.ndarray, null: float, alternative: str) -> float:

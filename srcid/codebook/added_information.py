@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import stats
 
 from srcid.statistics import Interval, entropy
 from srcid.symbols import (
@@ -22,9 +24,6 @@ from srcid.symbols import (
     select_modality,
     symbols_of,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,6 @@ class AddedInformation:
 
     def frame(self) -> pd.DataFrame:
         """One row."""
-        import pandas as pd
-
         row = {name: value for name, value in vars(self).items() if name not in ("null", "notes", "params")}
         ends = dict(information=self.information.value, low=self.information.low, high=self.information.high)
         return pd.DataFrame([row | ends])
@@ -99,8 +96,6 @@ def added_information(source: Any, label: str | StepLabel | None = None, layer: 
     Raises:
         InspectionError: no such layer or label, no earlier layer, nothing labelled, fewer than 2 clips.
     """
-    from scipy import stats
-
     given = tuple(range(1, layer)) if given is None else tuple(given)
     if not given or layer in given:
         raise InspectionError(f"found layer {layer} and given {given}; need another layer to condition on")

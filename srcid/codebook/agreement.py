@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import sparse
+from scipy.spatial.distance import jensenshannon
 
-from srcid.codebook.usage import share_interval
-from srcid.statistics import Interval, contingency, entropy, mutual_information
+from srcid.statistics import Interval, contingency, entropy, mutual_information, share_interval
 from srcid.symbols import (
     Symbols,
     foreground_of,
@@ -22,9 +24,6 @@ from srcid.symbols import (
     select_modality,
     symbols_of,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RESIDUAL = ("rvq", "rvq-library", "rfsq")  # quantisers whose stages each describe what the ones before left over
 _GROUPS = 20  # of clips, left out one at a time
@@ -72,8 +71,6 @@ class Agreement:
 
     def frame(self) -> pd.DataFrame:
         """One row a pair of modalities and kind of steps."""
-        import pandas as pd
-
         rows = []
         for pair in self.pairs:
             row = dict(vars(pair))
@@ -117,8 +114,6 @@ class Confusion:
 
     def frame(self) -> pd.DataFrame:
         """Codes of ``first`` (rows) against codes of ``second`` (columns)."""
-        import pandas as pd
-
         index, columns = (pd.Index(self.codes, name=name) for name in (self.first, self.second))
         return pd.DataFrame(self.counts, index, columns)
 
@@ -226,8 +221,6 @@ class _Meetings:
 
     def sums(self, side: np.ndarray) -> np.ndarray:
         """Histogram of one side in every group, ``[groups, size]``."""
-        from scipy import sparse
-
         cells = np.arange(len(side))
         return self.counts @ sparse.csr_array((np.ones(len(side), np.int64), (cells, side)), (len(side), self.size))
 
@@ -258,9 +251,6 @@ def _meetings(codes: Symbols, first: str, second: str, places: dict[str, np.ndar
 
 
 def _pair(layer: int, first: str, second: str, where: str, met: _Meetings, bootstrap: int, seed: int) -> Pair:
-    from scipy import sparse
-    from scipy.spatial.distance import jensenshannon
-
     cells, left, right = met.counts.sum(axis=0), met.sums(met.first), met.sums(met.second)
     by_first, by_second, total = left.sum(axis=0), right.sum(axis=0), int(cells.sum())
     found = mutual_information(sparse.csr_array((cells, (met.first, met.second)), (met.size, met.size)))
@@ -282,8 +272,6 @@ def _pair(layer: int, first: str, second: str, where: str, met: _Meetings, boots
 
 def _jackknife(cells: np.ndarray, left: np.ndarray, right: np.ndarray, expected: float) -> np.ndarray:
     """Standard errors of NMI, AMI and Jensen-Shannon distance from leaving out one group (row) at a time."""
-    from scipy.spatial.distance import jensenshannon
-
     cells, left, right = (side.sum(axis=0) - side for side in (cells, left, right))
     some = cells.any(axis=1)  # all steps may lie in one group
     cells, left, right = cells[some], left[some], right[some]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from srcid.statistics import Interval
 from srcid.symbols import BACKGROUND
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MARGIN_BINS = np.linspace(0, 1, 21)
 
@@ -143,8 +141,6 @@ class CodeCard:
 
     def frame(self) -> pd.DataFrame:
         """One row a label and class."""
-        import pandas as pd
-
         rows = [
             (label, f.name, f.count, f.share.value, f.share.low, f.share.high, f.usual, f.telling)
             for label, many in self.labels.items()

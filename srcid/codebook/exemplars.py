@@ -11,6 +11,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from srcid.codebook.cards import MARGIN_BINS, ClassShare, CodeCard, Companion, Exemplar, Match, Neighbour
 from srcid.params import suggest
@@ -151,8 +152,6 @@ class CodeIndex:
 
     def _meetings(self, layer: int, label: StepLabel) -> np.ndarray:
         """Clip-steps of every code with every class, ``[codes, classes + 1]``; the last column is with any label."""
-        from scipy import sparse
-
         symbol, shape = label.symbols.ravel(), (self.sizes[layer], len(label.names))
         counts = sparse.csr_array(shape)
         for flat in self._layer(layer).flat.values():

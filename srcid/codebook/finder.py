@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from srcid.codes import CodeTableError
 from srcid.symbols import InspectionError, check_layer, clip_rows, label_of, split_numbers, symbols_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # orders: a column of the table, and whether the smallest come first
 SORTS = {"margin": True, "differ": False, "steps": False, "clip": True}
@@ -45,8 +43,6 @@ def find_clips(
     Raises:
         InspectionError: no codes, no such split, layer, code, class, modality or order.
     """
-    import pandas as pd
-
     if sort not in SORTS:
         raise InspectionError(f"found the order '{sort}', need one of {', '.join(SORTS)}")
     check_layer(table, layer)

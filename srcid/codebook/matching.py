@@ -11,17 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy.optimize import linear_sum_assignment
 
 from srcid.codebook.meaning import Association, association
-from srcid.codebook.usage import share_interval
-from srcid.statistics import Interval, contingency
+from srcid.statistics import Interval, contingency, share_interval
 from srcid.symbols import InspectionError, Symbols, place_name, symbols_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SHUFFLES = 5  # of the clips of the second table, for the share by chance
 
@@ -88,8 +86,6 @@ class Matching:
 
     def frame(self) -> pd.DataFrame:
         """One row a pair, those whose class changed first."""
-        import pandas as pd
-
         first, second = self.names
         rows = [
             {
@@ -204,8 +200,6 @@ def _stacked(side: Symbols, modalities: list[str]) -> np.ndarray:
 
 def _assigned(met: Any) -> np.ndarray:
     """Pairs ``[n, 2]`` of codes, one to one, that meet most often in all; without pairs that never meet."""
-    from scipy.optimize import linear_sum_assignment
-
     rows, columns = (np.flatnonzero(np.asarray(met.sum(axis=axis))) for axis in (1, 0))
     counts = met[rows][:, columns].toarray()
     pairs = np.stack(linear_sum_assignment(counts, maximize=True), axis=1)

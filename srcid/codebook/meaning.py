@@ -7,9 +7,11 @@ meaning in noise: the p-values here come from sums over clips, and the intervals
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import special, stats
 
 from srcid.statistics import ALPHA, Interval, mutual_information, wilson, wilson_interval
 from srcid.symbols import (
@@ -23,9 +25,6 @@ from srcid.symbols import (
     select_modality,
     symbols_of,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,6 @@ class Association:
 
     def frame(self) -> pd.DataFrame:
         """One row a code, with the class it goes with most."""
-        import pandas as pd
-
         rows = np.arange(len(self.codes))
         return pd.DataFrame(
             {
@@ -100,8 +97,6 @@ class Association:
 
         Strength is the lift, shrunk towards 1 by one clip of prior evidence, lest rare codes win by luck.
         """
-        import pandas as pd
-
         weight = (self.clips / (self.clips + 1.0))[:, None]
         strength = np.where(self.p_value <= ALPHA, self.lift * weight + (1 - weight), -np.inf)
         rows = []
@@ -139,8 +134,6 @@ def association(source: Any, label: str | StepLabel | None = None, layer: int = 
     Raises:
         InspectionError: no such label, layer, or modality; no step that has both a code and a label.
     """
-    from scipy import special, stats
-
     codes = select_modality(symbols_of(source, layer, stage, clips), modality)
     seen = label_for(codes, source, label, clips)
     code, symbol, clip = _labelled_steps(codes, seen)

@@ -8,18 +8,16 @@ Intervals come from resampling clips, never steps, because the steps of a clip r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import sparse
 
-from srcid.statistics import Interval, bootstrap_weights, entropy, percentile_interval, wilson_interval
+from srcid.statistics import Interval, bootstrap_weights, clip_groups, entropy, share_interval
 from srcid.symbols import POOLED, Symbols, place_name, require_modalities, symbols_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 RARE = 0.1  # a code is rare when it is used less than so many times as often as if all were used equally
-_GROUPS = 2000  # units that are resampled: clips, or where there are more random groups of clips of equal size
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,6 @@ class Usage:
 
     def frame(self) -> pd.DataFrame:
         """One row a modality."""
-        import pandas as pd
-
         intervals = [self.perplexity[name] for name in self.names]
         return pd.DataFrame(
             {
@@ -125,8 +121,6 @@ class Sharing:
 
     def frame(self) -> pd.DataFrame:
         """One row a modality."""
-        import pandas as pd
-
         mass = [self.mass[m] for m in self.modalities]
         return pd.DataFrame(
             {
@@ -211,35 +205,6 @@ def sharing(source: Any, layer: int = 1, stage: int | None = None, clips: Any = 
     )  # fmt: skip
 
 
-def share_interval(part: np.ndarray, whole: np.ndarray, bootstrap: int, seed: int = 0) -> Interval:
-    """Share ``sum(part) / sum(whole)`` with a 95 % interval from resampled clips.
-
-    Args:
-        part, whole: steps of each clip, ``[n]``.
-        bootstrap: resamples; 0, or fewer than 2 clips: no interval. None and all of the steps have Wilson's interval.
-    """
-    value = float(part.sum() / max(whole.sum(), 1))
-    if not bootstrap or len(part) < 2:
-        return Interval(value, float("nan"), float("nan"), n=len(part))
-    group, groups = clip_groups(len(part), seed)
-    sums = np.stack([np.bincount(group, side, minlength=groups) for side in (part, whole)], axis=1)
-    drawn = bootstrap_weights(groups, bootstrap, seed) @ sums.astype(np.float32)
-    if value in (0.0, 1.0):  # no resample can tell from none or all; Wilson's interval that counts clips can
-        return wilson_interval(value, len(part))
-    return percentile_interval(drawn[:, 0] / np.maximum(drawn[:, 1], 1), value=value, n=len(part))
-
-
-def clip_groups(clips: int, seed: int) -> tuple[np.ndarray, int]:
-    """The unit of resampling that each clip belongs to ``[clips]``, and how many there are.
-
-    Up to 2,000 clips each is its own; more are put into groups at random, whose resamples spread as those of clips
-    do and cost the same for any number of clips.
-    """
-    if clips <= _GROUPS:
-        return np.arange(clips), clips
-    return np.random.default_rng(seed).permutation(clips) % _GROUPS, _GROUPS
-
-
 def _exclusive_by_chance(codes: Symbols) -> float:
     begins = {m: np.diff(v, axis=1, prepend=-1) != 0 for m, v in codes.values.items()}
     stretches = np.stack([
@@ -252,8 +217,6 @@ def _exclusive_by_chance(codes: Symbols) -> float:
 
 def _resampled_entropies(codes: Symbols, bootstrap: int, seed: int) -> np.ndarray:
     """Entropies ``[resamples, modalities + 1]`` of resampled clips, the same clips in all modalities."""
-    from scipy import sparse
-
     group, groups = clip_groups(codes.clips, seed)
     columns = np.ascontiguousarray(bootstrap_weights(groups, bootstrap, seed).T)
     unit = np.repeat(group, codes.steps)

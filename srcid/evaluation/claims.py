@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, check_names, score_matrix, seed_differences
 from srcid.params import EvaluationParams
 from srcid.statistics import ALPHA, LEAST, Interval, holm, t_interval, t_test
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from srcid.evaluation.representation import Codes
 
 _ANEW = ("stage1", "exchanged")  # what runs do not score by themselves
@@ -100,8 +99,6 @@ class Verdicts:
 
     def frame(self) -> pd.DataFrame:
         """Return a row a claim: source, claim, difference, low, high, p_holm, seeds, verdict."""
-        import pandas as pd
-
         rows = [
             (v.claim.source, v.claim.text, v.difference.value, *v.difference.ends, v.p_holm, len(v.seeds), v.verdict)
             for v in self
@@ -151,8 +148,6 @@ def verdicts_by_score(
     directions: pd.DataFrame, claims: Iterable[Claim], representations: Sequence[str], task: str, scores: Sequence[str]
 ) -> pd.DataFrame:
     """Return the verdict on each claim by several scores of one task: a row a claim, a column a score."""
-    import pandas as pd
-
     claims = tuple(claims)
     found = {name: judge(score_matrix(directions, representations, {task: name}), claims) for name in scores}
     index = pd.Index([claim.text for claim in claims], name="claim")
@@ -278,8 +273,6 @@ def probe_parts(
         the rows of ``directions`` of these runs, and behind them those of the representations ``stage1`` and
         ``exchanged`` that the run's code has (:meth:`srcid.evaluation.representation.Representation.named`).
     """
-    import pandas as pd
-
     from srcid.evaluation.probes import fit_probes
 
     frames = []

@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from srcid.evaluation.metrics import EvaluationError
 from srcid.params import suggest
 from srcid.statistics import ALPHA, Interval, holm, t_interval, t_test
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ACROSS, WITHIN, AVERAGE = "m → n", "m → m", "average"
 _NEEDED = ("run", "method", "seed", "task", "representation", "train", "test", "score")
@@ -54,8 +51,6 @@ def score_matrix(
     Raises:
         ComparisonError: missing columns, no rows, several data sets, or two runs of one method and seed.
     """
-    import pandas as pd
-
     metrics = dict(metrics or {})
     rows = _checked(directions, representations, metrics, column)
     value = rows[column].astype(float)
@@ -77,11 +72,11 @@ def score_matrix(
     ordered, everything = {}, dict.fromkeys(zip(tidy["task"], tidy["direction"], strict=True))
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for task in dict.fromkeys(tidy["task"]):
-        mine = sorted((key for key in everything if key[0] == task), key=lambda key: _same(key[1]))
+        mine = sorted((key for key in everything if key[0] == task), key=lambda key: is_within(key[1]))
         for key in mine:
             ordered[key] = cells[key]
             for group in (task, AVERAGE):
-                groups.setdefault((group, WITHIN if _same(key[1]) else ACROSS), []).append(key)
+                groups.setdefault((group, WITHIN if is_within(key[1]) else ACROSS), []).append(key)
         for key in ((task, ACROSS), (task, WITHIN)):
             if key in groups:
                 ordered[key] = cells[groups[key]].mean(axis=1, skipna=False)
@@ -119,8 +114,6 @@ def means(matrix: pd.DataFrame) -> pd.DataFrame:
 
     A single seed has no interval (NaN). Runs without the cell are left out of ``seeds``.
     """
-    import pandas as pd
-
     rows = []
     for method in methods_of(matrix):
         part = matrix.xs(method, level="method")
@@ -177,8 +170,6 @@ def paired(matrix: pd.DataFrame, reference: str, columns: Sequence[tuple[str, st
     Raises:
         ComparisonError: unknown reference or columns.
     """
-    import pandas as pd
-
     check_names(matrix, [reference], columns or [])
     columns = columns or [key for key in matrix.columns if key[1] in (ACROSS, WITHIN)]
     rows = []
@@ -293,6 +284,7 @@ def _refuse_twins(tidy) -> None:
     ComparisonError.check("found several runs of one method and seed, need one each: leave the others out", twins)
 
 
-def _same(direction: str) -> bool:
+def is_within(direction: str) -> bool:
+    """Whether a direction such as ``audio → text`` or :data:`WITHIN` stays in one modality."""
     first, _, second = direction.partition(" → ")
-    return first == second
+    return first == second or direction == WITHIN

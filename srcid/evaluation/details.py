@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from srcid.evaluation.metrics import EvaluationError, with_background
 from srcid.evaluation.representation import Codes, labelled_part, true_events
 from srcid.evaluation.results import ProbeResults, ProbeScore
-from srcid.statistics import Interval, bootstrap_weights
-
-if TYPE_CHECKING:
-    import pandas as pd
+from srcid.statistics import Interval, share_interval
 
 Where = Literal["across", "within"]
 BACKGROUND = "background"
@@ -54,8 +52,6 @@ class ClassScores:
 
     def frame(self) -> pd.DataFrame:
         """Return a row a class, the highest F1 across modalities first (within one, if it was not asked across)."""
-        import pandas as pd
-
         rows = {
             name: dict(support=support) | a.columns("across") | w.columns("within")
             for name, support, a, w in zip(self.classes, self.support, self.across, self.within, strict=True)
@@ -107,8 +103,6 @@ class ClassConfusion:
 
     def frame(self) -> pd.DataFrame:
         """Return the counts with the names of the classes."""
-        import pandas as pd
-
         names = list(self.classes)
         return pd.DataFrame(self.counts, pd.Index(names, name="true"), pd.Index(names, name="predicted"))
 
@@ -154,7 +148,7 @@ def class_scores(
             counts[np.searchsorted(rows, s.rows)] += np.stack([2 * hits, guesses + truths], axis=-1)
             if where == "within" or not support.any():
                 support, clips = truths.sum(0), len(s.rows)
-        both.append(_resampled(counts))
+        both.append(tuple(_percent(*side.T) for side in np.moveaxis(counts, 1, 0)))
     return ClassScores(names, *both, tuple(support.tolist()), task, representation, clips)
 
 
@@ -177,16 +171,15 @@ def class_confusion(
     if not scores:
         raise EvaluationError(f"found no scores of {task}, {representation}, {where} modalities; need one direction")
     rows = np.unique(np.concatenate([s.rows for s in scores]))
-    counts, right = np.zeros((len(names), len(names)), int), np.zeros((len(rows), 1, 2))
+    counts, right = np.zeros((len(names), len(names)), int), np.zeros((len(rows), 2))
     for s in scores:
         _, truth = predicted_cells(s, table)
         likeliest = s.prediction[:, None] if task == "classification" else s.prediction.argmax(-1)
         one, true = truth.sum(-1) == 1, truth.argmax(-1)
         counts += confusion_matrix(true[one], likeliest[one], labels=range(len(names)))
-        right[np.searchsorted(rows, s.rows), 0] += np.stack([(one & (true == likeliest)).sum(1), one.sum(1)], -1)
+        right[np.searchsorted(rows, s.rows)] += np.stack([(one & (true == likeliest)).sum(1), one.sum(1)], -1)
     unit = "clips" if task == "classification" else "steps of exactly one class"
-    (share,) = _resampled(right)
-    return ClassConfusion(names, counts, unit, task, representation, where, len(scores), share)
+    return ClassConfusion(names, counts, unit, task, representation, where, len(scores), _percent(*right.T))
 
 
 def _kept(results: ProbeResults, task: str, representation: str, where: Where) -> list[ProbeScore]:
@@ -213,18 +206,9 @@ def predicted_cells(score: ProbeScore, table: Codes) -> tuple[np.ndarray, np.nda
     return (score.prediction > 0.5) & present, with_background(events) & present
 
 
-def _resampled(counts: np.ndarray) -> tuple[Interval, ...]:
-    """Return the score in percent of each of K questions, from (part, whole) per clip ``[n, K, 2]``."""
-    n, questions, _ = counts.shape
-    if not n:
-        return (_NONE,) * questions
-    weights = np.concatenate([np.ones((1, n), np.float32), bootstrap_weights(n, REPLICATES)])
-    part, whole = np.moveaxis(np.tensordot(weights, counts, axes=1), -1, 0)
-    values = 100.0 * np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-    known = np.isfinite(values[0])
-    ends = np.full((2, questions), np.nan)
-    ends[:, known] = np.nanquantile(values[1:, known], [0.025, 0.975], axis=0)
-    return tuple(Interval(float(v), float(a), float(b), 0.95, n) for v, a, b in zip(values[0], *ends, strict=True))
+def _percent(part: np.ndarray, whole: np.ndarray) -> Interval:
+    """Percentage of sums over clips ``[n]``, with its interval; unknown of nothing."""
+    return share_interval(part, whole, REPLICATES).times(100) if whole.any() else _NONE
 
 
 @dataclass(frozen=True)

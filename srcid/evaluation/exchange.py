@@ -60,8 +60,7 @@ class Answers:
         if not len(self.clips):
             return _unknown(0)
         if not self.bounded:
-            found = t_interval(100 * difference)
-            return Interval(found.value, found.low, found.high, n=len(self.clips))
+            return t_interval(100 * difference)
         gained, lost = (_percent(np.maximum(side, 0)) for side in (difference, -difference))
         value = gained.value - lost.value
         down = math.hypot(gained.value - gained.low, lost.high - lost.value)
@@ -76,8 +75,7 @@ def _unknown(n: int) -> Interval:
 def _percent(shares: np.ndarray) -> Interval:
     if not len(shares):
         return _unknown(0)
-    found = wilson_interval(float(shares.mean()), len(shares))
-    return Interval(100 * found.value, 100 * found.low, 100 * found.high, n=len(shares))
+    return wilson_interval(float(shares.mean()), len(shares)).times(100)
 
 
 def pool(found: Sequence[Answers]) -> Answers:

@@ -8,7 +8,7 @@ lacks the modalities that its own table lacks, and probes leave such clips out o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import SimpleNamespace
@@ -48,7 +48,6 @@ class JoinedCodes:
     Args:
         parts: tables, or parts of tables, made by one model.
         gives: for each part the splits that it contributes to; clips of other splits are left out.
-        rename: names of classes in later parts → in the first, where they differ.
 
     Raises:
         EvaluationError: other models, unknown modalities, no event labels, no class in common; all at once.
@@ -58,7 +57,6 @@ class JoinedCodes:
         self,
         parts: Sequence[Codes | Part],
         gives: Sequence[Sequence[str]],
-        rename: Mapping[str, str] | None = None,
     ) -> None:
         parts = [part if isinstance(part, Part) else Part(part) for part in parts]
         names = [part.name or f"table {place}" for place, part in enumerate(parts, 1)]
@@ -67,7 +65,7 @@ class JoinedCodes:
         held = [part.modalities or tuple(part.table.modalities) for part in parts]
         self.modalities = tuple(dict.fromkeys(m for part in held for m in part))
         self.layers, self.steps = self.tables[0].layers, max(table.steps for table in self.tables)
-        columns, classes = _shared_classes(self.tables, rename or {})
+        columns, classes = _shared_classes(self.tables)
         if not classes:
             known = "; ".join(f"{n}: {', '.join(_classes(t))}" for n, t in zip(names, self.tables, strict=True))
             raise EvaluationError(f"found no event class that all tables have; need one or more ({known})")
@@ -157,15 +155,15 @@ class JoinedCodes:
         return np.pad(values, ((0, 0), (0, short), *((0, 0),) * (values.ndim - 2)), constant_values=empty)
 
 
-def cross_dataset(source: Codes | Part, target: Codes | Part, rename: Mapping[str, str] | None = None) -> JoinedCodes:
+def cross_dataset(source: Codes | Part, target: Codes | Part) -> JoinedCodes:
     """Join two data sets so that probes learn and are chosen on ``source`` and are scored on ``target``'s test clips.
 
-    AVE → AVVP in the paper. ``rename`` and errors: see :class:`JoinedCodes`.
+    AVE → AVVP in the paper. Errors: see :class:`JoinedCodes`.
     """
-    return JoinedCodes([source, target], [("train", "val"), ("test",)], rename)
+    return JoinedCodes([source, target], [("train", "val"), ("test",)])
 
 
-def unpaired(*parts: Codes | Part, rename: Mapping[str, str] | None = None) -> JoinedCodes:
+def unpaired(*parts: Codes | Part) -> JoinedCodes:
     """Join data sets each of which brings modalities of its own: UCF's video and VGGSound's audio in the paper.
 
     A probe of one modality then learns on one data set, and its score on another modality is of another data set.
@@ -180,7 +178,7 @@ def unpaired(*parts: Codes | Part, rename: Mapping[str, str] | None = None) -> J
             f"found {', '.join(twice)} in several of the tables; need each modality in one: "
             "say which to read, Part(table, modalities=(...))"
         )
-    return JoinedCodes(parts, [SPLITS] * len(parts), rename)
+    return JoinedCodes(parts, [SPLITS] * len(parts))
 
 
 def one_then_more(table: Codes) -> JoinedCodes:
@@ -259,11 +257,11 @@ def _classes(table: Codes) -> tuple[str, ...]:
     return tuple(table.label_info["event"].classes)
 
 
-def _shared_classes(tables: Sequence[Codes], rename: Mapping[str, str]) -> tuple[list[np.ndarray], tuple[str, ...]]:
+def _shared_classes(tables: Sequence[Codes]) -> tuple[list[np.ndarray], tuple[str, ...]]:
     """Return each table's columns of the classes that all have, in the first one's order, and their names."""
 
     def plain(name: str) -> str:
-        return " ".join(rename.get(name, name).casefold().replace("_", " ").split())
+        return " ".join(name.casefold().replace("_", " ").split())
 
     places = [{plain(name): place for place, name in enumerate(_classes(table))} for table in tables]
     shared = [name for name in places[0] if all(name in other for other in places[1:])]

@@ -15,17 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from scipy.special import softmax
 
 from srcid.evaluation.results import REPLICATES, ProbeResults, ProbeScore, resampled
 from srcid.evaluation.tasks import Classification, Rows
 from srcid.statistics import bootstrap_weights, percentile_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LEAST_CLASSES = 4  # two to tell apart, one unknown for validation clips, one for test clips
 
@@ -154,8 +151,6 @@ class OpenSetScores:
 
 def open_set_scores(results: ProbeResults) -> OpenSetScores:
     """Summarise the open-set probes of ``results``; empty without any."""
-    import pandas as pd
-
     groups: dict[tuple[str, str, str], list[ProbeScore]] = {}
     for score in results.select(task=OpenSet.name):
         groups.setdefault((score.representation, score.train, score.test), []).append(score)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import hypergeom
 
 from srcid.evaluation.metrics import EvaluationError
 from srcid.statistics import Interval, bootstrap_weights, percentile_interval
@@ -151,19 +152,9 @@ def _rank(similarity: np.ndarray, partners: np.ndarray, cutoffs: Sequence[int]) 
 
     def find(above: np.ndarray, tied: np.ndarray, right: np.ndarray) -> np.ndarray:
         draws = [np.clip(min(k, candidates) - above, 0, tied) for k in cutoffs]
-        return np.stack([1 - _none_drawn(tied, right, drawn) for drawn in draws], axis=1)
+        return np.stack([1 - hypergeom.pmf(0, tied, right, drawn) for drawn in draws], axis=1)
 
     owned = partners.sum(1)
     top = np.argsort(-similarity, axis=1, kind="stable")[:, : max(cutoffs)]
     chance = find(np.zeros_like(owned), np.full(len(owned), candidates), owned)
     return ranks, find(above, tied, right), chance, top, np.take_along_axis(partners, top, axis=1)
-
-
-def _none_drawn(size: np.ndarray, right: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Chance that ``draws`` of ``size`` without replacement hit none of ``right``: C(size - right, draws) over
-    C(size, draws)."""
-    from scipy.special import gammaln
-
-    free = size - right
-    log = gammaln(free + 1) - gammaln(np.maximum(free - draws, 0) + 1) - gammaln(size + 1) + gammaln(size - draws + 1)
-    return np.where(draws > free, 0.0, np.exp(np.minimum(log, 0)))

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from srcid.evaluation.tables import comparison_table
 from srcid.statistics import bootstrap_weights, t_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 REPLICATES = 1000
 TOGETHER = 512  # directions resampled in one matrix product: memory stays bounded
@@ -99,8 +97,6 @@ class ProbeResults:
         Columns: task, representation, train, test, same, metric, score, seed_low, seed_high, clip_low, clip_high,
         seeds, clips, chance, and the means of all other scores; percent.
         """
-        import pandas as pd
-
         groups: dict[tuple[str, str, str, str], list[ProbeScore]] = {}
         for score in self.scores:
             groups.setdefault((score.task, score.representation, score.train, score.test), []).append(score)
@@ -129,8 +125,6 @@ class ProbeResults:
         Rows are representations and, last, the score of always answering the most frequent class; columns as those of
         :func:`srcid.evaluation.tables.comparison_table`. Empty without scores.
         """
-        import pandas as pd
-
         rows = [
             dict(run=s.seed, method="", seed=s.seed, task=s.task, representation=s.representation, train=s.train,
                  test=s.test, score=s.score, chance=self.chance[s.task][s.metric])

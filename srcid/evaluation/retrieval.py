@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.ranking import CUTOFFS, RetrievalScore, retrieve
 from srcid.evaluation.representation import Codes, Representation
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,6 @@ class RetrievalResults:
 
     def frame(self) -> pd.DataFrame:
         """Return one row a representation and direction: queries, and recall@k with interval and chance, as text."""
-        import pandas as pd
-
         return pd.DataFrame(
             [
                 {"representation": s.representation, "query": s.query, "target": s.target, "queries": len(s.ranks)}

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from srcid.codes import encode_once
 from srcid.evaluation.joined import Part, cross_dataset, never_paired, one_then_more, unpaired
@@ -17,9 +19,6 @@ from srcid.evaluation.results import ProbeResults
 from srcid.evaluation.retrieval import RetrievalResults, code_retrieval
 from srcid.features import FeatureStore
 from srcid.params import EvaluationParams, suggest
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SINGLE = ("classification", "localisation", "open-set")  # tasks that read one table
 
@@ -47,7 +46,6 @@ def task_tables(
     own: Codes,
     name: str = "",
     others: Mapping[str, Sequence[Codes | Part]] | None = None,
-    rename: Mapping[str, str] | None = None,
 ) -> TaskTables:
     """Say which table each task of :data:`TASKS` reads, all made by one model.
 
@@ -59,7 +57,6 @@ def task_tables(
         name: name of its data.
         others: tables of other data by task: one for each of :data:`SINGLE`, (source, target) for
             ``cross-dataset``, one for each modality for ``unpaired``. A :class:`Part` carries a name.
-        rename: classes of other names, see :class:`srcid.evaluation.joined.JoinedCodes`.
 
     Returns:
         The tables; a task whose tables cannot be joined is left out and said in ``notes``.
@@ -98,7 +95,7 @@ def task_tables(
             make = makers[task]
             if given:
                 join = cross_dataset if task == "cross-dataset" else unpaired
-                make = partial(join, *given, rename=rename)
+                make = partial(join, *given)
             try:
                 tables[task] = make()
                 notes += [f"{task}: {note}" for note in tables[task].notes]
@@ -204,8 +201,6 @@ def score_runs(
     Returns:
         (the runs' own scores of these representations and the new ones in long form, what was fitted by run).
     """
-    import pandas as pd
-
     frames, fitted = [], {}
     for run, tables in tasks.tables.items():
         layers = next(iter(tables.tables.values())).layers if tables.tables else 1

@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, means, methods_of, score_matrix
+from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, is_within, means, methods_of, score_matrix
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.ranking import resampled_recall
 from srcid.statistics import percentile_interval, t_interval
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from srcid.evaluation.retrieval import RetrievalResults
 
 OTHER_DATA = "*"
@@ -95,8 +94,6 @@ def comparison_table(
     Raises:
         ComparisonError: as for :func:`score_matrix`.
     """
-    import pandas as pd
-
     matrix = score_matrix(directions, representations, metrics)
     summary = means(matrix).set_index(["method", "task", "direction"])
     columns = [key for key in matrix.columns if not only_means or key[1] in (ACROSS, WITHIN)]
@@ -129,8 +126,6 @@ def tables_by_score(
     directions: pd.DataFrame, representations: Sequence[str], task: str, scores: Sequence[str]
 ) -> pd.DataFrame:
     """Return the means of one task and of the average by several scores of that task, side by side, as text."""
-    import pandas as pd
-
     found = {name: comparison_table(directions, representations, {task: name}, only_means=True) for name in scores}
     return pd.concat({name: table[[task, AVERAGE]] for name, table in found.items()}, axis=1)
 
@@ -141,8 +136,6 @@ def paper_scores() -> pd.DataFrame:
     Columns are (task, ``V → A`` or ``A → V`` or ``m → m``) and (average, ``m → n`` or ``m → m``); what the paper does
     not give is NaN. ``m → m`` of a task is the mean over its two modalities.
     """
-    import pandas as pd
-
     columns = [(task, way) for task in _TASKS for way in ("V → A", "A → V", "m → m")]
     columns = [column for column in columns if column != ("AVE → AVVP", "m → m")]
     table = pd.DataFrame(index=list(_ACROSS), columns=pd.MultiIndex.from_tuples(columns), dtype=float)
@@ -184,8 +177,6 @@ def table_two(
     Raises:
         ComparisonError: as :func:`comparison_table`.
     """
-    import pandas as pd
-
     directions = directions[directions["task"].isin(PAPER_DATA)]
     if not len(directions):
         empty = pd.DataFrame()
@@ -194,7 +185,7 @@ def table_two(
     ours = comparison_table(directions, representations, clips=True)
     ways = {f"{pair[0]} → {pair[1]}": "V → A", f"{pair[1]} → {pair[0]}": "A → V", ACROSS: ACROSS}
     both = [(task, way) for task, way in ours.columns if way in ways and task != AVERAGE]
-    third = any(way not in ways and way != "seeds" and not _same(way) for _, way in ours.columns)
+    third = any(way not in ways and way != "seeds" and not is_within(way) for _, way in ours.columns)
     if not third and any(way != ACROSS for _, way in both):  # the paper's two directions are all there are
         both = [(task, way) for task, way in both if way != ACROSS]
     tasks, order = list(dict.fromkeys(task for task, _ in both)), list(ways)
@@ -263,8 +254,6 @@ def table_three(methods: Mapping[str, Sequence[RetrievalResults]], cutoffs: Sequ
     Raises:
         EvaluationError: nothing was scored, or no recall at a cutoff.
     """
-    import pandas as pd
-
     table: dict[str, dict[tuple[str, str, str], str]] = {}
     chance: dict[tuple[str, str, str], list[float]] = {}
     for method, runs in methods.items():
@@ -305,8 +294,3 @@ def _text(found: Sequence[tuple[float, np.ndarray]]) -> str:
         text += f" ± {(high - low) / 2:.1f}"
     low, high = percentile_interval(np.mean([draws for _, draws in found], axis=0)).ends
     return f"{text} [{low:.1f}, {high:.1f}]"
-
-
-def _same(way: str) -> bool:
-    first, _, second = way.partition(" → ")
-    return first == second or way == WITHIN

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from srcid.evaluation.comparison import (
     ACROSS,
@@ -20,9 +20,6 @@ from srcid.evaluation.comparison import (
     paired,
 )
 from srcid.statistics import Interval, holm, t_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,6 @@ def quality(matrix: pd.DataFrame, costs: pd.DataFrame) -> Quality:
         matrix: of :func:`score_matrix`.
         costs: a row a run, the content of ``cost.json``.
     """
-    import pandas as pd
-
     runs = matrix.index.get_level_values("run")
     costs = costs.reindex(runs).set_index(matrix.index)
     rebuilt = [name for name in costs if name.startswith("val/recon/1/")]
@@ -152,8 +147,6 @@ def ablation(matrix: pd.DataFrame, params: pd.DataFrame) -> Ablation:
     Raises:
         ComparisonError: no run was scored.
     """
-    import pandas as pd
-
     if not len(matrix):
         raise ComparisonError("found no scored run; need some for an ablation")
     about = params.loc[params["quantizer"] == "vq", ["family", "codebook_size", "club_off"]]
@@ -191,7 +184,5 @@ def _layers(numbers: Sequence[int]) -> str:
 
 def _renamed(matrix: pd.DataFrame, keys: pd.Series, name: Callable[[tuple], str]) -> pd.DataFrame:
     """Call the methods of some rows of a matrix by what of them is compared."""
-    import pandas as pd
-
     rows = [(name(keys.loc[row]), *row[1:]) for row in matrix.index]
     return matrix.set_axis(pd.MultiIndex.from_tuples(rows, names=matrix.index.names))

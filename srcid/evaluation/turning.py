@@ -11,18 +11,16 @@ that have them; only what goes beyond these is owed to the code. The unit is a c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from srcid.evaluation.exchange import LAYER_OUT, Answers, Exchange, Turn, pool
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.representation import Codes
 from srcid.evaluation.results import ProbeResults
 from srcid.statistics import Interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ORDER = ("classification", "localisation", "retrieval", "reconstruction")
 
@@ -73,8 +71,6 @@ class Turned:
 
     def frame(self) -> pd.DataFrame:
         """One row a task and direction; percent and points."""
-        import pandas as pd
-
         names = ("moved", "change", "control_moved", "control_change")
         rows = []
         for e in self.effects:
@@ -172,8 +168,6 @@ def turn_clip(table: Codes, probes: ProbeResults, turn: Turn, clip: int, split: 
     Raises:
         EvaluationError: as :func:`turn_code`, or no such clip in the split.
     """
-    import pandas as pd
-
     turner = Exchange(table, probes, turn, split)
     if clip not in turner.rows:
         raise EvaluationError(f"found clip {clip}, need a row of split '{split}'")

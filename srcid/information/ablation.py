@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from scipy import stats
 
 from srcid.codes import CodeTable
 from srcid.information.disentanglement import measure
@@ -14,9 +16,6 @@ from srcid.information.estimates import Settings, estimates_cache, raise_problem
 from srcid.information.leakage import leaks
 from srcid.information.questions import of_codes, sample, within
 from srcid.statistics import Interval, percentile_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FEWEST = 5  # runs below which no rank correlation is given
 _NAMES = {(): "on in all layers", (1,): "off in layer 1", (2,): "off in layer 2", (1, 2): "off in both"}
@@ -70,8 +69,6 @@ def compare_settings(
         ``setting``, ``seed``, the measurements, and ``score/<task>`` in percent, mean over directions to another
         modality; NaN where something is missing.
     """
-    import pandas as pd
-
     rows = {}
     wanted = directions[(directions["representation"] == "all") & ~directions["same"].astype(bool)]
     for name, found in measured.items():
@@ -120,8 +117,6 @@ def rank_relation(
         InformationError: unequal lengths, values that are not finite, fewer than :data:`FEWEST` runs, or a
             quantity that is the same in all of them.
     """
-    from scipy import stats
-
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     label = np.zeros(len(x), int) if groups is None else np.unique(np.asarray(groups, str), return_inverse=True)[1]
     if x.shape != y.shape or x.ndim != 1 or len(label) != len(x):

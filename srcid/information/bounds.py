@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import logsumexp
 from torch import nn
 
 from srcid.information.estimates import (
@@ -164,8 +165,6 @@ def contrast(mu: np.ndarray, logvar: np.ndarray, y: np.ndarray, mask: np.ndarray
 
     With it this is InfoNCE with critic log q(y|x), a lower bound for any q; without, the leave-one-out upper bound.
     """
-    from scipy.special import logsumexp
-
     terms = np.zeros(y.shape[:2])
     for t in range(y.shape[1]):
         rows = np.flatnonzero(mask[:, t])

@@ -20,15 +20,13 @@ truth in :mod:`srcid.information.calibration`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from srcid.information import counts, neighbours
 from srcid.information.estimates import Estimate, Settings, Side, read_pair, split_clips
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LEAST = 0.05  # nats; less than that is not called information
 
@@ -109,8 +107,6 @@ class Bracket:
 
     def frame(self) -> pd.DataFrame:
         """A row an estimator: kind, value, interval, null and flags; nats."""
-        import pandas as pd
-
         rows = [
             {"estimator": e.name, "kind": e.kind, "nats": e.value, "low": e.interval.low, "high": e.interval.high,
              "null": max(e.null, default=np.nan), "unreliable": e.unreliable, "flags": "; ".join(e.flags)}

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from scipy.special import digamma, gammaln, xlogy
 
 from srcid.cache import Cache
 from srcid.information.bracket import Bracket, bracket
 from srcid.information.estimates import Estimate, Settings, estimates_cache, raise_problems
 from srcid.statistics import Interval, wilson_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TOLERANCE = (0.25, 0.25)  # nats, and share of the truth, that still count as passed
 CASES = ((2, 0.5), (16, 0.5), (16, 0.0), (64, 0.0))  # classes and error: 0, 0.7, 2.8 and 4.2 nats
@@ -36,8 +34,6 @@ class Known:
 
 def channel_information(classes: int, error: float) -> float:
     """Nats through a symmetric channel: ln C + (1-p) ln(1-p) + p ln(p / (C-1)), error p to any other class."""
-    from scipy.special import xlogy
-
     wrong = error / (classes - 1)
     return float(np.log(classes) + xlogy(1 - error, 1 - error) + (classes - 1) * xlogy(wrong, wrong))
 
@@ -123,8 +119,6 @@ def student_information(dim: int, freedom: float, nats: float = 0.0) -> float:
     With identity dispersion, f(v) + f(v + 2 dim) - 2 f(v + dim) with f(v) = ln Gamma(v/2) - (v/2) psi(v/2): the
     halves are uncorrelated, but large together. A correlated dispersion adds its Gaussian information ``nats``.
     """
-    from scipy.special import digamma, gammaln
-
     f = [gammaln(v / 2) - v / 2 * digamma(v / 2) for v in (freedom, freedom + dim, freedom + 2 * dim)]
     return float(nats + f[0] + f[2] - 2 * f[1])
 
@@ -212,8 +206,6 @@ class Calibration:
 
     def frame(self) -> pd.DataFrame:
         """A row a case: panel, estimator, truth, estimate with interval, bias, passed; nats."""
-        import pandas as pd
-
         return pd.DataFrame(
             {"panel": c.panel, "estimator": c.estimate.name, "kind": c.estimate.kind, "truth": c.truth,
              "estimate": c.estimate.value, "low": c.estimate.interval.low, "high": c.estimate.interval.high,

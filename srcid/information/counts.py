@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.special import digamma
 
 from srcid.information.estimates import Estimate, Settings, Side, raise_problems, repeat, split_clips, transform
 from srcid.statistics import bootstrap_weights
@@ -17,8 +18,6 @@ def corrected_entropy(counts: np.ndarray) -> float:
 
     It replaces log n_i by psi(n_i) + (-1)^n_i / 2 [psi((n_i + 1) / 2) - psi(n_i / 2)].
     """
-    from scipy.special import digamma
-
     counts = np.asarray(counts, dtype=float).ravel()
     counts = counts[counts > 0]
     wiggle = digamma((counts + 1) / 2) - digamma(counts / 2)

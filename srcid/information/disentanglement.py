@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from srcid.cache import Cache
 from srcid.codes import CodeTable, CodeTableError
 from srcid.information.bracket import Bracket, Certified, bracket
-from srcid.information.calibration import Calibration, Known, calibrate, same_class
+from srcid.information.calibration import Calibration, Known, same_class
 from srcid.information.estimates import InformationError, Settings, estimates_cache, reason
 from srcid.information.leakage import Leak, Leaks
 from srcid.information.questions import Comparison, Sample, mask_of, values_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SPLIT = 0.3  # nats; a certified bound below counts as split
 
@@ -81,8 +79,6 @@ class Measurements:
 
     def frame(self) -> pd.DataFrame:
         """A row a pair: the bracket with intervals (nats), the null, what is certified, and the finding."""
-        import pandas as pd
-
         rows = []
         for pair, found in self.brackets.items():
             row = {"pair": str(pair), "question": pair.question, "layer": pair.layer}
@@ -137,21 +133,6 @@ def own_pairs(table: CodeTable, pairs: Iterable[Comparison], chosen: Sample) -> 
         seen = mask_of(table, pair.modalities, chosen).all(axis=1)
         x, y = x[seen], y[seen]
         yield from same_class(str(pair), y) if x.ndim == 2 else same_class(str(pair), x, y)
-
-
-def calibrate_own(
-    table: CodeTable,
-    pairs: Iterable[Comparison],
-    chosen: Sample,
-    settings: Settings | None = None,
-    keep: Cache | None = None,
-) -> Calibration:
-    """Run every estimator on pairs of known information made of each pair's own features.
-
-    Raises:
-        InformationError: there is no pair.
-    """
-    return calibrate(own_pairs(table, pairs, chosen), settings, keep)
 
 
 @dataclass(frozen=True)

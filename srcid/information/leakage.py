@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from srcid.cache import Cache
 from srcid.codes import CodeTable, CodeTableError
@@ -25,9 +26,6 @@ from srcid.information.estimates import (
 from srcid.information.questions import Sample, Variable, mask_of, places, values_of
 from srcid.statistics import Interval, bootstrap_weights, percentile_interval
 from srcid.symbols import known_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -189,8 +187,6 @@ class Leaks:
 
     def frame(self) -> pd.DataFrame:
         """A row a probe."""
-        import pandas as pd
-
         return pd.DataFrame(
             {"layer": v.layer, "modality": v.modality, "side": v.side, "factor": v.probe.factor, "belongs": v.belongs,
              "metric": v.probe.metric, "score": v.probe.score.value, "low": v.probe.score.low,

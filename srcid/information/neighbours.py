@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.spatial import KDTree
+from scipy.special import digamma
+from scipy.stats import t as student
 
 from srcid.information.estimates import Estimate, Settings, Side, raise_problems, repeat, transform
 
@@ -19,9 +22,6 @@ def ksg_terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     Kraskov, Stögbauer and Grassberger (2004), Eq. 8: psi(k) + psi(n) - < psi(n_x + 1) + psi(n_y + 1) > with
     the maximum norm, n_x the rows strictly nearer in x than the k-th joint neighbour.
     """
-    from scipy.spatial import KDTree
-    from scipy.special import digamma
-
     both = np.hstack([x, y])
     radius = KDTree(both).query(both, k=NEIGHBOURS + 1, p=np.inf)[0][:, -1]
     inside = [_count(z, radius) for z in (x, y)]
@@ -34,9 +34,6 @@ def category_terms(x: np.ndarray, category: np.ndarray) -> np.ndarray:
     NaN for a row whose category occurs once: it has no neighbour in it, and is left out altogether, also as a
     neighbour of others, as in scikit-learn's ``mutual_info_classif``.
     """
-    from scipy.spatial import KDTree
-    from scipy.special import digamma
-
     code, size = np.unique(category, return_inverse=True, return_counts=True)[1:]
     known = size[code] > 1
     terms = np.full(len(x), np.nan)
@@ -55,10 +52,10 @@ def category_terms(x: np.ndarray, category: np.ndarray) -> np.ndarray:
 
 def _count(z: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Rows of z strictly nearer than ``radius``, each row itself included."""
-    from sklearn.neighbors import KDTree
+    from sklearn.neighbors import KDTree as CountingTree
 
     inside = np.maximum(np.nextafter(radius, 0), 0)
-    return KDTree(z, metric="chebyshev").query_radius(z, inside, count_only=True)
+    return CountingTree(z, metric="chebyshev").query_radius(z, inside, count_only=True)
 
 
 def nearest_neighbours(x: Side, y: Side, mask: np.ndarray, settings: Settings) -> Estimate:
@@ -68,9 +65,6 @@ def nearest_neighbours(x: Side, y: Side, mask: np.ndarray, settings: Settings) -
     A projection can only lose information: flags say how much of the variance is left. The interval is a jackknife
     over ten groups of clips. Equal rows break what KSG assumes: they are flagged.
     """
-    from scipy.special import digamma
-    from scipy.stats import t as student
-
     name = "ross" if y.discrete else "ksg"
 
     def run(x: Side, y: Side, mask: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:

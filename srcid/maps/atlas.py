@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from srcid.maps.graph import percent
 from srcid.maps.points import MapError, Points, codebook_points, feature_points
 from srcid.maps.projection import TITLES, Projection, project
@@ -27,8 +29,6 @@ class Missing:
 
 def quality_table(maps: Iterable[Projection | Missing]) -> Any:
     """Maps and their quality as a pandas DataFrame, a row each; percent, ± half a 95 % interval over clips."""
-    import pandas
-
     rows = []
     for found in maps:
         if isinstance(found, Projection):
@@ -45,7 +45,7 @@ def quality_table(maps: Iterable[Projection | Missing]) -> Any:
                     "by chance": f"{100 * q.mixing_chance:.1f} %" if q.mixing else "",
                 }
             )
-    return pandas.DataFrame(rows)
+    return pd.DataFrame(rows)
 
 
 class Atlas:

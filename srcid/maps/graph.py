@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
+from scipy.special import stdtrit
 
 from srcid.cache import Cache
 from srcid.maps.points import MapError
@@ -142,8 +144,6 @@ def quality_of(features: np.ndarray, coordinates: np.ndarray, modality: np.ndarr
 
 def _nearest(coordinates: np.ndarray, k: int) -> np.ndarray:
     """The ``k`` nearest neighbours of each point of a map, itself left out."""
-    from scipy.spatial import cKDTree
-
     n = len(coordinates)
     near = cKDTree(coordinates).query(coordinates, k + 1)[1]
     itself = near == np.arange(n)[:, None]
@@ -179,8 +179,6 @@ def _trustworthiness(features: np.ndarray, coordinates: np.ndarray, k: int) -> t
 
 def _clip_interval(values: np.ndarray, clips: np.ndarray | None) -> Interval:
     """The mean of ``values [n]`` and its 95 % interval; the points of a clip count as one draw (sandwich estimate)."""
-    from scipy.special import stdtrit
-
     mean = float(values.mean())
     _, member = np.unique(np.zeros(0) if clips is None else clips, return_inverse=True)
     number = int(member.max(initial=-1)) + 1

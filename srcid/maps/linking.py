@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 Columns = Mapping[str, np.ndarray]
 PLACE, CODE, ROW = ("modality", "clip", "step"), ("layer", "stage", "code"), ()
@@ -36,11 +37,9 @@ class Choice:
 
     def frame(self) -> Any:
         """The counts as a DataFrame: column, value, marked, all, and the lift, the share among the marked over all."""
-        import pandas
-
         share = self.size / max(self.total, 1)
         rows = [(c, v, here, every, here / every / share) for c, told in self.counts.items() for v, here, every in told]
-        return pandas.DataFrame(rows, columns=["column", "value", "marked", "all", "lift"])
+        return pd.DataFrame(rows, columns=["column", "value", "marked", "all", "lift"])
 
 
 class Links:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from srcid.cache import Cache
 from srcid.maps.graph import Graph, Quality, neighbour_graph, percent, quality_of
@@ -103,10 +104,8 @@ class Projection:
 
     def frame(self) -> Any:
         """The points as a pandas DataFrame: x, y, (z,) and the columns."""
-        import pandas
-
         axes = dict(zip("xyz", self.coordinates.T, strict=False))
-        return pandas.DataFrame({**axes, **self.columns})
+        return pd.DataFrame({**axes, **self.columns})
 
     def to_parquet(self, path: str | Path) -> Path:
         """Write the points for other viewers; caption, parameters and quality go into the file's metadata."""

@@ -55,13 +55,6 @@ def test_clips_of_foreign_events_only_are_left_out_and_counted():
     assert joined.labels["event"].any((1, 2)).all()
 
 
-def test_renamed_classes_are_the_same():
-    first, second = pair()
-    joined = cross_dataset(first, second, rename={"alarm": "horn"})
-    assert joined.label_info["event"].classes == ("dog", "church bell", "rain", "horn")
-    assert joined.notes == ()
-
-
 def test_shorter_clips_are_padded():
     first, second = pair(steps=3)
     joined = cross_dataset(first, second)

@@ -11,7 +11,8 @@ from srcid.codes import CodeTableError
 from srcid.features import SyntheticParams, make_synthetic
 from srcid.information import questions as ask
 from srcid.information.bracket import Bracket, Certified, bracket
-from srcid.information.disentanglement import calibrate_own, certified_bounds, measure, verdicts
+from srcid.information.calibration import calibrate
+from srcid.information.disentanglement import certified_bounds, measure, own_pairs, verdicts
 from srcid.information.estimates import InformationError, Settings, estimates_cache
 from srcid.information.leakage import Leakage, leakage, leaks
 from srcid.statistics import Interval
@@ -138,7 +139,7 @@ def test_leaks_look_for_shared_factors_in_s_and_private_ones_in_z(table):
 
 def test_a_calibration_on_own_features_has_a_panel_a_pair(table):
     pairs = [ask.within(table)[0], ask.of_codes(table)[0]]
-    found = calibrate_own(table, pairs, ask.sample(table, steps=1), SMALL)
+    found = calibrate(own_pairs(table, pairs, ask.sample(table, steps=1)), SMALL)
     assert found.panels == tuple(map(str, pairs))
     assert {c.estimate.name for c in found.of(str(pairs[1]))} == {"barber-agakov", "ross", "club-categorical"}
     assert {c.estimate.dims[0] for c in found.of(str(pairs[0]))} == {table.general(1, "first")[1].shape[-1]}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from srcid.charts import name_rows, panels
@@ -14,8 +15,6 @@ from srcid.statistics import Interval, t_interval
 from srcid.style import OKABE_ITO, SYMBOLS, empty_figure, fade, finish, legend_line
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from srcid.information.ablation import RankRelation
 
 _NATS = ("mi", "code")  # columns that begin so hold nats; "leak" points, "score" percent
