@@ -9,7 +9,7 @@ import os
 import platform
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,20 +154,30 @@ def _same(value: Any, wanted: Any) -> bool:
     return value == plain(wanted)
 
 
-def _entries(skipped: dict[str, str]) -> Iterator[Entry]:
-    """All runs, by name; what cannot be read is put into ``skipped`` with the reason, unless it has vanished."""
-    for path in sorted(root().iterdir()) if root().is_dir() else []:
-        if path.name.startswith(".") or not path.is_dir():
-            continue
+def folders_in(folder: Path) -> list[Path]:
+    """Folders in a folder that may be runs, by name; hidden ones are passed over."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in inside if path.is_dir() and not path.name.startswith(".")]
+
+
+def read_runs(folders: Iterable[Path], skipped: dict[str, str], read: Callable[[Run], Any]) -> list[Any]:
+    """What ``read`` says of each run; what cannot be read goes into ``skipped`` with the reason, unless it is gone."""
+    found = []
+    for path in folders:
         try:
-            run = Run.open(path)
-            scores = run.read("scores.json") if (path / "scores.json").exists() else {}
-            entry = Entry(run, run.status, run.params, scores)
-        except RunError as error:
+            found.append(read(Run.open(path)))
+        except (RunError, ParameterError) as error:
             if path.exists():
                 skipped[path.name] = str(error)
-            continue
-        yield entry
+    return found
+
+
+def _entries(skipped: dict[str, str]) -> list[Entry]:
+    def entry(run: Run) -> Entry:
+        scores = run.read("scores.json") if (run.folder / "scores.json").exists() else {}
+        return Entry(run, run.status, run.params, scores)
+
+    return read_runs(folders_in(root()), skipped, entry)
 
 
 def _differing(several: list[Mapping[str, Any]]) -> list[str]:

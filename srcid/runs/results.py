@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcid.params import ABLATIONS, PRESETS, ParameterError, Params, resolve, suggest
+from srcid.params import ABLATIONS, PRESETS, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home, plain, root
+from srcid.runs.overview import folders_in, read_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,15 +121,9 @@ def collect(folder: str | Path | Iterable[Run] = "", notebook: str = "02_train",
     import pandas as pd
 
     skipped: dict[str, str] = {}
-    entries, where = [], folder if isinstance(folder, str | Path) else "these runs"
-    for run in _candidates(folder, skipped):
-        try:
-            entry = _read(run, notebook, skipped)
-        except (RunError, ParameterError) as error:
-            skipped[run.name] = str(error)
-            continue
-        entries += [entry] if entry else []
-    entries = _one_data_set(entries, data, skipped)
+    where = folder if isinstance(folder, str | Path) else "these runs"
+    found = read_runs(_candidates(folder), skipped, lambda run: _read(run, notebook, skipped))
+    entries = _one_data_set([entry for entry in found if entry], data, skipped)
     labels, families, common = _labels(entries)
     entries = _newest(entries, labels, skipped)
     if not entries:
@@ -158,9 +153,9 @@ def collect(folder: str | Path | Iterable[Run] = "", notebook: str = "02_train",
     return Collected(directions, params, costs, codes, common, skipped)
 
 
-def _candidates(folder: str | Path | Iterable[Run], skipped: dict[str, str]) -> list[Run]:
+def _candidates(folder: str | Path | Iterable[Run]) -> list[Path]:
     if not isinstance(folder, str | Path):
-        return list(folder)
+        return [run.folder for run in folder]
     path = Path(folder) if folder else root()
     for place in (path, home() / path, root() / path):  # a notebook starts in another folder than its launcher
         if place.is_dir():
@@ -168,14 +163,7 @@ def _candidates(folder: str | Path | Iterable[Run], skipped: dict[str, str]) -> 
             break
     if not path.is_dir():
         raise RunError(f"there is no folder {path}; name the folder that holds the runs' folders")
-    found = []
-    for place in sorted(path.iterdir()):
-        if place.is_dir() and not place.name.startswith("."):
-            try:
-                found.append(Run.open(place))
-            except RunError as error:
-                skipped[place.name] = str(error)
-    return found
+    return folders_in(path)
 
 
 def _read(run: Run, notebook: str, skipped: dict[str, str]) -> dict[str, Any] | None:
