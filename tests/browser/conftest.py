@@ -30,8 +30,8 @@ _SETTINGS = {
 class Lab:
     """A running JupyterLab, whose root is ``folder``, and a browser.
 
-    ``complaints`` are errors of pages and their consoles, ``foreign`` requests to anywhere else. Screenshots go to the
-    folder ``artefacts`` (SRCID_ARTEFACTS), for people to look at; where nobody asks for them, none are made.
+    ``complaints`` are errors of the page and its console, ``foreign`` its requests to anywhere else. Screenshots go to
+    the folder ``artefacts`` (SRCID_ARTEFACTS), for people to look at; where nobody asks for them, none are made.
     """
 
     url: str
@@ -45,6 +45,8 @@ class Lab:
         """Open a notebook of the folder in a page of its own, the only one, and wait for its kernel."""
         for context in self.browser.contexts:  # a test that failed left its page, which would share the workspace
             context.close()
+        self.complaints.clear()  # a page answers for itself
+        self.foreign.clear()
         page = self.browser.new_page(viewport={"width": 1400, "height": 1000})
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
         page.on("console", self._note_console)

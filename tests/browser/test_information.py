@@ -19,7 +19,7 @@ def choose(page, menu, value):
 
 
 def titled(page, words):
-    page.wait_for_function(f"words => ({VIEWS})[1].layout.title.text.includes(words)", arg=words, timeout=20_000)
+    page.wait_for_function(f"words => ({VIEWS})[1].layout.title?.text.includes(words)", arg=words, timeout=20_000)
 
 
 def test_a_number_is_asked_for_by_layer_pair_and_estimator(inspected):
