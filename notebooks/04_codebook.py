@@ -29,7 +29,7 @@ label: str = ""  # what codes are compared with; empty: event, or else the first
 layer: int = 1  # layer of the code to look at closely
 code: int = -1  # code to look at closely, -1 for the most used one of the layer
 row: int = -1  # row of the clip to show in codes, -1 for the first test clip
-other: str = ""  # a second run to compare on the same clips, by folder or name; or, of this one, epoch 3
+other: str = ""  # compared on the same clips: another run (folder or name), "epoch 3", or "epoch 3, epoch 7"
 
 # %% tags=[]
 from itertools import combinations
@@ -231,8 +231,9 @@ print("\n".join(explorer.notes) or "nothing was left out")
 #
 # One clip as its codes: a row for each modality and layer, a column for each step, the events on top. Equal
 # colour is equal code; outlined cells agree with another modality. With `other`, a second run or an epoch of this one
-# (`other = "epoch 3"`), the same clip stands below in those codes. Numbers of two runs have nothing to do with each
-# other; colours have, as each code below takes the colour of the code above that it is matched with.
+# (`other = "epoch 3"`, or two of them, `"epoch 3, epoch 7"`), the same clip stands below in those codes. Numbers of two
+# runs have nothing to do with each other; colours have, as each code below takes the colour of the code above that it
+# is matched with.
 
 # %% tags=[]
 tables = compared(source, other)

@@ -14,7 +14,7 @@ from srcid.codes import CodeTable, CodeTableError
 if TYPE_CHECKING:
     from srcid.runs import Run
 
-_EPOCH = re.compile(r"epoch (\d+)")
+_EPOCHS = re.compile(r"epoch (\d+)(?:, epoch (\d+))?")
 
 
 class _EpochTable(CodeTable):
@@ -67,10 +67,10 @@ def epoch_table(table: CodeTable, folder: str | Path, epoch: int) -> CodeTable:
 
 
 def compared(source: Run, other: str) -> dict[str, Any]:
-    """Return code tables by name: that of ``source`` and, if asked for, that of another run or of an epoch of this one.
+    """Return two code tables by name: that of ``source`` and of another run or an epoch of it, or those of two epochs.
 
     Args:
-        other: folder or name of a run, ``epoch 3``, or nothing.
+        other: folder or name of a run, ``epoch 3``, ``epoch 3, epoch 7``, or nothing: the source alone.
 
     Raises:
         RunError: there is no such run, or it has not finished.
@@ -79,6 +79,7 @@ def compared(source: Run, other: str) -> dict[str, Any]:
     from srcid.runs import ready
 
     table = CodeTable.open(source.codes)
-    if found := _EPOCH.fullmatch(other.strip()):
-        return {source.name: table, other.strip(): epoch_table(table, source.folder, int(found[1]))}
+    if asked := _EPOCHS.fullmatch(other.strip()):
+        epochs = {f"epoch {n}": epoch_table(table, source.folder, int(n)) for n in asked.groups() if n}
+        return epochs if len(epochs) == 2 else {source.name: table} | epochs
     return {source.name: table} | ({other: CodeTable.open(ready(other).codes)} if other else {})

@@ -119,6 +119,9 @@ def test_an_epoch_is_matched_with_the_finished_run_like_another_run(store, finis
     monkeypatch.undo()
     early = compared(run, "epoch 1")["epoch 1"]
     assert early.layers == 1
+    both = compared(run, "epoch 1, epoch 4")
+    assert list(both) == ["epoch 1", "epoch 4"] and list(compared(run, "epoch 4, epoch 4")) == [run.name, "epoch 4"]
+    assert match_codes(both).names == ("epoch 1", "epoch 4") and match_codes(both).counts.sum() == found.counts.sum()
     with pytest.raises(CodeTableError, match=r"no codes of epoch 9; there are those of 1, 2, 3, 4"):
         compared(run, "epoch 9")
     whole = path.read_bytes()
