@@ -232,7 +232,7 @@ def read_image(file: Path, formats: tuple[str, ...] | None = None) -> np.ndarray
                     values = np.asarray(picture)
                     seen = np.rint(values / 257).astype(np.uint8)
                     return np.where(values == picture.info.get("transparency", -1), np.uint8(255), seen)
-                if picture.mode == "P" and 3 * np.asarray(picture).max() >= len(picture.getpalette() or ()):
+                if picture.mode == "P" and 3 * int(np.asarray(picture).max()) >= len(picture.getpalette() or ()):
                     raise ValueError("its palette lacks a colour that is used")
                 grey = picture.mode in ("1", "L", "LA", "La")
                 if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):

@@ -171,7 +171,10 @@ def test_other_pictures_are_refused_by_name(tmp_path, monkeypatch):
     few = Image.new("P", (2, 1), 7)
     few.putpalette([255, 0, 0])
     few.save(tmp_path / "few.png")
-    for name in ("cut", "text", "other", "whole", "few"):
+    late = Image.new("P", (2, 1), 100)  # 3 * 100 does not fit into the byte that a number of a colour is
+    late.putpalette(range(180))
+    late.save(tmp_path / "late.png")
+    for name in ("cut", "text", "other", "whole", "few", "late"):
         with pytest.raises(MediaError, match=f"{name}.png"):
             image(f"png:{name}.png", tmp_path)
 
