@@ -51,12 +51,25 @@ _HEAD, _LINE, _CAPTION_LINE = 34, 19, 15  # pixels of a title's first line, of e
 _INHERIT = "font-family:var(--jp-content-font-family,sans-serif);color:var(--jp-content-font-color"
 _HIDDEN = dict(size=1, color="rgba(0,0,0,0)")
 
-# In a figure on a page, grey text takes the page's colour of text: readable in both of JupyterLab's themes.
-_INK_FILL = "rgb({}, {}, {})".format(*(int(INK[i : i + 2], 16) for i in (1, 3, 5)))
+# Text of figures on pages: grey takes the page's colour of text, other colours go part of the way to it. So they can be
+# read in both of JupyterLab's themes.
+_PAGE_INK, _PART = "var(--jp-content-font-color1,currentColor)", 0.4
+
+
+def _text_filled(color: str) -> str:
+    """CSS selector of a figure's text in this colour."""
+    return ".js-plotly-plot text[style*='fill: rgb({}, {}, {})']".format(
+        *(int(color[i : i + 2], 16) for i in (1, 3, 5))
+    )
+
+
 PAGE_STYLE = (
-    f"<style>.js-plotly-plot text[style*='fill: {_INK_FILL}']"
-    "{fill:var(--jp-content-font-color1,currentColor)!important;fill-opacity:.78!important}"
-    ".js-plotly-plot text tspan[style*='fill']{fill-opacity:1}"
+    f"<style>{_text_filled(INK)}{{fill:{_PAGE_INK}!important;fill-opacity:.78!important}}"
+    + "".join(
+        f"{_text_filled(color)}{{fill:color-mix(in srgb,{_PAGE_INK} {_PART:.0%},{color})!important}}"
+        for color in OKABE_ITO
+    )
+    + ".js-plotly-plot text tspan[style*='fill']{fill-opacity:1}"
     ".js-plotly-plot .modebar-group{background-color:var(--jp-layout-color0,transparent)!important}</style>"
 )
 

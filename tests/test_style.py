@@ -38,7 +38,7 @@ def test_a_modality_keeps_its_colour():
 def test_colours_of_modalities_and_text_read_on_light_and_dark():
     for color in [*modality_colors("abcd").values(), INK]:
         assert min(contrast(color, "#ffffff"), contrast(color, "#111111")) > 2.9
-    assert contrast(INK, "#ffffff") >= 4.5  # pages give text their own colour: tests/browser/test_house.py
+    assert contrast(INK, "#ffffff") >= 4.5  # on pages, text of any colour: tests/browser/test_house.py
 
 
 def test_codes_have_stable_colours_that_their_numbers_read_on():

@@ -13,11 +13,12 @@ pytestmark = pytest.mark.browser
 
 SOURCE = """
 import numpy as np
+import plotly.graph_objects as go
 from srcid.maps.browser import LinkedMaps
 from srcid.maps.figures.panels import map_figure
 from srcid.maps.points import Points
 from srcid.maps.projection import project
-from srcid.style import empty_figure
+from srcid.style import OKABE_ITO, empty_figure, finish
 from srcid.training.figures import training_curves
 
 draw, names = np.random.default_rng(0), ("audio", "video", "text")
@@ -40,6 +41,11 @@ CELLS = (
     "training_curves(lines, names, 2, caption='Twelve <words> of small print. ' * 12)",
     "map_figure([(found, c) for c in ('modality', 'label', 'code')], names)",
     "LinkedMaps([found, found, found], names)",
+    """
+fig = go.Figure(go.Scatter(x=[1, 2], y=[3, 4]))
+for axis, color in zip((fig.layout.xaxis, fig.layout.yaxis), OKABE_ITO):
+    axis.title = dict(text="a modality", font=dict(color=color))
+finish(fig, "Titles of axes in colours of modalities", "Small print.", height=240)""",
     "empty_figure('There is nothing to draw, for <script>this</script> reason.')",
     """
 import pandas as pd
@@ -52,7 +58,8 @@ SIZES = {"wide": (1440, 900), "narrow": (1280, 720)}
 LOOK = """() => {
     const luminance = c => { const [r, g, b] = c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92
         : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
-    const channels = text => text.match(/[\\d.]+/g).map(Number);
+    const channels = text => { const c = text.match(/[\\d.]+/g).map(Number);
+        return text.startsWith('color(') ? [...c.slice(0, 3).map(v => 255 * v), ...c.slice(3)] : c; };
     const ground = e => { for (; e; e = e.parentElement) { const c = channels(getComputedStyle(e).backgroundColor);
         if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
     const contrast = (color, alpha, back) => { const c = color.map((v, i) => alpha * v + (1 - alpha) * back[i]);
@@ -103,14 +110,14 @@ def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
         page.evaluate("i => document.querySelectorAll('.srcid-title')[i].scrollIntoView({block: 'start'})", place)
         page.wait_for_timeout(400)
         lab.picture(page, f"house_{size}_{theme.lower()}_{place}")
-    assert len(found) == 4
+    assert len(found) == 5
     for figure in found:
         assert 0.9 * figure["room"] - 90 < figure["width"] <= figure["room"] + 1, figure
         assert all(figure["left"] - 1 <= a and b <= figure["right"] + 1 for a, b, _ in figure["letters"]), figure
         assert figure["worst"][0] >= 4.5, figure["worst"]
         assert figure["bar"] == "0"  # until the mouse comes
     said = page.evaluate(WORDS)
-    assert len(said) == 7 and all(fits and high for _, fits, high in said), said
+    assert len(said) == 9 and all(fits and high for _, fits, high in said), said
     assert said[0][0].startswith("Step 100: loss 1.61 → 0.5 since layer 2 opened") and "<words>" in said[1][0]
     assert said[-1][0] == "There is nothing to draw, for <script>this</script> reason."
 
