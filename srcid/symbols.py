@@ -12,7 +12,7 @@ not background: no function here counts a step whose label is unknown.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -234,6 +234,12 @@ def joint_symbols(codes: np.ndarray) -> np.ndarray:
     numbers = np.full(len(flat), -1, np.int64)
     numbers[there] = np.unique(flat[there], axis=0, return_inverse=True)[1].ravel()
     return numbers.reshape(codes.shape[:-1])
+
+
+def mixed_radix(codes: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Place of each combination ``[..., S]`` among all there could be, ``[...]``; -1 where a code is below 0."""
+    numbers = np.ravel_multi_index(tuple(np.moveaxis(np.maximum(codes, 0), -1, 0)), tuple(sizes))
+    return np.where((codes >= 0).all(axis=-1), numbers, -1)
 
 
 def place_name(layer: int, stage: int | None = None) -> str:

@@ -23,6 +23,7 @@ from srcid.symbols import (
     clip_rows,
     label_names,
     label_of,
+    mixed_radix,
     sample_name,
     symbols_of,
 )
@@ -339,17 +340,12 @@ class _LayerIndex:
             book = self.table.codebook(self.layer)
             if book is None or len(book) > 1:
                 raise InspectionError("the second nearest combination of several stages is not known")
-            radix = {m: self._radix(m) for m in self.flat}
+            # all clips' combinations, in the order in which table.code numbers those that occur
+            radix = {m: mixed_radix(np.asarray(self.table.codes(self.layer, m)), self.table.sizes) for m in self.flat}
             known = np.unique(np.concatenate([found[found >= 0] for found in radix.values()]))
             place = np.searchsorted(known, second).clip(0, len(known) - 1)
             second = np.where(known[place] == second, place, -1)
         return second.astype(next(iter(self.flat.values())).dtype)
-
-    def _radix(self, modality: str) -> np.ndarray:
-        """Combinations of all clips as one number in mixed radix, in whose order ``table.code`` numbers them."""
-        codes = np.asarray(self.table.codes(self.layer, modality)).reshape(-1, self.table.stages)
-        number = np.ravel_multi_index(tuple(np.maximum(codes, 0).T), self.table.sizes)
-        return np.where((codes >= 0).all(axis=1), number, -1)
 
     def _code_vectors(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Codes and their vectors ``[codes, D]``: all of a plain codebook, else the used ones."""

@@ -14,7 +14,7 @@ import numpy as np
 from srcid.codes.manifest import CodeTableError, misfit, table_manifest
 from srcid.features import LabelInfo
 from srcid.files import differences, disk_errors, whole_file
-from srcid.symbols import clip_rows, joint_symbols, label_of, split_numbers
+from srcid.symbols import clip_rows, joint_symbols, label_of, mixed_radix, split_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,8 +195,7 @@ class CodeTable:
             return np.asarray(self._array("quantized", layer, modality)[rows])
         codes = self.codes(layer, modality)[rows]
         if book.shape[0] != codes.shape[-1]:  # fsq: one table over the product of all dimensions
-            codes = np.where(codes < 0, 0, codes)
-            codes = np.ravel_multi_index(tuple(np.moveaxis(codes, -1, 0)), self.sizes)[..., None]
+            codes = mixed_radix(codes, self.sizes)[..., None]
         values = sum(book[s][codes[..., s]] for s in range(book.shape[0]))
         return np.where(self.masks[modality][rows][..., None], values, np.float32(0))
 

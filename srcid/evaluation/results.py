@@ -73,7 +73,7 @@ class ProbeResults:
         clips: per task the number of clips used, by split.
         params: the parameters they were fitted with.
         notes: what was left out and why, as sentences.
-        readouts: the fitted probes of the first seed, :class:`srcid.evaluation.probes.Readout`: one per task and
+        readouts: the fitted probes of the first seed, :class:`srcid.evaluation.tasks.Readout`: one per task and
             representation. They can be asked about features that no clip has. None of protocol ``published``, where a
             probe has an epoch for each modality that it is scored on.
     """

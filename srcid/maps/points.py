@@ -16,6 +16,7 @@ from srcid.symbols import (
     clip_rows,
     label_names,
     label_of,
+    mixed_radix,
     split_numbers,
     symbols_of,
 )
@@ -259,9 +260,4 @@ def _counts(values: np.ndarray, size: int) -> np.ndarray:
 def _combined(table: Any, layer: int, clips: Any) -> dict[str, np.ndarray]:
     """Row of the table of all combinations that each clip-step uses; -1 where there is none."""
     rows = clip_rows(table, clips)
-    found = {}
-    for m in table.modalities:
-        codes = np.asarray(table.codes(layer, m))[rows]
-        flat = np.ravel_multi_index(tuple(np.moveaxis(np.maximum(codes, 0), -1, 0)), tuple(table.sizes))
-        found[m] = np.where((codes >= 0).all(axis=-1), flat, -1)
-    return found
+    return {m: mixed_radix(np.asarray(table.codes(layer, m))[rows], table.sizes) for m in table.modalities}

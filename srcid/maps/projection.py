@@ -33,7 +33,7 @@ PACKAGES = {
     "pca": ("scikit-learn",),
 }
 TITLES = {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}
-PERPLEXITY, NEIGHBOURS = 30.0, 15
+PERPLEXITY, NEIGHBOURS, MIN_DIST = 30.0, 15, 0.1
 LEAST = 5
 
 
@@ -91,8 +91,7 @@ class Projection:
 
     def recipe(self) -> str:
         """Method, number of points, parameters, seed and library in a few words."""
-        told = {"perplexity": "perplexity", "neighbours": "neighbours", "min_dist": "min. distance"}
-        parts = [f"{title} {self.params[name]:.3g}" for name, title in told.items() if name in self.params]
+        parts = [f"{name} {self.params[name]:.3g}" for name in ("perplexity", "neighbours") if name in self.params]
         library = PACKAGES[self.method][0]
         parts += [f"seed {self.params['seed']}", f"{library} {self.params['versions'][library]}"]
         return f"{TITLES[self.method]} of {len(self.coordinates):,} points ({', '.join(parts)})"
@@ -119,9 +118,16 @@ class Projection:
         return Path(path)
 
 
-def project(points: Points | np.ndarray, method: str = "tsne", dimensions: int = 2,
-            perplexity: float | None = None, neighbours: int | None = None, min_dist: float = 0.1,
-            seed: int = 0, graph: Graph | None = None, cache: str | Path | None = None) -> Projection:  # fmt: skip
+def project(
+    points: Points | np.ndarray,
+    method: str = "tsne",
+    dimensions: int = 2,
+    perplexity: float | None = None,
+    neighbours: int | None = None,
+    seed: int = 0,
+    graph: Graph | None = None,
+    cache: str | Path | None = None,
+) -> Projection:
     """Map points to two or three dimensions.
 
     Args:
@@ -129,7 +135,6 @@ def project(points: Points | np.ndarray, method: str = "tsne", dimensions: int =
         method: "tsne" (two dimensions), "umap" or "pca" (the control that is always possible).
         perplexity: of t-SNE; None: 30, or less for few points. The graph needs 3 times as many neighbours.
         neighbours: of UMAP, the point itself included; None: 15, or less for few points.
-        min_dist: of UMAP: how close points may lie in the map.
         graph: neighbours of the same features, to share them, from :func:`neighbour_graph`;
             found here where None or too small.
         cache: folder of results; None: none is kept.
@@ -139,7 +144,7 @@ def project(points: Points | np.ndarray, method: str = "tsne", dimensions: int =
             large or too small to take distances of, a method that is not there; all problems at once.
     """
     points = points if isinstance(points, Points) else Points.of(points)
-    settings, notes = _settings(method, len(points.features), perplexity, neighbours, min_dist)
+    settings, notes = _settings(method, len(points.features), perplexity, neighbours)
     problems = [
         *_problems_of_settings(method, dimensions, len(points.features), settings),
         *_problems_of(points.features),
@@ -170,8 +175,8 @@ def project(points: Points | np.ndarray, method: str = "tsne", dimensions: int =
     )
 
 
-def _settings(method: str, n: int, perplexity: float | None, neighbours: int | None,
-              min_dist: float) -> tuple[dict[str, float], list[str]]:  # fmt: skip
+def _settings(method: str, n: int, perplexity: float | None,
+              neighbours: int | None) -> tuple[dict[str, float], list[str]]:  # fmt: skip
     """Settings of a method for ``n`` points, and notes on what was lowered for them."""
     if method == "tsne":
         fits = min(PERPLEXITY, max((n - 2) / 3, 1.0))
@@ -182,7 +187,7 @@ def _settings(method: str, n: int, perplexity: float | None, neighbours: int | N
         fits = min(NEIGHBOURS, n - 1)
         lowered = neighbours is None and fits < NEIGHBOURS
         notes = [f"neighbours lowered from {NEIGHBOURS} to {fits}, for there are {n} points"] if lowered else []
-        return dict(neighbours=fits if neighbours is None else int(neighbours), min_dist=float(min_dist)), notes
+        return dict(neighbours=fits if neighbours is None else int(neighbours)), notes
     return {}, []
 
 
@@ -214,8 +219,6 @@ def _problems_of_settings(method: str, dimensions: int, n: int, settings: dict[s
         )
     if neighbours is not None and not 2 <= neighbours < n:
         problems.append(f"found {n} points for {neighbours} neighbours, need more points than that, and 2 or more")
-    if not 0 <= settings.get("min_dist", 0) <= 1:
-        problems.append(f"found min_dist {settings['min_dist']:g}, need 0 to 1")
     return problems
 
 
@@ -267,8 +270,7 @@ def _tsne(features: np.ndarray, dimensions: int, seed: int, graph: Graph, perple
     return np.asarray(model.fit(affinities=affinities, initialization=start), dtype=np.float32)
 
 
-def _umap(features: np.ndarray, dimensions: int, seed: int, graph: Graph, neighbours: int,
-          min_dist: float) -> np.ndarray:  # fmt: skip
+def _umap(features: np.ndarray, dimensions: int, seed: int, graph: Graph, neighbours: int) -> np.ndarray:  # fmt: skip
     n = len(features)
     # UMAP expects each point as its own first neighbour, and exactly as many columns as it uses
     indices = np.hstack([np.arange(n, dtype=np.int32)[:, None], graph.indices[:, : neighbours - 1]])
@@ -283,7 +285,7 @@ def _umap(features: np.ndarray, dimensions: int, seed: int, graph: Graph, neighb
         model = umap.UMAP(
             n_neighbors=neighbours,
             n_components=dimensions,
-            min_dist=min_dist,
+            min_dist=MIN_DIST,
             random_state=seed,
             n_jobs=1,  # a seed makes UMAP single-threaded; said here, it does not warn
             precomputed_knn=(indices, distances),
