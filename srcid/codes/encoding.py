@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 _KINDS = {  # arrays of every clip; quantised features are those of the codebook, where there is one
     "codes": np.int32, "distance": np.float32, "second": np.int32, "nearest": np.float32, "quantized": np.float32,
 }  # fmt: skip
+BATCH_SIZE = 200  # clips of a forward pass
 
 
-def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: int = 200) -> CodeTable:
+def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: int = BATCH_SIZE) -> CodeTable:
     """Return the table of what ``network`` says of every clip of ``store``, kept in ``path``.
 
     A table that is there, of the same weights, parameters, store and code, is returned as it is; another one is
@@ -135,9 +136,7 @@ def weights_checksum(network: SRCID) -> str:
     return digest.hexdigest()
 
 
-def encode_once(
-    load: Callable[[], SRCID], store: FeatureStore, path: str | Path, batch_size: int = 200, weights: str = ""
-) -> CodeTable:
+def encode_once(load: Callable[[], SRCID], store: FeatureStore, path: str | Path, weights: str = "") -> CodeTable:
     """Return the table of ``store`` in ``path``, encoding it first unless it is there.
 
     Args:
@@ -147,7 +146,7 @@ def encode_once(
     Raises:
         CodeTableError: as :func:`encode`.
     """
-    return _current(Path(path), store, weights, {"batch_size": batch_size}) or encode(load(), store, path, batch_size)
+    return _current(Path(path), store, weights, {"batch_size": BATCH_SIZE}) or encode(load(), store, path)
 
 
 def _check_store(network: SRCID, store: FeatureStore) -> None:

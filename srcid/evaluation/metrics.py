@@ -43,15 +43,12 @@ def clip_class(events: np.ndarray, empty: int = -1) -> np.ndarray:
     return np.where(events.any((-1, -2)), events.argmax(-1).max(-1), empty)
 
 
-def micro_scores(
-    probabilities: np.ndarray, labels: np.ndarray, threshold: float = 0.5, mask: np.ndarray | None = None
-) -> MicroScores:
-    """Return micro precision, recall and F1 over all cells of ``[..., C]`` with a probability strictly above
-    ``threshold``.
+def micro_scores(probabilities: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None) -> MicroScores:
+    """Return micro precision, recall and F1 over all cells of ``[..., C]`` with a probability strictly above 0.5.
 
     ``mask`` ``[...]`` leaves out the steps where it is false.
     """
-    predicted, labels = np.asarray(probabilities) > threshold, np.asarray(labels, bool)
+    predicted, labels = np.asarray(probabilities) > 0.5, np.asarray(labels, bool)
     hits, guesses, truths = cell_counts(predicted, labels, mask).sum(tuple(range(labels.ndim - 1)))
     return _ratios(hits, guesses, truths)
 

@@ -90,7 +90,7 @@ def training_information(
     return legend_line(finish(fig, title, note, height=height, top=96))
 
 
-def bracket_figure(measurements: Measurements, modalities: Sequence[str], caption: str = "") -> go.Figure:
+def bracket_figure(measurements: Measurements, modalities: Sequence[str]) -> go.Figure:
     """Draw each pair's bracket: a point and interval an estimator, permuted clips shaded, a bar what is certified.
 
     Args:
@@ -137,7 +137,7 @@ def bracket_figure(measurements: Measurements, modalities: Sequence[str], captio
         "shaded: the same on permuted clips. Open: unreliable (outside the calibrated range, or contradicted). "
         "⚠: the bounds contradict each other. Uncertified upper bounds hold as far as their q is right. "
     )
-    finish(fig, measurements.finding, note + missing + caption, height=int(_ROW * (place[-1] + 1.4)) + 20,
+    finish(fig, measurements.finding, note + missing, height=int(_ROW * (place[-1] + 1.4)) + 20,
            top=110 if len(shown) > 3 else 92, left=190)  # fmt: skip
     entries = dict(sorted(shown.items(), key=lambda item: [*SYMBOLS.values(), item[1]].index(item[1])))
     return add_legend(fig, entries, 185)
@@ -180,7 +180,7 @@ def estimate_card(pair: Any, found: Bracket, name: str, color: str = INK) -> go.
     return finish(fig, title, note, height=190, left=110)
 
 
-def leak_figure(leaks: Leaks, modalities: Sequence[str], caption: str = "") -> go.Figure:
+def leak_figure(leaks: Leaks, modalities: Sequence[str]) -> go.Figure:
     """Draw what probes read of each factor from both halves, with the level of chance: a panel a layer.
 
     Filled: the factor does not belong there, so that everything right of chance is a leak.
@@ -209,7 +209,7 @@ def leak_figure(leaks: Leaks, modalities: Sequence[str], caption: str = "") -> g
     note = (
         f"Linear probes on clips they have not seen: {metrics}; 95 % intervals over clips and "
         f"{probes[0].probe.settings.seeds} splits; {leaks.sample}. Grey: chance. Filled: the factor does not belong "
-        f"there. A leak: the interval lies above chance and above permuted clips. {notes} {caption}"
+        f"there. A leak: the interval lies above chance and above permuted clips. {notes}"
     )
     finish(fig, leaks.finding, note, height=int(_PROBE * (place[-1] + 1.4)) + 20, top=100, left=150)
     for side, (color, symbol, _) in _HALVES.items():

@@ -29,8 +29,9 @@ Panel = tuple[Projection | Missing, str]
 _PICTURE = 96  # pixels of a picture's longer side
 
 
-def map_figure(panels: Sequence[Panel], modalities: Sequence[str], title: str = "", columns: int | None = None,
-               reserve: bool = False) -> go.Figure:  # fmt: skip
+def map_figure(
+    panels: Sequence[Panel], modalities: Sequence[str], columns: int | None = None, reserve: bool = False
+) -> go.Figure:
     """Draw maps side by side; trace i is panel i.
 
     Each panel shows a map coloured by one column, its quality and its key; the caption has methods, parameters,
@@ -70,8 +71,8 @@ def map_figure(panels: Sequence[Panel], modalities: Sequence[str], title: str = 
         _say(fig, keys[i], f"key {i}", x[0], y[1], "bottom", 4)
     if once and not _missing(panels[0][0]):
         _say(fig, "The map: " + ", ".join(_quality_lines(panels[0][0])), "quality", 0, 1, "bottom", 2)
-    title, top = title or _headline(panels), 62 if once else 44
-    return finish(fig, title, _caption(panels), height=drawn[1], top=top, bottom=16, left=_SIDE)
+    return finish(fig, _headline(panels), _caption(panels), height=drawn[1], top=62 if once else 44, bottom=16,
+                  left=_SIDE)  # fmt: skip
 
 
 def recolor(fig: go.Figure, panels: Sequence[Panel], modalities: Sequence[str]) -> None:
