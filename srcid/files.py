@@ -29,6 +29,7 @@ REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
 )  # fmt: skip
 LARGEST_JSON = 256 * 2**20  # bytes
+_SEAL = "sha256 of the rest"  # no name of a parameter or a score
 _looked: dict[str, float] = {}  # folder -> when its drafts were last looked at, in seconds of a clock that only rises
 _PAUSE = 60.0
 _BLOCK, _BLOCKS = 4096, 64  # bytes and number of the blocks that a sample of a file consists of
@@ -135,6 +136,32 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("its lists or objects nest too deep") from None
+
+
+def digest(content: Any) -> str:
+    """SHA-256 in hex of what is said in JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an object for a JSON file together with its checksum, so that damage to it can be told."""
+    content = json.loads(json.dumps(content))  # as it will be read
+    return content | {_SEAL: digest(content)}
+
+
+def unsealed(content: Any, without: bool = True) -> Any:
+    """Return an object as :func:`sealed` took it.
+
+    Args:
+        without: whether it may lack its checksum, as those of earlier versions do.
+
+    Raises:
+        ValueError: its checksum is absent or differs.
+    """
+    seal = content.pop(_SEAL, None) if isinstance(content, dict) else None
+    if seal != digest(content) and not (without and seal is None):
+        raise ValueError("its checksum differs: altered since it was written")
+    return content
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+MOST_SHOWN = 50  # problems that a message lists
+
 
 class ProblemsError(ValueError):
     """What cannot be done, and everything that stands against it.
@@ -19,7 +21,9 @@ class ProblemsError(ValueError):
     def __init__(self, heading: str, problems: Sequence[str] | str = ()) -> None:
         self.heading = heading
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
-        super().__init__("\n  - ".join([heading, *self.problems]))
+        more = len(self.problems) - MOST_SHOWN
+        shown = self.problems[:MOST_SHOWN] + ((f"and {more:,} more",) if more > 0 else ())
+        super().__init__("\n  - ".join([heading, *shown]))
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows in a notebook: the message, which says what to do, and not where it was raised."""

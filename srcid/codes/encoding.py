@@ -17,7 +17,7 @@ from filelock import FileLock
 from srcid.codes.manifest import FORMAT, VERSION, CodeTableError
 from srcid.codes.table import CodeTable
 from srcid.features import FeatureStore
-from srcid.files import code_version, disk_errors, fingerprints, reserved_array, whole_file
+from srcid.files import code_version, digest, disk_errors, fingerprints, reserved_array, sealed, whole_file
 
 if TYPE_CHECKING:
     from srcid.model.network import SRCID
@@ -61,14 +61,14 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
             try:
                 manifest = _write_arrays(network, store, draft, batch_size) | facts | {"model": weights}
                 manifest |= {"code": code_version(), "files": fingerprints(draft)}
-                content = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+                content = digest(manifest)
                 manifest["arrays"] = f"arrays-{content[:12]}"
                 shutil.rmtree(path / manifest["arrays"], ignore_errors=True)  # damaged, or it would have been taken
                 draft.rename(path / manifest["arrays"])
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
             with whole_file(path / "manifest.json") as file:
-                file.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+                file.write_text(json.dumps(sealed(manifest), indent=1), encoding="utf-8")
             for old in path.glob("arrays-*"):
                 if old.name != manifest["arrays"]:
                     shutil.rmtree(old, ignore_errors=True)
@@ -130,10 +130,10 @@ def _write_arrays(network: SRCID, store: FeatureStore, folder: Path, batch_size:
 
 def weights_checksum(network: SRCID) -> str:
     """SHA-256 in hex over names and values of all weights and codebooks: equal if and only if the models are."""
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+        found.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def encode_once(load: Callable[[], SRCID], store: FeatureStore, path: str | Path, weights: str = "") -> CodeTable:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from srcid.files import read_json
+from srcid.files import read_json, unsealed
 from srcid.params import describe
 from srcid.problems import ProblemsError
 
@@ -86,7 +86,7 @@ def table_manifest(path: Path) -> dict[str, Any]:
     if not file.is_file():
         raise CodeTableError(f"found no code table in {path}; train first (02_train), or point to a run's codes folder")
     try:
-        manifest = read_json(file)
+        manifest = unsealed(read_json(file))
         known = (manifest["format"], manifest["version"])
         if known not in [(FORMAT, version) for version in READABLE]:
             raise CodeTableError(f"{file} has format {known}, this version reads {FORMAT} of version {READABLE}")

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from srcid.features.checks import FILE_NAME, MODALITY, StoreError
-from srcid.files import exists
+from srcid.files import digest, exists
 
 FORMAT, VERSION = "srcid-features", 1
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -166,7 +166,7 @@ def checked(content: Mapping[str, Any], heading: str) -> Manifest:
 def checksum(manifest: Mapping[str, Any]) -> str:
     """SHA-256 over a manifest and with it, through the hashes of the files, over all content."""
     content = {key: value for key, value in manifest.items() if key not in ("checksum", "media_root")}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return digest(content)
 
 
 def sha256(file: Path) -> str:

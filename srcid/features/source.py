@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,7 +19,7 @@ from srcid.features.recordings import find_recordings, speech_fingerprint
 from srcid.features.stamps import StampsParams, find_stamps, make_stamps, stamps_fingerprint
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import SyntheticParams, make_synthetic
-from srcid.files import exists
+from srcid.files import digest, exists
 from srcid.params import ParameterError, Section, describe, suggest
 from srcid.values import shorten
 
@@ -118,7 +116,7 @@ def fingerprint(name_or_path: str | Path, options: Mapping[str, Any] | None = No
         return read_manifest(Path(name)).checksum
     data = DATA_SETS[name]
     identity = {"name": name, "version": data.version, **data.identity(_make_params(name, dict(options or {})))}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return digest(identity)
 
 
 def clips_of(name_or_path: str | Path, options: Mapping[str, Any] | None = None) -> int:

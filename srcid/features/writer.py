@@ -37,7 +37,7 @@ from srcid.features.checks import (
     stored,
 )
 from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum, flush, sha256
-from srcid.files import code_version, read_json
+from srcid.files import code_version, exists, read_json
 from srcid.values import shorten
 
 Store = TypeVar("Store")
@@ -282,6 +282,11 @@ def request_of(files: Iterable[Path], path: Path, **options: Any) -> str:
 def keep_request(folder: Path, request: str) -> None:
     """Put :func:`request_of` into the folder of a store to be."""
     (folder / _REQUEST).write_text(json.dumps({"request": request}) + "\n", encoding="utf-8")
+
+
+def may_answer(path: Path) -> bool:
+    """Whether something lies at ``path`` that says by which request it was made."""
+    return exists(path / _REQUEST)
 
 
 def answers(path: Path, request: str) -> bool:

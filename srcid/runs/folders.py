@@ -15,14 +15,12 @@ request lands in the same folder again, and continues there; anything else gets 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
 import re
 import shutil
 import time
-import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,12 +28,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from srcid.files import code_version, draft_of, exists, make_folder, read_json, remove_orphans, whole_file
+from srcid.files import (
+    code_version,
+    digest,
+    draft_of,
+    exists,
+    make_folder,
+    read_json,
+    remove_orphans,
+    sealed,
+    unsealed,
+    whole_file,
+)  # fmt: skip
 from srcid.params import suggest
 from srcid.problems import ProblemsError
 from srcid.values import normal_name, plain, shorten
 
-FORMAT, VERSION = "srcid-run", 1
+FORMAT, VERSION = "srcid-run", 2  # version 1 has no checksums in its JSON files
 _WORD = 45  # bytes of each word in the name of a folder
 STATES = ("created", "running", "finished", "failed", "interrupted")
 
@@ -50,9 +59,9 @@ def home() -> Path:
         return Path(os.environ["SRCID_HOME"]).resolve()
     here = Path.cwd()
     for folder in (here, *here.parents):
-        with contextlib.suppress(OSError, tomllib.TOMLDecodeError):
-            project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-            if project.get("project", {}).get("name") == "srcid":
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            project = (folder / "pyproject.toml").read_text(encoding="utf-8")
+            if re.search(r"""^name\s*=\s*["']srcid["']""", project, re.MULTILINE):
                 return folder
     return here
 
@@ -91,8 +100,7 @@ def identity(notebook: str, values: Any, data: str = "", code: str | None = None
         data: what tells the data, or the run that is read, from others.
         code: code version (default: this one).
     """
-    content = json.dumps([notebook, plain(values), data, code or code_version()], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    return digest([notebook, plain(values), data, code or code_version()])
 
 
 @dataclass(frozen=True)
@@ -115,9 +123,9 @@ class Run:
             raise RunError(f"there is no run {shorten(str(folder))}{among(path.name, _names(path.parent))}")
         run = cls(path.resolve())
         status = run.read("status.json")
-        if status.get("format") != FORMAT or status.get("version") != VERSION:
+        if status.get("format") != FORMAT or status.get("version") not in range(1, VERSION + 1):
             found = f"{status.get('format')} {status.get('version')}"
-            raise RunError(f"{path} says it is '{found}'; this version reads '{FORMAT} {VERSION}'")
+            raise RunError(f"{path} says it is '{found}'; this version reads '{FORMAT}' 1 to {VERSION}")
         wrong = _wrong(status)
         if wrong:
             raise RunError(f"{path / 'status.json'} is damaged ({wrong}); delete the folder and run again")
@@ -157,7 +165,7 @@ class Run:
                 run = cls(draft)
                 run.write("params.json", params)
                 about = dict(notebook=notebook, identity=identifier, code=code_version(), checksum="")
-                about |= dict(values=values or {}, status="created", created=_now())
+                about |= dict(values=values or {}, params=digest(plain(params)), status="created", created=_now())
                 run.write("status.json", {"format": FORMAT, "version": VERSION, **about})
                 with contextlib.suppress(OSError):  # somebody else made it meanwhile
                     draft.rename(target)
@@ -201,7 +209,15 @@ class Run:
 
     @property
     def params(self) -> dict[str, Any]:
-        return self.read("params.json")
+        """Parameters, fully resolved.
+
+        Raises:
+            RunError: they are damaged, or not those that the run was made with.
+        """
+        found = self.read("params.json")
+        if self.status.get("params", digest(found)) != digest(found):
+            raise RunError(f"{self.folder / 'params.json'} is not that of this run; delete the folder and run again")
+        return found
 
     @property
     def status(self) -> dict[str, Any]:
@@ -216,6 +232,8 @@ class Run:
         path = self.folder / name
         try:
             content = read_json(path)
+            about = content if name == "status.json" else self.status
+            content = unsealed(content, without=not isinstance(about, dict) or about.get("version") == 1)
         except OSError:
             raise RunError(f"{self.folder} is no run folder, or a damaged one: it has no {name}") from None
         except ValueError as error:
@@ -224,14 +242,14 @@ class Run:
             raise RunError(f"{path} is damaged (found {type(content).__name__}, need an object)")
         return content
 
-    def write(self, name: str, content: Any) -> Path:
-        """Write a JSON file of the run, whole or not at all.
+    def write(self, name: str, content: Mapping[str, Any]) -> Path:
+        """Write a JSON file of the run, whole or not at all, with its checksum.
 
         ``scores.json``, flat names to numbers, is shown by :func:`srcid.runs.table`.
         """
         path = self.folder / name
         with whole_file(path) as draft:
-            draft.write_text(json.dumps(plain(content), indent=1) + "\n", encoding="utf-8")
+            draft.write_text(json.dumps(sealed(plain(content)), indent=1) + "\n", encoding="utf-8")
         return path
 
     def mark(self, status: str, error: str | None = None) -> None:

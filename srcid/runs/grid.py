@@ -46,7 +46,7 @@ def expand(values: Mapping[str, Any], most: int = MOST) -> list[dict[str, Any]]:
     return [{k: v for cell in cells for k, v in cell.items()} for cells in itertools.product(*several)]
 
 
-def corners(values: Mapping[str, Any], most: int = 200) -> Iterator[dict[str, Any]]:
+def corners(values: Mapping[str, Any], most: int = 50) -> Iterator[dict[str, Any]]:
     """Yield few runs of a grid that show most of what may be wrong in it: each value once, beside others' first ones.
 
     Args:

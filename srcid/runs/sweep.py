@@ -22,6 +22,7 @@ from srcid.params import ParameterError
 from srcid.runs.cluster import Cluster
 from srcid.runs.folders import Run, code_version, home, root
 from srcid.runs.grid import MOST, corners, expand
+from srcid.runs.notebooks import declared, find_notebook
 from srcid.runs.overview import state_of
 from srcid.runs.requests import Request, request
 from srcid.runs.subprocess_run import REFUSED, Order, Outcome, lives, run_in_subprocess
@@ -83,7 +84,7 @@ def sweep(
     """
     if jobs < 1:
         raise ParameterError(f"found jobs={jobs}, need 1 or more")
-    _checked(notebook, corners(values))  # a wrong value among thousands is told at once
+    _checked(notebook, corners(values))  # a wrong value among thousands is told before they are written out
     grid, merged = _checked(notebook, expand(values, most))
     requests, stream = [cell.request for cell in grid], stream or sys.stdout
     done = {asked.name: run for asked in requests if (run := asked.finished())}
@@ -154,11 +155,12 @@ class _Cell(NamedTuple):
 
 def _checked(notebook: str | Path, grid: Iterable[dict[str, Any]]) -> tuple[list[_Cell], list[str]]:
     """Check all runs of a grid; return those that differ, and sentences about those that do not."""
-    cells: dict[str, _Cell] = {}
+    path, cells = find_notebook(notebook), {}
+    names = declared(path)  # read once
     merged, problems = [], []
     for values in grid:
         try:
-            cell = _Cell(values, request(notebook, values))
+            cell = _Cell(values, request(path, values, names=names))
         except ParameterError as error:
             problems += error.problems or (error.heading,)
             continue

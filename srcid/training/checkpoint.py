@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Module
 
-from srcid.files import read_json, whole_file
+from srcid.files import read_json, sealed, unsealed, whole_file
 from srcid.problems import ProblemsError
 from srcid.values import shorten
 
@@ -45,7 +45,8 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
     folder.mkdir(parents=True, exist_ok=True)
     name = f"step-{step:09d}.safetensors"
     with whole_file(folder / name) as draft:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, draft)
+        held = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        save_file(held, draft, metadata={"step": str(step)})
         with draft.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     pointer = {
@@ -57,7 +58,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
         "state": state,
     }
     with whole_file(folder / _POINTER) as draft:
-        draft.write_text(json.dumps(pointer, indent=1))
+        draft.write_text(json.dumps(sealed(pointer), indent=1))
     # drafts of a killed process too, those of this file and those that safetensors makes of a draft
     for old in (*folder.glob("step-*"), *folder.glob(".step-*"), *folder.glob(f".{_POINTER}.*"), *folder.glob(".tmp*")):
         if old.name != name:
@@ -87,7 +88,7 @@ def _load(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
     if not pointer_path.is_file():
         raise CheckpointError(f"found no checkpoint in {folder}; train first, or point to the folder of a trained run")
     try:
-        pointer = read_json(pointer_path)
+        pointer = unsealed(read_json(pointer_path))
         known = (pointer["format"], pointer["version"])
         path = folder / pointer["tensors"]
         step, digest, state = pointer["step"], pointer["sha256"], pointer["state"]
@@ -103,6 +104,10 @@ def _load(folder: Path) -> tuple[int, dict[str, Tensor], dict[str, Any]]:
         if hashlib.file_digest(file, "sha256").hexdigest() != digest:
             raise CheckpointError(f"{path} is damaged (its checksum differs); delete the folder to start again")
     try:
+        with safe_open(path, "pt") as held:
+            own = (held.metadata() or {}).get("step", str(step))  # earlier versions did not write it
+        if own != str(step):
+            raise CheckpointError(f"{path} is of step {own}, not {step}; delete the folder to start again")
         return step, load_file(path), state
     except SafetensorError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from srcid import runs
 from srcid.codes import CodeTable
 from srcid.features import FeatureStore
+from srcid.features.manifest import checksum
 from srcid.features.published.lists import ave_annotations, avvp_events, clotho_captions
+from srcid.files import sealed, unsealed
 from srcid.params import Params, resolve
 from srcid.problems import ProblemsError
 from srcid.training import checkpoint
@@ -77,7 +79,8 @@ def read(kind: str, folder: Path) -> dict[str, np.ndarray]:
         step, tensors, _ = checkpoint.load(folder)
         return {"step": np.array(step)} | {name: tensor.numpy() for name, tensor in tensors.items()}
     run = runs.Run.open(folder)
-    return {"status": np.array(run.status["status"]), "seed": np.array(str(run.params))}
+    parts = {"status": run.status, "params": run.params, "scores": run.read("scores.json")}
+    return {name: np.array(json.dumps(part, sort_keys=True)) for name, part in parts.items()}
 
 
 @pytest.mark.parametrize("kind", ["store", "codes", "checkpoint", "run"])
@@ -85,11 +88,10 @@ def test_a_damaged_folder_is_refused_or_read_as_it_was(kind, whole, tmp_path, ta
     monkeypatch.setattr(checkpoint.time, "sleep", lambda seconds: None)
     expected = read(kind, whole / kind)
     names = sorted(str(p.relative_to(whole / kind)) for p in (whole / kind).rglob("*") if p.is_file())
-    data = [name for name in names if not name.endswith((".json", ".lock"))]
 
     @tries(40, 1500)
     @given(
-        name=st.sampled_from(data or names),
+        name=st.sampled_from([name for name in names if not name.endswith(".lock")]),
         how=st.sampled_from(["flip", "cut", "grow", "delete", "empty"]),
         where=st.floats(0, 1, exclude_max=True),
         bit=st.integers(0, 7),
@@ -111,8 +113,6 @@ def test_a_damaged_folder_is_refused_or_read_as_it_was(kind, whole, tmp_path, ta
         with tally(f"damaged {kind}"), contextlib.suppress(ProblemsError):
             found = read(kind, folder)
             assert found.keys() == expected.keys()
-            if kind == "run":  # nothing but JSON without checksums: a digit may have become another one
-                return
             assert all(np.array_equal(found[k], expected[k], equal_nan=found[k].dtype.kind == "f") for k in expected)
 
     damaged()
@@ -122,7 +122,7 @@ def test_a_damaged_folder_is_refused_or_read_as_it_was(kind, whole, tmp_path, ta
 def test_odd_values_in_manifests_are_refused_in_a_sentence(kind, whole, tmp_path, tally, monkeypatch):
     monkeypatch.setattr(checkpoint.time, "sleep", lambda seconds: None)
     file = {"store": "manifest.json", "codes": "manifest.json", "checkpoint": "latest.json", "run": "status.json"}[kind]
-    sound = json.loads((whole / kind / file).read_text())
+    sound = unsealed(json.loads((whole / kind / file).read_text()))
 
     @tries(40, 1500)
     @given(path=st.lists(st.integers(0, 50), min_size=1, max_size=3), value=ODD)
@@ -139,6 +139,8 @@ def test_odd_values_in_manifests_are_refused_in_a_sentence(kind, whole, tmp_path
             if not isinstance(part, dict | list) or not part:
                 break
         last[key] = value
+        # by a stranger, who can make any checksum fit
+        content = content | {"checksum": checksum(content)} if kind == "store" else sealed(content)
         (folder / file).write_text(json.dumps(content))
         with tally(f"odd manifest: {kind}"), contextlib.suppress(ProblemsError):
             read(kind, folder)

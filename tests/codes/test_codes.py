@@ -14,6 +14,7 @@ import yaml
 
 from srcid.codes import CodeTable, CodeTableError, encode
 from srcid.features import FeatureStore
+from srcid.files import sealed, unsealed
 from srcid.model.network import SRCID
 from srcid.params import LIBRARY_QUANTIZERS
 from srcid.symbols import InspectionError, label_of
@@ -254,6 +255,9 @@ def test_refusals(store, tmp_path):
         identity.code(1, "first")
     manifest = json.loads((tmp_path / "codes/manifest.json").read_text())
     (tmp_path / "codes/manifest.json").write_text(json.dumps(manifest | {"version": 99}))
+    with pytest.raises(CodeTableError, match="checksum differs"):
+        CodeTable.open(tmp_path / "codes")
+    (tmp_path / "codes/manifest.json").write_text(json.dumps(sealed(unsealed(manifest) | {"version": 99})))
     with pytest.raises(CodeTableError, match="99"):
         CodeTable.open(tmp_path / "codes")
 

@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -181,6 +182,36 @@ def test_status_says_what_happened_and_when():
         run.finish("done")
 
 
+@pytest.mark.parametrize("name", ["params.json", "status.json", "scores.json", "figures/curve.json"])
+def test_a_digit_that_became_another_one_is_told(name):
+    run = runs.Run.create_or_open("a-run", "02_train", {"seed": 3})
+    run.write("scores.json", {"accuracy": 33})
+    run.write("figures/curve.json", {"figure": {"data": [{"y": [3, 3]}]}})
+    said, seal = (run.folder / name).read_text().split('"sha256 of')
+    (run.folder / name).write_text(
+        '"sha256 of'.join([re.sub(r"\d", lambda m: str(9 - int(m[0])), said, count=1), seal])
+    )
+    with pytest.raises(runs.RunError, match=rf"{name} is damaged \(its checksum differs"):
+        run.read(name)
+    runs.Run.create_or_open("good", "02_train", {})
+    if "figures" not in name:
+        with pytest.warns(runs.RunWarning, match="a-run left out"):
+            assert list(runs.table().run) == ["good"]
+
+
+def test_parameters_of_another_run_are_refused_and_those_of_an_older_one_read():
+    run, other = (runs.Run.create_or_open(name, "02_train", {"seed": name}) for name in "ab")
+    (run.folder / "params.json").write_text((other.folder / "params.json").read_text())
+    with pytest.raises(runs.RunError, match=r"params\.json is not that of this run"):
+        _ = run.params
+    (run.folder / "params.json").write_text(json.dumps({"seed": "older"}))
+    with pytest.raises(runs.RunError, match=r"params\.json is damaged \(its checksum differs"):
+        _ = run.params
+    status = {k: v for k, v in run.status.items() if k != "params"}
+    (run.folder / "status.json").write_text(json.dumps(status | {"version": 1}))  # which had no checksums
+    assert run.params == {"seed": "older"} and run.status["notebook"] == "02_train"
+
+
 def test_a_json_file_is_never_half_written():
     run = runs.Run.create_or_open("a-run", "02_train", {})
     run.write("scores.json", {"accuracy": 1})
@@ -310,7 +341,7 @@ def test_table_compares_runs_of_the_same_notebook_only():
 def test_table_reports_and_skips_what_is_no_run():
     runs.Run.create_or_open("good", "02_train", {})
     (runs.root() / "foreign").mkdir()
-    runs.Run.create_or_open("broken", "02_train", {}).write("status.json", [1])
+    (runs.Run.create_or_open("broken", "02_train", {}).folder / "status.json").write_text("[1]")
     bad = runs.Run.create_or_open("bad-scores", "02_train", {})
     (bad.folder / "scores.json").write_text("{")
     (runs.root() / "a-file.html").write_text("")

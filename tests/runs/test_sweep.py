@@ -19,7 +19,9 @@ from srcid import runs
 from srcid.__main__ import main
 from srcid.features import FeatureStore
 from srcid.params import ParameterError
+from srcid.runs import notebooks
 from srcid.runs.cluster import Cluster
+from srcid.runs.notebooks import read_notebook
 from srcid.runs.requests import Busy, claimed, request
 from srcid.runs.subprocess_run import Order
 from srcid.values import Word
@@ -134,7 +136,7 @@ def test_a_grid_that_cannot_be_read_tells_all_problems():
 # --- before the first run ---
 
 
-def test_all_is_checked_before_the_first_run_starts(project, tiny):
+def test_all_is_checked_before_the_first_run_starts(project, tiny, monkeypatch):
     grid = dict(cuont=1, seed="0,-1,x", lr="0,0.1", preset="demo,demmo", quantizer="vq,rvq99")
     with pytest.raises(ParameterError) as caught:
         runs.sweep("tiny", grid)
@@ -152,6 +154,11 @@ def test_all_is_checked_before_the_first_run_starts(project, tiny):
         runs.sweep("tiny", {"seed": "0..99999"})
     with pytest.raises(ParameterError, match="epochs='abc'"):  # told before thousands are looked at
         runs.sweep("tiny", {"seed": f"0..{10**15}", "epochs": "2,abc"}, most=10**18)
+    read = []
+    monkeypatch.setattr(notebooks, "read_notebook", lambda path: read.append(path) or read_notebook(path))
+    with pytest.raises(ParameterError, match="seed='abc'"):
+        runs.sweep("tiny", {"seed": "0..98,abc"})
+    assert len(read) == 2  # once for a few of the runs, and for all of them
     with pytest.raises(ParameterError, match="found jobs=0, need 1 or more"):
         runs.sweep("tiny", {}, jobs=0)
     with pytest.raises(runs.RunError, match="there is no notebook 'tinny'"):

@@ -19,6 +19,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
+from srcid.files import sealed, unsealed
 from srcid.model.output import describe
 from srcid.params import PRESETS
 from srcid.training import checkpoint
@@ -209,14 +210,14 @@ def test_damaged_checkpoint_is_named(store, tmp_path):
 
 
 def _altered(folder, change):
-    """Change a checkpoint's tensors or state, and make its checksum fit as a stranger can."""
-    pointer = json.loads((folder / "latest.json").read_text())
+    """Change a checkpoint's tensors or state, and make its checksums fit as a stranger can."""
+    pointer = unsealed(json.loads((folder / "latest.json").read_text()))
     file = folder / pointer["tensors"]
     tensors = load_file(file)
     change(tensors, pointer["state"])
-    save_file(tensors, file)
+    save_file(tensors, file, metadata={"step": str(pointer["step"])})
     pointer["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    (folder / "latest.json").write_text(json.dumps(pointer))
+    (folder / "latest.json").write_text(json.dumps(sealed(pointer)))
 
 
 @pytest.mark.parametrize(
@@ -235,6 +236,20 @@ def test_a_checkpoint_of_a_stranger_that_fits_no_model_is_refused(store, undistu
     _altered(tmp_path / "run" / "checkpoint", change)
     with pytest.raises(checkpoint.CheckpointError, match="is damaged: what it holds does not fit its model"):
         load(tmp_path / "run")
+
+
+def test_a_pointer_moved_to_another_step_is_refused(store, tmp_path):
+    train(store, tiny_params(epochs=1), tmp_path)
+    folder = tmp_path / "checkpoint"
+    pointer = unsealed(json.loads((folder / "latest.json").read_text()))
+    later = pointer | {"step": 9999, "tensors": "step-000009999.safetensors"}
+    (folder / "latest.json").write_text(json.dumps(later))
+    with pytest.raises(checkpoint.CheckpointError, match=r"names step-000009999\.safetensors, which is not there"):
+        train(store, tiny_params(epochs=1), tmp_path)
+    (folder / pointer["tensors"]).rename(folder / later["tensors"])
+    (folder / "latest.json").write_text(json.dumps(sealed(later)))
+    with pytest.raises(checkpoint.CheckpointError, match=f"is of step {pointer['step']}, not 9999"):
+        train(store, tiny_params(epochs=1), tmp_path)
 
 
 def test_a_stranger_cannot_say_how_training_goes_on(store, undisturbed, tmp_path):

@@ -30,7 +30,7 @@ from srcid.features.extraction.reading import (
 from srcid.features.front_ends import FrontEnd, front_end
 from srcid.features.published.archives import files_below
 from srcid.features.store import FeatureStore
-from srcid.features.writer import StoreWriter, answers, keep_request, request_of
+from srcid.features.writer import StoreWriter, answers, keep_request, may_answer, request_of
 
 MEDIA = "clips"
 """Folder in the store of what can be heard and seen of its clips: references to it hold wherever the store lies."""
@@ -113,6 +113,7 @@ def extract(
     heading = f"cannot make a feature store at {path} of {source}:"
     chosen = dict(front_ends or {})
     options = dict(source=source, list=clip_list, cut=cut, media=keep_media, strict=strict)
+    StoreError.check(heading, [] if may_answer(path) else check_target(path))
     request = request_of(files_below(source), path, **options, **{f"front end {m}": name for m, name in chosen.items()})
     if answers(path, request):
         made = (store := FeatureStore.open(path)).provenance

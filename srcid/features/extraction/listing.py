@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from srcid.features.checks import StoreError
-from srcid.features.published.archives import SourceError
+from srcid.features.published.archives import MOST_FILES, SourceError
 from srcid.features.published.lists import OLD, as_number, encoding_of, lines, table
 from srcid.features.published.plan import named_split, shorten
 
@@ -125,12 +125,16 @@ def _from_folders(source: Path, problems: list[str]) -> tuple[list[Listed], list
     strangers: Counter[str] = Counter()
     folders = {p.name for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")}
     by_split = bool(folders) and {named_split(name) for name in folders} <= set(_SPLITS)
-    above, loops = {str(source): {os.path.realpath(source)}}, 0  # folder -> those that it lies in, itself included
+    real = Path(os.path.realpath(source))
+    above, loops = {str(source): {str(p) for p in (real, *real.parents)}}, 0  # folder -> those it lies in, itself too
     for folder, below, names in os.walk(source, followlinks=True):
         inside = {name: os.path.realpath(os.path.join(folder, name)) for name in below if not name.startswith(".")}
         below[:] = sorted(name for name, real in inside.items() if real not in above[folder])
         loops += len(inside) - len(below)
         above |= {os.path.join(folder, name): above[folder] | {inside[name]} for name in below}
+        if len(above) > MOST_FILES or len(clips) > MOST_FILES:  # links may lead to one folder by very many ways
+            problems.append(f"found more than {MOST_FILES:,} files or folders in it; name the folder of the data alone")
+            break
         for name in sorted(names):
             file = Path(folder) / name
             if name.startswith("."):

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from srcid.features.checks import StoreError
 from srcid.features.published.unpickle import PickleRefused, load_arrays
 from srcid.files import exists
 from srcid.problems import ProblemsError
@@ -27,6 +28,9 @@ MAX_ITEM_BYTES = 64 * 2**20
 """A clip's features in one archive; ten seconds of a 7x7x512 grid in float64 take 2 MB."""
 MAX_TABLE_BYTES = 512 * 2**20
 """A table of sentences that is loaded whole."""
+
+MOST_FILES = 1_000_000
+"""Files below a folder; the largest published data set has about 540,000."""
 
 FOLDERS = {"audio": "audio", "video": "video", "visual": "video", "text": "text", "label": "label", "labels": "label"}
 """What the archives in a folder of this name hold."""
@@ -46,12 +50,14 @@ class Found:
         archives: what they hold (:data:`FOLDERS`; "" where no folder says) -> name without ending -> path.
         doubled: files that have the name of another one of the same kind; the other one is used.
         others: all other files.
+        files: all of them.
     """
 
     root: Path
     archives: dict[str, dict[str, str]]
     doubled: list[str]
     others: list[Path]
+    files: list[Path]
 
     @classmethod
     def below(cls, root: str | Path) -> Found:
@@ -59,13 +65,14 @@ class Found:
 
         Raises:
             SourceError: there is no such folder.
+            StoreError: too many files are in it.
         """
         root = Path(root)
         if not exists(root) or not root.is_dir():
             raise SourceError(f"found no folder {shorten(str(root), 200)}; need the one that holds the published files")
         archives: dict[str, dict[str, str]] = {}
-        doubled, others = [], []
-        for file in files_below(root):
+        doubled, others, files = [], [], list(files_below(root))
+        for file in files:
             if file.suffix.lower() not in _ARCHIVES or (file.parent == root and file.suffix.lower() != ".zip"):
                 others.append(file)
                 continue
@@ -73,7 +80,7 @@ class Found:
             names = archives.setdefault(parts[-1] if parts else "", {})
             if names.setdefault(file.stem, str(file)) != str(file):
                 doubled.append(str(file.relative_to(root)))
-        return cls(root, archives, doubled, others)
+        return cls(root, archives, doubled, others, files)
 
     def one(self, *patterns: str, given: Path | None = None) -> Path | None:
         """Return the file ``given``, or the one whose name fits the first pattern that fits any; None if none does.
@@ -352,13 +359,22 @@ def _table(file: str, stamp: tuple[int, int]) -> dict[str, np.ndarray]:
 
 
 def files_below(root: Path) -> Iterator[Path]:
-    """Yield the files below a folder in order of their names, each folder once however often it is linked."""
-    seen = set()
+    """Yield the files below a folder in order of their names, each folder once however often it is linked.
+
+    Links are followed, but not to a folder that ``root`` lies in.
+
+    Raises:
+        StoreError: they are more than :data:`MOST_FILES`.
+    """
+    seen, count = set(Path(os.path.realpath(root)).parents), 0
     for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
+        real = Path(os.path.realpath(folder))
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
         folders.sort()
+        count += len(names)
+        if count > MOST_FILES:
+            raise StoreError(f"found more than {MOST_FILES:,} files below {root}; name the folder of the data alone")
         yield from (Path(folder, name) for name in sorted(names))

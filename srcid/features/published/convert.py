@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from srcid.features.checks import FILE_NAME, StoreError, bad_name, check_room, check_target, matches
 from srcid.features.published import ave, captions, vggsound
-from srcid.features.published.archives import Found, SourceError, files_below
+from srcid.features.published.archives import Found, SourceError
 from srcid.features.published.conversion_audit import ConversionAudit, audit_files, conversion_audit
 from srcid.features.published.plan import STEPS, Options, Plan, Stream
 from srcid.features.store import FeatureStore
-from srcid.features.writer import answers, keep_request, request_of
+from srcid.features.writer import answers, keep_request, may_answer, request_of
 from srcid.values import shorten
 
 LAYOUTS: dict[str, Callable[[Found, Options], Plan]] = {**vggsound.LAYOUTS, **ave.LAYOUTS, **captions.LAYOUTS}
@@ -79,10 +79,7 @@ def convert(
     path, source = Path(path), Path(source)
     heading = f"cannot convert {source} to a feature store at {path}:"
     options = dict(layout=layout, source=source, list=clip_list, text=text, dtype=dtype, missing=allow_missing)
-    request = request_of(files_below(source), path, **options)
-    if answers(path, request) and (audit := ConversionAudit.saved(path)):
-        return Converted(FeatureStore.open(path), audit, audit_files(path))
-    problems = check_target(path)
+    problems = [] if may_answer(path) else check_target(path)
     if layout not in LAYOUTS:
         problems.append(f"found layout {shorten(layout)}, need one of {', '.join(LAYOUTS)}")
     if dtype not in DTYPES:
@@ -90,6 +87,10 @@ def convert(
     StoreError.check(heading, problems)
     try:
         found = Found.below(source)
+        request = request_of(found.files, path, **options)
+        if answers(path, request) and (audit := ConversionAudit.saved(path)):
+            return Converted(FeatureStore.open(path), audit, audit_files(path))
+        StoreError.check(heading, check_target(path))
         plan = LAYOUTS[layout](found, Options(*(Path(p) if p else None for p in (clip_list, text))))
     except SourceError as error:
         raise StoreError(heading, [error.heading, *error.problems]) from None

@@ -160,9 +160,10 @@ def test_forms_of_unicode_and_links_to_oneself_make_no_second_clip(tmp_path):
     files.picture(tmp_path / f"in/x/{whole}.png", "red")
     (tmp_path / f"in/x/{parts}.txt").write_text("it is red")
     (tmp_path / "in/x/back").symlink_to(tmp_path / "in")
+    (tmp_path / "in/x/everything").symlink_to("/")
     found = listing(tmp_path / "in")
     assert [(clip.name, sorted(clip.files)) for clip in found.clips] == [(f"x/{whole}", ["text", "video"])]
-    assert "1 links to a folder that they lie in are left out" in found.notes
+    assert "2 links to a folder that they lie in are left out" in found.notes
     (tmp_path / "in/a.csv").write_text(f"file,caption\nx/{parts}.png,it is red\n")
     [clip] = listing(tmp_path / "in").clips
     assert clip.name == f"x/{whole}" and clip.files["video"].is_file()

@@ -13,7 +13,7 @@ import pytest
 
 from srcid.__main__ import main
 from srcid.features import FeatureStore, StoreError, audit
-from srcid.features.published import LAYOUTS, convert
+from srcid.features.published import LAYOUTS, archives, convert
 from tests.features.published import published_files as files
 
 ROWS = [("train", "dog", f"train{i}") for i in range(5)] + [("val", "cat", "val0"), ("test", "dog", "test0")]
@@ -396,6 +396,17 @@ def test_a_changed_file_is_read_anew(vgg, small, tmp_path):
     second = made("vggsound-avel40k", vgg, tmp_path / "second", text=text).store
     assert first.masks["text"].sum(1).tolist() != second.masks["text"].sum(1).tolist()
     assert second.features["audio"][6, 0, 0] == 77
+
+
+def test_what_cannot_be_made_is_told_before_a_folder_is_looked_through(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "files_below", lambda root: pytest.fail("looked through it"))
+    with pytest.raises(StoreError, match="found layout 'nonsense', need one of"):
+        made("nonsense", tmp_path, tmp_path / "store")
+    with pytest.raises(StoreError, match="found type 'float8', need float32 or float16"):
+        made("ave", tmp_path, tmp_path / "store", dtype="float8")
+    (tmp_path / "store").mkdir()
+    with pytest.raises(StoreError, match="stores are never overwritten"):
+        made("ave", tmp_path, tmp_path / "store")
 
 
 def test_too_small_a_disk_is_said_before_anything_is_written(vgg, small, tmp_path, monkeypatch):

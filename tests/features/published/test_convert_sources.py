@@ -8,8 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from srcid.features.published import Events, Found, Sentences, SourceError, avvp_events, event_seconds
-from srcid.features.published.archives import Archives, check_hdf5, read_archive
+from srcid.features import StoreError
+from srcid.features.published import Events, Found, Sentences, SourceError, archives, avvp_events, event_seconds
+from srcid.features.published.archives import Archives, check_hdf5, files_below, read_archive
 from srcid.features.published.ave import CLASSES, SHARED
 from srcid.features.published.lists import ave_annotations, clotho_captions, coco_captions, order
 from tests.features.published.published_files import archive, hdf5, listing, sentences
@@ -128,6 +129,20 @@ def test_files_are_found_in_any_arrangement(tmp_path):
         found.one("*.csv")
     with pytest.raises(SourceError, match="need the one that holds the published files"):
         Found.below(tmp_path / "nowhere")
+
+
+def test_links_lead_nowhere_above_and_files_are_bounded(tmp_path, monkeypatch):
+    for place in ("secret", "data/x", "elsewhere"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "list.csv").write_text("")
+    links = {"root": "/", "parent": tmp_path, "itself": tmp_path / "data", "out": tmp_path / "elsewhere"}
+    for name, to in links.items():
+        (tmp_path / "data/x" / name).symlink_to(to)
+    found = [str(file.relative_to(tmp_path)) for file in files_below(tmp_path / "data")]
+    assert found == ["data/x/list.csv", "data/x/out/list.csv"]
+    monkeypatch.setattr(archives, "MOST_FILES", 1)
+    with pytest.raises(StoreError, match="found more than 1 files below"):
+        Found.below(tmp_path / "data")
 
 
 def test_sentences_count_their_known_words(tmp_path):
