@@ -38,6 +38,21 @@ class _Label(BaseModel):
     visible_in: list[str]
 
 
+class _Store(BaseModel):
+    """Which store was encoded."""
+
+    path: str
+    checksum: str
+
+
+class _File(BaseModel):
+    """What :func:`srcid.files.fingerprints` says of an array."""
+
+    bytes: _Count
+    sample: str
+    sha256: str
+
+
 class _Manifest(BaseModel):
     """What a manifest must say before any of its files is touched."""
 
@@ -54,9 +69,9 @@ class _Manifest(BaseModel):
     labelled: list[_Name] = []
     media: list[_Name]
     params: dict[str, Any]
-    store: dict[str, str]
+    store: _Store
     arrays: str = Field("", pattern=r"^(arrays-[0-9a-f]{12})?$")
-    files: dict[_Name, dict[str, int | str]] | None = None
+    files: dict[_Name, _File] | None = None
 
 
 def misfit(array: np.ndarray, kinds: str, shape: tuple[int | None, ...], low: int = 0, high: int = 0) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from srcid.files import read_json, whole_file
+from srcid.files import read_json, sealed, whole_file
 
 RECORD, LOG = "kernel.json", "kernel.log"
 
@@ -110,4 +110,4 @@ def _record(folder: Path, pid: int) -> None:
         process = psutil.Process(pid)
         about = {"pid": pid, "started": process.create_time(), "command": process.cmdline(), "host": platform.node()}
         with whole_file(folder / RECORD) as draft:
-            draft.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+            draft.write_text(json.dumps(sealed(about), indent=1) + "\n", encoding="utf-8")
