@@ -347,7 +347,10 @@ def _wrong(status: Mapping[str, Any]) -> str:
             return f"found {key} {shorten(status.get(key))}, need a word"
     for key in ("created", "started", "ended"):
         try:
-            datetime.fromisoformat(status.get(key) or _now())
+            if datetime.fromisoformat(_now() if status.get(key) is None else status[key]).tzinfo is None:
+                raise ValueError
         except (TypeError, ValueError):
             return f"found {key} {shorten(status[key])}, need a time"
+    if not isinstance(status.get("values", {}), dict):
+        return f"found values {shorten(status['values'])}, need them by name"
     return "it finished without a time" if status["status"] == "finished" and not status.get("ended") else ""

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srcid.params import ABLATIONS, PRESETS, Params, resolve, suggest
+from pydantic import ValidationError
+
+from srcid.params import ABLATIONS, PRESETS, Params, describe, resolve, suggest
 from srcid.runs.folders import Run, RunError, home, plain, root
 from srcid.runs.overview import folders_in, read_runs
+from srcid.values import shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,12 +178,19 @@ def _read(run: Run, notebook: str, skipped: dict[str, str]) -> dict[str, Any] | 
         skipped[run.name] = f"is {status['status']}, not finished"
         return None
     directions, costs = run.read("probes.json").get("directions"), run.read("cost.json")
-    if not isinstance(directions, list):
+    if not isinstance(directions, list) or not all(isinstance(row, dict) for row in directions):
         raise RunError(f"{run.folder / 'probes.json'} is damaged: it has no list of directions")
     lacking = [name for name in _SCORED if any(name not in row for row in directions)]  # without labels there are none
     if lacking:
         raise RunError(f"{run.folder / 'probes.json'} is damaged or of an older format: no {', '.join(lacking)}")
-    params = plain(Params(**run.params)) if not set(run.params) - set(Params.model_fields) else run.params
+    if wrong := [row["score"] for row in directions if not isinstance(row["score"], int | float)]:
+        raise RunError(f"{run.folder / 'probes.json'} is damaged: found a score {shorten(wrong[0])}, need a number")
+    params = run.params
+    if not set(params) - set(Params.model_fields):  # else it is of another version
+        try:
+            params = plain(Params(**params))
+        except ValidationError as error:
+            raise RunError(f"{run.folder / 'params.json'} is damaged:", describe(error, [])) from None
     values = status.get("values") or {}
     store = run.read("store.json") if (run.folder / "store.json").exists() else {}
     name = Path(str(values.get("data") or store.get("path") or "data")).name

@@ -89,7 +89,7 @@ def test_a_damaged_folder_is_refused_or_read_as_it_was(kind, whole, tmp_path, ta
     expected = read(kind, whole / kind)
     names = sorted(str(p.relative_to(whole / kind)) for p in (whole / kind).rglob("*") if p.is_file())
 
-    @tries(40, 1500)
+    @tries(40, 800)
     @given(
         name=st.sampled_from([name for name in names if not name.endswith(".lock")]),
         how=st.sampled_from(["flip", "cut", "grow", "delete", "empty"]),
@@ -124,7 +124,7 @@ def test_odd_values_in_manifests_are_refused_in_a_sentence(kind, whole, tmp_path
     file = {"store": "manifest.json", "codes": "manifest.json", "checkpoint": "latest.json", "run": "status.json"}[kind]
     sound = unsealed(json.loads((whole / kind / file).read_text()))
 
-    @tries(40, 1500)
+    @tries(40, 800)
     @given(path=st.lists(st.integers(0, 50), min_size=1, max_size=3), value=ODD)
     def odd(path, value):
         folder = tmp_path / "copy"
@@ -154,7 +154,7 @@ def test_lists_are_read_or_refused_in_a_sentence(reader, tmp_path, tally):
     head = {"avvp_events": "filename\tevent_labels\tonset\toffset", "clotho_captions": "file_name,caption_1,caption_2"}
     mark = {"ave_annotations": "&", "avvp_events": "\t", "clotho_captions": ","}[reader.__name__]
 
-    @tries(40, 1000)
+    @tries(40, 600)
     @given(rows=st.lists(st.lists(cell, max_size=6), max_size=5), with_head=st.booleans())
     def listed(rows, with_head):
         lines = [head[reader.__name__]] if with_head and reader.__name__ in head else []
@@ -167,7 +167,7 @@ def test_lists_are_read_or_refused_in_a_sentence(reader, tmp_path, tally):
 
 
 def test_parameters_are_taken_or_refused_in_a_sentence(tally):
-    @tries(80, 2000)
+    @tries(80, 1200)
     @given(st.dictionaries(st.sampled_from([*Params.model_fields, "nonsense"]), ODD, min_size=1, max_size=3))
     def given_values(values):
         with tally("odd parameters"), contextlib.suppress(ProblemsError):
@@ -184,7 +184,7 @@ def test_what_a_notebook_is_given_is_plain_or_refused_in_a_sentence(tmp_path, ta
         ["seed", "count", "rate", "quick", "sizes", "options", "preset", "beta", "club_off", "nonsense"]
     )
 
-    @tries(60, 2000)
+    @tries(60, 1200)
     @given(st.dictionaries(names, odd, min_size=1, max_size=3))
     def given_values(values):
         with tally("odd parameters of notebooks"):
@@ -204,7 +204,7 @@ def test_names_of_runs_are_taken_or_refused_and_stay_below_the_folder(tmp_path, 
         ["..", ".", "", "a/b", "/etc", "CON", "nul\0", "x" * 300, "a\nb", "~", "-rf", "\ud800", "é"]
     )
 
-    @tries(40, 1000)
+    @tries(40, 600)
     @given(st.one_of(hostile, st.text(max_size=12)))
     def named(name):
         with tally("hostile names"), contextlib.suppress(ProblemsError):

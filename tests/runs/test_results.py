@@ -8,6 +8,7 @@ import pytest
 
 from srcid import runs
 from srcid.evaluation.comparison import score_matrix
+from srcid.files import digest
 from srcid.params import resolve
 from srcid.runs.pictures import PictureError, markdown_page
 
@@ -137,11 +138,20 @@ def test_what_cannot_be_read_is_left_out_with_the_reason(root):
     gone = make_run("gone", quantizer="fsq")
     (gone.folder / "probes.json").unlink()
     make_run("other", notebook="01_data")
+    make_run("number", quantizer="fsq").write("probes.json", {"directions": [3]})
+    scores = [dict.fromkeys(("task", "representation", "train", "test", "same", "metric"), "") | {"score": "much"}]
+    make_run("word", quantizer="fsq").write("probes.json", {"directions": scores})
+    nonsense = make_run("nonsense", quantizer="fsq")
+    params = nonsense.params | {"turn_level": ""}
+    nonsense.write("params.json", params)
+    nonsense.write("status.json", nonsense.status | {"params": digest(params)})
     (root / "stranger").mkdir()
     (root / ".hidden").mkdir()
     found = runs.collect()
     assert list(found.params.index) == ["good"]
-    assert found.skipped.keys() == {"begun", "torn", "broken", "gone", "stranger"}
+    assert found.skipped.keys() == {"begun", "torn", "broken", "gone", "stranger", "number", "word", "nonsense"}
+    assert "no list of directions" in found.skipped["number"] and "score 'much'" in found.skipped["word"]
+    assert "turn_level=''" in found.skipped["nonsense"]
     assert found.skipped["begun"] == "is created, not finished"
     assert "no representation" in found.skipped["torn"] and "cost.json is damaged" in found.skipped["broken"]
     assert "no probes.json" in found.skipped["gone"] and "no status.json" in found.skipped["stranger"]

@@ -153,6 +153,9 @@ def test_foreign_damaged_and_later_folders_are_refused():
         ({"status": "finished", "ended": None}, "finished without a time"),
         ({"started": "yesterday"}, "found started 'yesterday', need a time"),
         ({"ended": 12}, "found ended 12, need a time"),
+        ({"started": 0}, "found started 0, need a time"),
+        ({"started": "2026-01-01T00:00"}, "found started '2026-01-01T00:00', need a time"),  # where?
+        ({"values": ["seed"]}, r"found values \['seed'\], need them by name"),
     ],
 )
 def test_a_status_that_says_too_little_is_damaged(change, message):
