@@ -15,6 +15,7 @@ import secrets
 import shutil
 import stat
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP,
 )  # fmt: skip
 LARGEST_JSON = 256 * 2**20  # bytes
+_SMALL = 2**20  # bytes of an array that is read rather than mapped
+_mapped: weakref.WeakValueDictionary[tuple[str, int, int, int], np.ndarray] = weakref.WeakValueDictionary()
 _SEAL = "sha256 of the rest"  # no name of a parameter or a score
 _looked: dict[str, float] = {}  # folder -> when its drafts were last looked at, in seconds of a clock that only rises
 _PAUSE = 60.0
@@ -217,6 +220,27 @@ def reserved_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.ndarray
             else:
                 file.truncate(file.tell() + need)
         return np.load(path, mmap_mode="r+")
+
+
+def mapped(path: Path) -> np.ndarray:
+    """Return the array of a ``.npy`` file for reading: mapped into memory, or read where it is small.
+
+    A mapped array keeps its file open as long as anybody has it, as a figure of a notebook may; so all share one.
+
+    Raises:
+        OSError, ValueError, EOFError: it cannot be read.
+    """
+    about = path.stat()
+    key = (os.path.abspath(path), about.st_ino, about.st_size, about.st_mtime_ns)
+    found = _mapped.get(key)
+    if found is None:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if about.st_size <= _SMALL:
+            found = np.array(found)
+            found.flags.writeable = False
+        else:
+            _mapped[key] = found
+    return found
 
 
 def fingerprints(folder: Path) -> dict[str, dict[str, Any]]:

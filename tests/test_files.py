@@ -3,8 +3,10 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
+from srcid import files
 from srcid.files import LARGEST_JSON, draft_of, read_json, whole_file
 from srcid.runs.folders import Run, RunError
 
@@ -97,3 +99,17 @@ def test_json_is_read_from_files_alone(tmp_path, kind):
         Run.open(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "absent.json")
+
+
+def test_who_looks_at_one_large_array_again_and_again_keeps_one_file_open(tmp_path, monkeypatch):
+    import psutil
+
+    np.save(tmp_path / "small.npy", np.arange(10))
+    np.save(tmp_path / "large.npy", np.arange(10**6))
+    before = psutil.Process().num_fds() if hasattr(os, "fork") else 0
+    held = [(files.mapped(tmp_path / "small.npy"), files.mapped(tmp_path / "large.npy")) for _ in range(20)]
+    assert all(not a.flags.writeable and np.array_equal(a, np.arange(len(a))) for pair in held for a in pair)
+    assert not hasattr(os, "fork") or psutil.Process().num_fds() <= before + 1
+    np.save(tmp_path / "new.npy", np.arange(10**6) + 1)
+    (tmp_path / "new.npy").replace(tmp_path / "large.npy")
+    assert files.mapped(tmp_path / "large.npy")[0] == 1 and held[0][1][0] == 0

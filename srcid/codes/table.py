@@ -13,7 +13,7 @@ import numpy as np
 
 from srcid.codes.manifest import CodeTableError, misfit, table_manifest
 from srcid.features import LabelInfo
-from srcid.files import differences, disk_errors, whole_file
+from srcid.files import differences, disk_errors, mapped, whole_file
 from srcid.symbols import clip_rows, joint_symbols, label_of, mixed_radix, split_numbers
 
 if TYPE_CHECKING:
@@ -317,7 +317,7 @@ class CodeTable:
             hints["nearest"] = " distances; it was made by an earlier version: delete the folder and encode again"
             raise CodeTableError(f"{self.path} keeps no {kind}{hints.get(kind, '')} (layer {layer}, {modality})")
         if name not in self._mapped:
-            self._mapped[name] = self._load(name, *self._shape(kind), "r")
+            self._mapped[name] = self._load(name, *self._shape(kind), share=True)
             if kind == "codes":
                 self._check_codes(self._mapped[name], name)
         return self._mapped[name]
@@ -331,16 +331,17 @@ class CodeTable:
         return (self.arrays / name).is_file() if files is None else name in files
 
     def _load(
-        self, name: str, kinds: str, shape: tuple[int | None, ...], mode: str | None = None, low: int = 0, high: int = 0
+        self, name: str, kinds: str, shape: tuple[int | None, ...], share: bool = False, low: int = 0, high: int = 0
     ) -> np.ndarray:
-        array = self._read(name, mode)
+        array = self._read(name, share)
         if problem := misfit(array, kinds, shape, low, high):
             raise CodeTableError(f"{self.arrays / name} is damaged: {problem}; delete the folder and encode again")
         return array
 
-    def _read(self, name: str, mode: str | None = None) -> np.ndarray:
+    def _read(self, name: str, share: bool = False) -> np.ndarray:
+        file = self.arrays / name
         try:
-            return np.load(self.arrays / name, mmap_mode=mode, allow_pickle=False)
+            return mapped(file) if share else np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             gone = isinstance(error, FileNotFoundError)
             why = "was replaced since it was opened; open it again" if gone else f"has a damaged file, {name} ({error})"

@@ -40,6 +40,7 @@ from srcid.features.checks import (
 from srcid.features.intake import gather, padded
 from srcid.features.manifest import FileEntry, Manifest, read_manifest, sha256
 from srcid.features.writer import StoreWriter
+from srcid.files import mapped
 
 
 class FeatureStore:
@@ -216,8 +217,8 @@ class FeatureStore:
         return cls(path, manifest, media_root)
 
     @cached_property
-    def features(self) -> dict[str, np.memmap]:
-        return {m: np.load(self.path / f"features/{m}.npy", mmap_mode="r") for m in self.modalities}
+    def features(self) -> dict[str, np.ndarray]:
+        return {m: mapped(self.path / f"features/{m}.npy") for m in self.modalities}
 
     @cached_property
     def labels(self) -> dict[str, np.ndarray]:
