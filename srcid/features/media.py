@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from srcid.params import suggest
+from srcid.values import shorten
 
 if TYPE_CHECKING:
     from srcid.features.store import FeatureStore
@@ -69,7 +70,7 @@ def reference_problem(reference: str) -> str:
             name = locator if kind == "png" else locator.partition("#")[0]
             parts = PurePosixPath(name).parts
             if not name or "\0" in name or name.startswith("/") or ".." in parts:
-                raise MediaError(f"found '{reference}', need a path below the media folder")
+                raise MediaError(f"found {shorten(reference, 200)}, need a path below the media folder")
     except MediaError as error:
         return str(error)
     return ""
@@ -256,9 +257,9 @@ def _split(reference: str, need: str = "") -> Any:
     kind, colon, locator = reference.partition(":")
     kinds = ["wav", "sound", "voice", "png", "digits", "word"]
     if not colon or kind not in kinds:
-        raise MediaError(f"found media reference '{reference}', need KIND:LOCATOR with one of {kinds}")
+        raise MediaError(f"found media reference {shorten(reference, 200)}, need KIND:LOCATOR with one of {kinds}")
     if need and kind != need:
-        raise MediaError(f"found media reference '{reference}', need '{need}:...'")
+        raise MediaError(f"found media reference {shorten(reference, 200)}, need '{need}:...'")
     return locator if need else (kind, locator)
 
 
@@ -266,12 +267,14 @@ def _file(name: str, root: str | Path) -> Path:
     base = Path(root).resolve()
     try:
         file = (base / name).resolve()
+        there = file.is_relative_to(base) and file.is_file()
     except (ValueError, OSError) as error:  # NUL, too long, links in a circle
-        raise MediaError(f"found '{name[:100]!r}', which cannot be a path ({error})") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise MediaError(f"found {shorten(name)}, which cannot be a path ({why})") from None
     # stores come from strangers: a reference must not reach files elsewhere
     if not file.is_relative_to(base):
-        raise MediaError(f"found '{name}', which leaves the media folder {base}; need a path inside it")
-    if not file.is_file():
+        raise MediaError(f"found {shorten(name, 200)}, which leaves the media folder {base}; need a path inside it")
+    if not there:
         raise MediaError(
             f"found no {file}; name the folder of the media (FeatureStore.open(..., media_root=FOLDER), or the "
             "environment variable SRCID_MEDIA), or put them back"

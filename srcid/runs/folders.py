@@ -335,7 +335,8 @@ def folder_name(notebook: str, about: Mapping[str, Any], identifier: str) -> str
     """``<notebook>-<preset>-<data>-s<seed>-<identity>``, of which a notebook may lack the middle ones."""
     words = [notebook, about.get("preset"), Path(str(about.get("data") or "")).name]
     words += [f"s{about['seed']}"] if "seed" in about else []
-    words = [re.sub(r"[^\w.+=]+", "_", unicodedata.normalize("NFC", str(word))) for word in words if word]
+    # no "=", which papermill does not read in the value of a parameter
+    words = [re.sub(r"[^\w.+]+", "_", unicodedata.normalize("NFC", str(word))) for word in words if word]
     words = [word.encode()[:_WORD].decode(errors="ignore") for word in words]
     return "-".join([*words, identifier[:8]])
 

@@ -11,7 +11,7 @@ from scipy.io import wavfile
 
 from srcid.features import FeatureStore, StoreError
 from srcid.features.manifest import checksum
-from srcid.features.media import MediaError, show
+from srcid.features.media import MediaError, resolve, show
 from tests.features.strategies import JSON, NUMBERS, TEXT, damaged
 from tests.features.test_store import CLIPS, STEPS, content
 
@@ -42,6 +42,16 @@ def use(store) -> None:
     for name, info in store.label_info.items():
         if info.kind == "category":
             assert store.labels[name].min() >= -1 and store.labels[name].max() < len(info.classes)
+
+
+@pytest.mark.parametrize("reference", [f"wav:{'x' * 300}", f"png:{'é' * 200}.png", f"wav:{'a/' * 3000}b.wav"])
+def test_a_media_reference_too_long_for_a_path_is_a_sentence(tmp_path, reference):
+    with pytest.raises(MediaError, match=r"which cannot be a path \(File name too long\)") as error:
+        resolve(reference, tmp_path)
+    assert len(str(error.value)) < 300
+    with pytest.raises(MediaError, match="need KIND:LOCATOR") as error:
+        resolve("no" + reference, tmp_path)
+    assert len(str(error.value)) < 400
 
 
 @pytest.fixture(scope="module")
