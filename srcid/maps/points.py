@@ -55,9 +55,17 @@ class Points:
         """Wrap arrays.
 
         Raises:
-            MapError: features that are not ``[n, D]``, or columns of another length.
+            MapError: features that are no real numbers or not ``[n, D]``, or columns of another length.
         """
-        features = np.asarray(features)
+        try:
+            features = np.asarray(features)
+        except ValueError:  # rows of unequal length
+            raise MapError(
+                "no points:", "found features that are no array; need [n, D], all rows of one length"
+            ) from None
+        if features.dtype.kind not in "biuf":
+            raise MapError("no points:", f"found features of type {features.dtype}; need real numbers")
+        features = features if features.dtype.kind == "f" else features.astype(np.float64)
         columns = {name: np.asarray(column) for name, column in columns.items()}
         wrong = [name for name, column in columns.items() if column.shape != features.shape[:1]]
         if features.ndim != 2 or wrong:

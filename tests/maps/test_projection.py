@@ -273,6 +273,18 @@ def test_parquet_file_holds_points_and_caption(tmp_path, tables):
     assert about["caption"] == found.caption() and about["params"] == found.params
 
 
+def test_features_are_real_numbers_of_any_kind():
+    numbers = np.random.default_rng(0).integers(0, 2, size=(60, 4))
+    expected = project(numbers.astype(np.float32), "pca").coordinates
+    for kind in (bool, np.int64, np.uint8, np.float16):
+        np.testing.assert_allclose(project(numbers.astype(kind), "pca").coordinates, expected, atol=1e-5)
+    for wrong in (numbers.astype(str), numbers * 1j, numbers.astype(object)):
+        with pytest.raises(MapError, match="found features of type .*; need real numbers"):
+            project(wrong, "pca")
+    with pytest.raises(MapError, match="all rows of one length"):
+        project([[1, 2], [3]], "pca")
+
+
 def test_few_points_lower_what_was_not_asked_for_and_refuse_what_was(points):
     few = Points.of(points.features[:40])
     found = project(few, "tsne")
