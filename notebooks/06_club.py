@@ -229,5 +229,5 @@ table_of_pairs[["pair", "lower", "lower_low", "lower_high", "independent", "uppe
 # %% tags=[]
 least = {f"at least, {pair}": round(found.lower.interval.low, 3) for pair, found in features.brackets.items()}
 here.write("scores.json", least)
-here.write("verdicts.json", [found.finding for found in verdict])
+here.write("verdicts.json", {"findings": [found.finding for found in verdict]})
 here.finish()
