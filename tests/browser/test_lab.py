@@ -32,7 +32,7 @@ def test_data_can_be_seen_heard_and_leafed_through(lab, shared):
     cells = wait_for_the_end(page, 180)
     assert_well(lab, cells)
     titles = painted(page)
-    assert len(titles) == 4 and "100 clips in 3 splits" in titles[0]
+    assert len(titles) == 3 and "100 clips in 3 splits" in titles[0]
     seconds = page.evaluate(
         """() => Promise.all([...document.querySelectorAll('audio')].map(a => a.readyState ? a.duration
             : new Promise(done => { a.onloadedmetadata = () => done(a.duration); a.load(); })))"""
