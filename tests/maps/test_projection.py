@@ -279,7 +279,7 @@ def test_features_are_real_numbers_of_any_kind():
     for kind in (bool, np.int64, np.uint8, np.float16):
         np.testing.assert_allclose(project(numbers.astype(kind), "pca").coordinates, expected, atol=1e-5)
     for wrong in (numbers.astype(str), numbers * 1j, numbers.astype(object)):
-        with pytest.raises(MapError, match="found features of type .*; need real numbers"):
+        with pytest.raises(MapError, match=r"found features of type .*; need real numbers"):
             project(wrong, "pca")
     with pytest.raises(MapError, match="all rows of one length"):
         project([[1, 2], [3]], "pca")
