@@ -209,15 +209,8 @@ class Run:
 
     @property
     def params(self) -> dict[str, Any]:
-        """Parameters, fully resolved.
-
-        Raises:
-            RunError: they are damaged, or not those that the run was made with.
-        """
-        found = self.read("params.json")
-        if self.status.get("params", digest(found)) != digest(found):
-            raise RunError(f"{self.folder / 'params.json'} is not that of this run; delete the folder and run again")
-        return found
+        """Parameters, fully resolved."""
+        return self.read("params.json")
 
     @property
     def status(self) -> dict[str, Any]:
@@ -227,7 +220,7 @@ class Run:
         """Return the content of a JSON file of the run.
 
         Raises:
-            RunError: the file is missing or damaged.
+            RunError: the file is missing or damaged, or holds parameters that the run was not made with.
         """
         path = self.folder / name
         try:
@@ -240,6 +233,8 @@ class Run:
             raise RunError(f"{path} is damaged ({error}); delete the folder and run again") from None
         if not isinstance(content, dict):
             raise RunError(f"{path} is damaged (found {type(content).__name__}, need an object)")
+        if name == "params.json" and "params" in about and about["params"] != digest(content):
+            raise RunError(f"{path} is not that of this run; delete the folder and run again")
         return content
 
     def write(self, name: str, content: Mapping[str, Any]) -> Path:
