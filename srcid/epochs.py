@@ -24,10 +24,10 @@ class _EpochTable(CodeTable):
         super().__init__(path, manifest)
         self.held = held
 
-    def _read(self, name: str, mode: str | None = None) -> np.ndarray:
+    def _read(self, name: str, share: bool = False) -> np.ndarray:
         values = self.held.get(name.removesuffix(".npy"))
         if values is None:
-            kept = super()._read(name, mode)
+            kept = super()._read(name, share)
             if name.startswith("mask_"):
                 kept = kept & np.isin(np.arange(self.clips), self.held["rows"])[:, None]
             return kept
