@@ -22,7 +22,7 @@ class Recorded:
 
     It is called as it is the first time that tensors of these names and shapes are given, recorded the second time,
     and replayed from then on. What it changes in place, such as weights and moments of an optimiser, it must find in
-    the same memory each time: :meth:`forget` what was recorded where that is no longer so.
+    the same memory each time; make another one where that is no longer so.
 
     Args:
         function: takes tuples of tensors (or None) by name, returns tensors by name, and never waits for the GPU.
@@ -30,10 +30,6 @@ class Recorded:
 
     def __init__(self, function: Callable[[Given], dict[str, Tensor]]) -> None:
         self.function = function
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew."""
         self._recordings: dict[Hashable, _Recording | None] = {}
 
     def __call__(self, given: Given) -> dict[str, Tensor]:

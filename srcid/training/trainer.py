@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,9 @@ class Trainer:
         self.parameters, self.club_parameters = self.network.main_parameters(), self.network.club_parameters()
         self.clipped = [list(m.parameters()) for m in self.network.modules_to_clip()]  # asked for once: walks take time
         self.main = torch.optim.Adam(self.parameters, lr=params.lr, fused=True)
-        on_gpu = self.device.type == "cuda"
         club = [{"params": self.club_parameters}]  # where a method has none, a group may be empty and a list may not
-        self.club = torch.optim.Adam(club, lr=params.club_lr, fused=True, capturable=on_gpu)
-        self.fit = Recorded(self._fit) if on_gpu else self._fit
+        self.club = torch.optim.Adam(club, lr=params.club_lr, fused=True, capturable=self.device.type == "cuda")
+        self.fit = self._fitting()
         self.warm = WarmStart(params, self.steps, self.per_epoch)
         self.step = 0
 
@@ -125,6 +124,10 @@ class Trainer:
                 for m, (x, y) in layer.club_pairs(output).items():
                     pairs[layer.index, m] = (x.detach(), y.detach(), masks.get(m))
         return self.fit(pairs) if pairs else {}
+
+    def _fitting(self) -> Callable[..., dict[str, Tensor]]:
+        """:meth:`_fit`, recorded where there is a GPU."""
+        return Recorded(self._fit) if self.device.type == "cuda" else self._fit
 
     def _fit(self, pairs: Mapping[tuple[int, str], tuple[Tensor, Tensor, Tensor | None]]) -> dict[str, Tensor]:
         """Fit the CLUB network of each (layer, modality) to its (x, y, mask); waits for no GPU."""
@@ -304,8 +307,7 @@ class Trainer:
             checkpoint.put(self.network, tensors)
             for name, optimizer in (("main", self.main), ("club", self.club)):
                 optimizer.load_state_dict(checkpoint.restore_optimizer(name, tensors, optimizer.state_dict()))
-            if isinstance(self.fit, Recorded):
-                self.fit.forget()
+            self.fit = self._fitting()  # what was recorded changes memory that has been given up
             torch.set_rng_state(tensors["random.cpu"])
             if self.device.type == "cuda" and "random.cuda" in tensors:
                 torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
