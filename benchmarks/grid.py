@@ -29,6 +29,8 @@ def replacement(variant: str):
     import torch
     from torch.nn import functional
 
+    from srcid.model.convolution import Conv3x3
+
     def plan(conv, x):
         small = [cells - 2 + 2 * pad for cells, pad in zip(conv.grid, conv.padding, strict=True)]
         height, width = small if conv.transposed else conv.grid
@@ -44,15 +46,6 @@ def replacement(variant: str):
         moved = (functional.pad(p, (0, 0, 0, 0, t % 3, 2 - t % 3, t // 3, 2 - t // 3)) for t, p in enumerate(parts))
         y = sum(moved)
         return y[py : py + conv.grid[0], px : px + conv.grid[1]]
-
-    def im2col(conv, x):
-        x, py, px, oy, ox = plan(conv, x)
-        if conv.transposed:
-            parts = (x @ conv.weight.transpose(0, 1).flatten(1)).unflatten(-1, (9, -1)).unbind(-2)
-            return with_bias(conv, scatter(parts, conv, py, px))
-        x = functional.pad(x, (0, 0, 0, 0, px, px, py, py))
-        columns = torch.cat([x[i : i + oy, j : j + ox] for i in range(3) for j in range(3)], -1)
-        return with_bias(conv, columns @ conv.weight.flatten(0, 1))
 
     def shifted(conv, x):
         x, py, px, oy, ox = plan(conv, x)
@@ -73,7 +66,8 @@ def replacement(variant: str):
         )
         return convolve(image, taps, conv.bias, padding=(py, px)).permute(2, 3, 0, 1).flatten(0, 1)
 
-    return {"im2col": im2col, "shifted": shifted, "contiguous": library, "channels_last": library}.get(variant)
+    gathered = Conv3x3._gathered
+    return {"im2col": gathered, "shifted": shifted, "contiguous": library, "channels_last": library}.get(variant)
 
 
 def branch(variant: str):
