@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from srcid.runs.folders import Run, home, root
 from srcid.runs.kernel import forget, how_it_died, kernel_manager
-from srcid.runs.notebooks import import_papermill, read_notebook
+from srcid.runs.notebooks import quick_imports, read_notebook
 from srcid.runs.requests import Request, claimed, request
 
 
@@ -63,7 +63,8 @@ def run_notebook(asked: Request, run: Run, stream: IO[str]) -> None:
     Raises:
         RunFailed: a cell failed or the kernel died.
     """
-    pm = import_papermill()
+    with quick_imports():
+        import papermill as pm
     from traitlets.config import Config
 
     path, book = asked.notebook, read_notebook(asked.notebook)

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from srcid.features.source import DATA_SETS, check_data, clips_of, fingerprint, 
 from srcid.files import exists, whole_file
 from srcid.params import ParameterError, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home
+from srcid.runs.grid import cell
 from srcid.values import Word, finite, plain, shorten
 
 Declared = Mapping[str, tuple[type | None, Any]]  # type and default of each parameter
@@ -58,8 +59,9 @@ def read_notebook(path: Path) -> Any:
     Raises:
         RunError: the file is no notebook.
     """
-    import jupytext
-    import nbformat
+    with quick_imports():
+        import jupytext
+        import nbformat
 
     twin = path.with_suffix(".py")
     try:
@@ -71,8 +73,8 @@ def read_notebook(path: Path) -> Any:
         raise RunError(f"{path} is no notebook, or a damaged one ({_first_line(error)})") from None
     book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     book.metadata["jupytext"].pop("text_representation", None)  # of the twin
-    for number, cell in enumerate(book.cells):
-        cell.id = f"cell-{number}"  # jupytext draws them by chance
+    for number, one in enumerate(book.cells):
+        one.id = f"cell-{number}"  # jupytext draws them by chance
     return book
 
 
@@ -186,6 +188,9 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any], names: Declared 
     problems = [f"{shorten(n)} is no parameter of {where}{suggest(str(n), sorted(known))}" for n in unknown]
     values, wrong = _plain({n: v for n, v in values.items() if n in known})
     problems += wrong
+    if values.keys() & {"stages"} and len(cell("quantizer", values.get("quantizer"))) > 1:
+        problems.append(f"found stages beside quantizer={values['quantizer']}; leave stages out, or the number")
+    values = {n: v for name, value in values.items() for n, v in cell(name, value).items()}
     checked = []
     for path, names in zip(notebooks, everything, strict=True):
         own: dict[str, Any] = {}
@@ -249,39 +254,50 @@ def _run(run: str) -> list[str]:
 
 
 def declared(notebook: Path) -> Declared:
-    """Type and default of each parameter of a notebook, as papermill reads them.
+    """Type and default of each parameter of a notebook: what its first cell with the tag ``parameters`` assigns.
+
+    A name without annotation has the type of its default. papermill reads lines rather than Python: it would pass over
+    one with a second ``=`` in it, as in a text that has one.
 
     Raises:
-        RunError: the file is no notebook.
+        RunError: the file is no notebook, or that cell is no Python.
     """
+    book = read_notebook(notebook)
+    found = next((one for one in book.cells if "parameters" in one.metadata.get("tags", ())), None)
+    try:
+        body = ast.parse(found.source if found else "").body
+    except SyntaxError as error:
+        raise RunError(f"{notebook}: its parameters cell is no Python ({_first_line(error)})") from None
     names = {}
-    for name, found in import_papermill().inspect_notebook(read_notebook(notebook)).items():
-        try:
-            default = ast.literal_eval(found["default"])
-        except (ValueError, SyntaxError):
-            default = None
-        kind = _TYPES.get(re.split(r"\W", found["inferred_type_name"])[0])
-        names[name] = (kind or (type(default) if type(default) in _TYPES.values() else None), default)
+    for node in body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            try:
+                default = ast.literal_eval(node.value)
+            except ValueError:
+                default = None
+            word = re.split(r"\W", ast.unparse(node.annotation))[0] if isinstance(node, ast.AnnAssign) else ""
+            kind = _TYPES.get(word) or (type(default) if type(default) in _TYPES.values() else None)
+            names |= {target.id: (kind, default) for target in targets if isinstance(target, ast.Name)}
     return names
 
 
-def import_papermill() -> Any:
-    """Return papermill, imported in a fifth of the time.
+@contextlib.contextmanager
+def quick_imports() -> Iterator[None]:
+    """Let what is imported within leave out a grammar of international addresses.
 
-    Its dependency jsonschema would parse a grammar of international addresses on import (1.7 s), to check a format
-    that notebooks do not have.
+    jsonschema, on which nbformat stands, would parse it on import (1.7 s), to check a format that
+    notebooks do not have.
     """
     grammar = "rfc3987_syntax"
     if "jsonschema" in sys.modules or grammar in sys.modules:
-        import papermill
-
-        return papermill
+        yield
+        return
     sys.modules[grammar] = None  # type: ignore[assignment]  # importing it fails, which jsonschema allows for
     try:
-        import papermill
+        yield
     finally:
         del sys.modules[grammar]
-    return papermill
 
 
 def _first_line(error: Exception) -> str:

@@ -21,6 +21,7 @@ import pytest
 from srcid import runs
 from srcid.features import FeatureStore
 from srcid.params import ParameterError, Params, resolve
+from srcid.runs.notebooks import declared
 from srcid.values import Word
 from tests.notebook_maker import make_notebook
 
@@ -374,6 +375,25 @@ def test_words_become_the_declared_types(tiny):
     assert [type(found[n]) for n in ("count", "rate", "quick")] == [int, float, bool]
 
 
+def test_a_default_may_hold_what_looks_like_an_assignment(tmp_path):
+    import nbformat
+
+    source = (
+        'run: str = "02_train-lr=0.1"  # a=b\nrows = [\n    1,\n]\nratio: float = 1\nsize: int = len("=")\nrun.upper()'
+    )
+    cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+    other = nbformat.v4.new_code_cell("no = 1")
+    nbformat.write(nbformat.v4.new_notebook(cells=[other, cell]), tmp_path / "own.ipynb")
+    assert declared(tmp_path / "own.ipynb") == dict(
+        run=(str, "02_train-lr=0.1"), rows=(list, [1]), ratio=(float, 1), size=(int, None)
+    )
+    assert runs.check_parameters(tmp_path / "own.ipynb", {"run": ""}) == {"run": ""}
+    cell.source = "run: str = 'open"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "own.ipynb")
+    with pytest.raises(runs.RunError, match=r"own.ipynb: its parameters cell is no Python .SyntaxError"):
+        runs.check_parameters(tmp_path / "own.ipynb", {})
+
+
 def test_fields_of_params_go_into_options(tiny):
     words = {name: Word(text) for name, text in dict(beta="0.5", club_off="1,2", quantizer="rvq").items()}
     found = runs.check_parameters("tiny", dict(**words, cpc_horizon=2))
@@ -382,6 +402,9 @@ def test_fields_of_params_go_into_options(tiny):
         "options": {"beta": 0.5, "lr": 0.1}
     }
     assert runs.check_parameters("tiny", {}) == {}
+    assert runs.check_parameters("tiny", {"quantizer": "rvq3"}) == {"options": {"quantizer": "rvq", "stages": 3}}
+    with pytest.raises(ParameterError, match="found stages beside quantizer=rvq3"):
+        runs.check_parameters("tiny", {"quantizer": "rvq3", "stages": 2})
 
 
 def test_all_problems_are_reported_at_once(tiny):
