@@ -3,6 +3,8 @@ script runs, nothing is asked of any other machine, and what was written is read
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -59,8 +61,11 @@ def watched(page):
     return asked
 
 
-def test_no_name_becomes_a_script_in_jupyterlab(lab, hostile_run):
-    page = lab.open(place(lab, "04_codebook", run=hostile_run.name))
+@pytest.mark.parametrize("notebook", ["04_codebook", "index"])
+def test_no_name_becomes_a_script_in_jupyterlab(notebook, lab, hostile_run):
+    if notebook == "index":  # which shows all runs: one folder has a name that no run is given, but a person may
+        shutil.copytree(hostile_run.folder, hostile_run.folder.with_name(FOLDER))
+    page = lab.open(place(lab, notebook, **({} if notebook == "index" else {"run": hostile_run.name})))
     said = []
     page.on("dialog", lambda dialog: said.append(dialog.message) or dialog.dismiss())
     run_all(page)
