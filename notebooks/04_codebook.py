@@ -123,11 +123,12 @@ here.save_figure(agreement, "agreement")
 agreement
 
 # %% tags=[]
-pd.concat([found.frame() for found in agreed.results] or [pd.DataFrame()]).round(3)
+fields = ["layer", "first", "second", "where", "match", "match_low", "match_high", "chance", "nmi", "ami", "distance"]
+pd.concat([found.frame() for found in agreed.results] or [pd.DataFrame(columns=fields)])[fields].round(3)
 
 # %% [markdown] tags=[]
-# Which code of one modality meets which of another. On the diagonal the codes are equal. A dark cell off the
-# diagonal is one meaning under two names; a pale row is a code that means nothing to the other modality.
+# Which code of one modality meets which of another. On the diagonal the codes are equal. A strong cell off the
+# diagonal is one meaning under two names; a faint row is a code that means nothing to the other modality.
 
 # %% tags=[]
 cases = [dict(first=a, second=b, **where) for where in layers for a, b in combinations(table.modalities, 2)]

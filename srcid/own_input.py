@@ -17,7 +17,7 @@ from srcid.codes import CodeTable, encode
 from srcid.features import FeatureStore
 from srcid.features.own import own_front, read_picture, read_sound
 from srcid.runs.folders import Run
-from srcid.widget import Guard, View
+from srcid.widget import Guard, View, listing
 
 _SIDE = 8  # pixels of a drawing's side, as of scikit-learn's digits
 _NEAREST = 4
@@ -130,7 +130,7 @@ class OwnInput(View):
         from srcid.maps.figures.panels import place_media
 
         head = f"<b>Codes of your {' and '.join(self.given)}</b> ({html.escape(self.index.sample)} say what they mean)"
-        parts = [head, self.frame().round(2).to_html(index=False, border=0, col_space=60, justify="left")]
+        parts = [head, listing(self.frame().round(2))]
         for m in self.table.modalities:
             if m in self.given:
                 continue

@@ -49,11 +49,22 @@ def offer_csv() -> None:
 def table_html(table: Any) -> str | None:
     """A DataFrame as notebooks show it, with a link below that saves all of it as CSV; without where it is large."""
     shown = table._repr_html_()
+    if shown is not None:  # numbers with their intervals stay on one line, however narrow the page
+        shown = shown.replace(" ± ", "&nbsp;±&nbsp;").replace(" %", "&nbsp;%")
     content = table.to_csv(index=type(table.index).__name__ != "RangeIndex").encode()
     if shown is None or len(content) > _LARGEST:
         return shown
     address = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(content).decode()}"
     return f"{shown}<a class='srcid-csv' download='table.csv' href='{address}'>CSV</a>"
+
+
+def listing(table: Any) -> str:
+    """A DataFrame as a plain HTML table for a widget: no index, names of columns flush with what is below them."""
+    look = "text-align:left;vertical-align:top;padding:2px 16px 2px 0"
+    rows = [("th", table.columns), *(("td", row) for row in table.itertuples(index=False))]
+    lines = ("".join(f"<{tag} style='{look}'>{html.escape(str(cell))}</{tag}>" for cell in row) for tag, row in rows)
+    lines = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table style='border-collapse:collapse;line-height:1.4'>{lines}</table>"
 
 
 class Guard:

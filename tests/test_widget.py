@@ -1,4 +1,4 @@
-"""Tables of cells as files."""
+"""Tables of cells as files, and tables of widgets."""
 
 import base64
 import io
@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from srcid.widget import offer_csv, table_html
+from srcid.widget import listing, offer_csv, table_html
 
 
 def saved(table):
@@ -25,6 +25,14 @@ def test_a_table_carries_itself_as_csv_below_what_is_shown():
     assert saved(named) == "method,score\nsrcid vq,0.5\n"
 
 
+def test_a_number_and_its_interval_stay_on_one_line():
+    told = table_html(pd.DataFrame({"score": ["30.9 ± 1.6 %"]}))
+    assert (
+        "30.9&nbsp;±&nbsp;1.6&nbsp;%" in told
+        and saved(pd.DataFrame({"score": ["30.9 ± 1.6 %"]})) == "score\n30.9 ± 1.6 %\n"
+    )
+
+
 def test_a_large_table_is_shown_without():
     table = pd.DataFrame({"number": np.arange(200_000)})
     assert saved(table) is None and table_html(table) == table._repr_html_()
@@ -32,3 +40,12 @@ def test_a_large_table_is_shown_without():
 
 def test_nothing_is_offered_where_nobody_can_click():
     offer_csv()  # no notebook: nothing to do, and no error
+
+
+def test_names_of_columns_stand_flush_with_what_is_below_them():
+    told = listing(pd.DataFrame({"code": [10], "the class": ["<b>horn</b>"]}))
+    cells = re.findall("<(t[hd]) style='(.*?)'>(.*?)</", told)
+    assert [(tag, text) for tag, _, text in cells] == [
+        ("th", "code"), ("th", "the class"), ("td", "10"), ("td", "&lt;b&gt;horn&lt;/b&gt;")
+    ]  # fmt: skip
+    assert len({look for _, look, _ in cells}) == 1 and "text-align:left" in cells[0][1]

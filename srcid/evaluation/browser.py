@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from srcid.widget import Guard, View, framed, redraw
+from srcid.widget import Guard, View, framed, listing, redraw
 
 
 class RetrievalGallery(View):
@@ -213,7 +213,7 @@ class CodeTurner(View):
         table.insert(1, "probe", table.pop("train") + " → " + table.pop("test"))
         changed = (table["before"] != table["after"]).map({True: "≠", False: "="})
         table.insert(4, "", changed)
-        self.answers.value = table.to_html(index=False, border=0, col_space=60, justify="left")
+        self.answers.value = listing(table)
 
 
 def sound_rows(gallery: Any, media: dict[int, Any]) -> list[str]:

@@ -160,9 +160,10 @@ def test_confusion_rows_add_up_and_are_cut_to_the_codes_used_most():
     draw = np.random.default_rng(0)
     found = confusion({m: draw.integers(20, size=(40, 6)) for m in "ab"}, "a", "b")
     whole, part = confusion_map([found]), confusion_map([found], most=7)
-    np.testing.assert_allclose(np.nansum(grid(whole.data[0]), axis=1), 1)
+    np.testing.assert_allclose(np.nansum(grid(whole.data[0]) ** 2, axis=1), 1)
     np.testing.assert_allclose(grid(part.data[0]), grid(whole.data[0])[:7, :7])
     assert grid(part.data[0]).shape == (7, 7) and "The 7 codes used most; they hold" in caption(part)
+    assert "hold 100% of the steps" in caption(whole)
     assert f"a – b {found.match.value:.1%}" in part.layout.title.text
 
 

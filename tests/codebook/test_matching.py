@@ -87,7 +87,7 @@ def test_without_a_label_classes_are_left_out_and_said(pair, codes):
     assert not any(m.changed for m in found.matches) and "has no labels" in found.notes[0]
     assert "majority" not in found.finding
     figure = matching_figure([found])
-    assert figure.layout.title.text.replace("<br>", " ") == f"old and new: {found.summary}"
+    assert figure.layout.title.text.replace("<br>", " ") == f"Old and new: {found.summary}"
     assert found.finding == f"old and new, {found.summary}"
 
 

@@ -112,10 +112,13 @@ class CodeExplorer(View):
     def _build(self) -> None:
         import ipywidgets as w
 
-        self.layers = w.Dropdown(options=self.index.layers, description="layer", layout=dict(width="160px"))
-        self.slider = w.IntSlider(0, 0, 1, description="code", continuous_update=False, layout=dict(width="460px"))
-        self.previous = w.Button(description="more used", icon="arrow-left", tooltip="the next more often used code")
-        self.next = w.Button(description="less used", icon="arrow-right", tooltip="the next less often used code")
+        self.layers = w.Dropdown(options=self.index.layers, description="layer", layout=dict(width="150px"))
+        self.slider = w.IntSlider(0, 0, 1, description="code", continuous_update=False, layout=dict(width="400px"))
+        self.previous, self.next = (
+            w.Button(description=f"{more} used", icon=f"arrow-{side}", layout=dict(width="116px"),
+                     tooltip=f"the next {more} often used code")
+            for more, side in (("more", "left"), ("less", "right"))
+        )  # fmt: skip
         self.search = w.Combobox(
             description="find", placeholder="a code's number, or a class", continuous_update=False,
             options=[f"{label}: {name}" for label, name in self.index.classes], layout=dict(width="300px"),

@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable
 from typing import Any
 
-from srcid.widget import Guard, View, framed, redraw
+from srcid.widget import Guard, View, framed, listing, redraw
 
 _SHOWN = 10  # rows of the table
 # orders of the table: a column of Association.frame(), and whether the smallest come first
@@ -190,4 +190,4 @@ class UsageBrowser(View):
             "steps": frame["steps"].map("{:,}".format),
             "clips": frame["clips"].map("{:,}".format),
         }
-        self.list.value = pd.DataFrame(shown).to_html(index=False, border=0, col_space=80, justify="left")
+        self.list.value = listing(pd.DataFrame(shown))

@@ -184,20 +184,21 @@ def confusion_map(
              for b, n, s in zip(names, *row, strict=True)]
             for a, *row in zip(names, counts, share, strict=True)
         ])  # fmt: skip
-        add_map(fig, [(np.where(counts > 0, share, np.nan), INK)], [""] * k, hover, **here)
+        add_map(fig, [(_shade(counts, share), INK)], [""] * k, hover, **here)
         fig.update_xaxes(title_text=f"place of the code of {swatch(c.second, colors[c.second])}", showgrid=False,
                          range=[0.5, k + 0.5], constrain="domain", **here)  # fmt: skip
         fig.update_yaxes(title_text=f"place of the code of {swatch(c.first, colors[c.first])}", autorange=None,
                          tickvals=None, ticktext=None, range=[k + 0.5, 0.5], constrain="domain", **here)  # fmt: skip
     caption = (
         "Codes in the order of how often both modalities use them, the same order on both sides: equal codes lie on "
-        f"the diagonal, and a dark cell off it is one meaning with two names. The {biggest} codes used most; they hold "
-        f"{min(covered):.0%} to {max(covered):.0%} of the steps. Shade: share of all steps of the row, drawn or not."
+        f"the diagonal, and a strong cell off it is one meaning with two names. The {biggest} codes used most; they "
+        f"hold {' to '.join(dict.fromkeys(f'{part:.0%}' for part in (min(covered), max(covered))))} of the steps. "
+        "Shade: square root of the share of all steps of the row, drawn or not."
     )
     ranked = sorted(confusions, key=lambda c: c.match.value)
     ends = [ranked[0], ranked[-1]]
     said = f"Steps with equal codes, from least to most: {findings(ends)}"
-    return finish(fig, said, caption, height=height, top=96, left=70)
+    return finish(fig, said, caption, height=height, top=74, left=70)
 
 
 def _rows(pairs: Sequence[tuple[str, Any]], modalities: Sequence[str]) -> tuple[list[float], dict[float, str]]:
@@ -255,17 +256,23 @@ def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = (), most: i
             customdata=[_told(match, m) for _, match in changed], hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
         fig.update_yaxes(range=[0, 1.09], tickformat=".0%", title_text="share of steps", row=row, col=2)
-        fig.update_xaxes(title_text="pair of codes, the most frequent first", showgrid=False, row=row, col=2)
+        whole = dict(dtick=1) if len(m.matches) < 8 else {}
+        fig.update_xaxes(title_text="pair of codes, the most frequent first", showgrid=False, row=row, col=2, **whole)
     caption = (
         "Codes are matched one to one so that most steps have matched codes; left, matched codes lie on the diagonal, "
-        "shade is the share of the row. The matched share counts clips that took no part in matching; brackets: 95 % "
-        "interval from resampled clips; chance: clips of one side shuffled. Another class: "
+        "shade is the square root of the share of the row. The matched share counts clips that took no part in "
+        "matching; brackets: 95 % interval from resampled clips; chance: clips of one side shuffled. Another class: "
         "both intervals lie above a half. Without a partner: codes that meet theirs "
         f"no more often than chance makes them. {sentences([*notes, *(n for m in matchings for n in m.notes)])}"
     )
-    said = f"{first} and {second}: {'; '.join(m.summary for m in matchings)}"
+    said = f"{first[:1].upper()}{first[1:]} and {second}: {'; '.join(m.summary for m in matchings)}"
     finish(fig, said, caption, height=height, top=110, left=70)
     return legend_line(fig)
+
+
+def _shade(counts: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Shades of cells, ``[codes, codes]``: by the square root, as else a share of a few percent cannot be seen."""
+    return np.where(counts > 0, np.sqrt(share), np.nan)
 
 
 def _map(fig: go.Figure, m: Any, row: int, most: int) -> None:
@@ -276,12 +283,12 @@ def _map(fig: go.Figure, m: Any, row: int, most: int) -> None:
          for b, n, s in zip(m.order[1][:most], *line, strict=True)]
         for a, *line in zip(m.order[0][:most], counts, share, strict=True)
     ])  # fmt: skip
-    add_map(fig, [(np.where(counts > 0, share, np.nan), INK)], [""] * len(counts), hover, row, 1)
+    add_map(fig, [(_shade(counts, share), INK)], [""] * len(counts), hover, row, 1)
     for axis, name, length in (("x", m.names[1], counts.shape[1]), ("y", m.names[0], counts.shape[0])):
         span = [0.5, length + 0.5] if axis == "x" else [length + 0.5, 0.5]
         update = fig.update_xaxes if axis == "x" else fig.update_yaxes
-        update(title_text=f"codes of {name}", showticklabels=False, showgrid=False, range=span, autorange=None,
-               row=row, col=1)  # fmt: skip
+        update(title_text=f"codes of {name}", showticklabels=False, ticks="", showgrid=False, range=span,
+               autorange=None, row=row, col=1)  # fmt: skip
 
 
 def _told(match: Any, m: Any) -> str:

@@ -19,7 +19,7 @@ from srcid.style import GENERAL, code_color, modality_colors, swatch
 from srcid.symbols import BACKGROUND
 
 _TRACK = "position:relative;flex:1;min-width:50px;height:13px;background:rgba(128,128,128,.15);border-radius:2px"
-_GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(270px,1fr));gap:14px 26px;font-size:12px"
+_GRID = "display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:14px 26px;font-size:12px"
 _SMALL = "font-size:11px;opacity:.8"
 
 

@@ -53,7 +53,7 @@ def exemplar_tiles(card: Any, table: Any, media: CardMedia, near: CardMedia) -> 
 
 
 def _row(head: str, tiles: list[str]) -> str:
-    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(84px,1fr));gap:8px 6px;margin:3px 0 10px"
+    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(76px,1fr));gap:8px 6px;margin:3px 0 10px"
     return f"<div>{head}</div><div style='{grid}'>{''.join(tiles)}</div>"
 
 
@@ -76,7 +76,7 @@ def media_tile(place: Any, shown: Shown, color: str, head: str) -> str:
     code = f"code {place.code}" if place.code >= 0 else "no code"
     return (
         f"<figure style='margin:0;min-width:0;flex:1' title='{name}, row {place.clip}'><figcaption style='{_CAPTION}'>"
-        f"{swatch(html.escape(head), color)} {code}</figcaption>"
+        f"{swatch(html.escape(head), color)}<br>{code}</figcaption>"
         f"{_content(shown, name, color)}</figure>"
     )
 
