@@ -134,7 +134,8 @@ if has_front_end():
 #
 # The audit reads every value once. Constant features, zero or repeated steps (padding that no mask tells
 # of), clips that occur twice, and above all clips that occur in two splits, are how results become too
-# good.
+# good. A step that repeats in one modality only, as a word said twice, is counted in the table and no problem; one that
+# repeats in every modality at once is.
 
 # %% tags=[]
 found.frame()

@@ -95,9 +95,15 @@ class View:
 
 
 def framed(view: Any) -> Any:
-    """A FigureWidget between its title and its caption, which are text of the page; :func:`redraw` renews all three."""
+    """A FigureWidget between its title and its caption, which are text of the page; :func:`redraw` renews all three.
+
+    Raises:
+        ValueError: the widget was drawn before, with its title and caption in the picture.
+    """
     import ipywidgets
 
+    if view.data:
+        raise ValueError("found a figure that is drawn already; need an empty FigureWidget, framed before its redraw")
     view._frame = ipywidgets.HTML(), ipywidgets.HTML()
     framed_view = ipywidgets.VBox([view._frame[0], view, view._frame[1]], layout=dict(width="100%"))
     retell(view)

@@ -1,4 +1,4 @@
-"""Tables of cells as files, and tables of widgets."""
+"""Tables of cells as files, tables and figures of widgets."""
 
 import base64
 import io
@@ -6,8 +6,11 @@ import re
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
+import pytest
 
-from srcid.widget import listing, offer_csv, table_html
+from srcid.style import finish
+from srcid.widget import framed, listing, offer_csv, redraw, table_html
 
 
 def saved(table):
@@ -49,3 +52,13 @@ def test_names_of_columns_stand_flush_with_what_is_below_them():
         ("th", "code"), ("th", "the class"), ("td", "10"), ("td", "&lt;b&gt;horn&lt;/b&gt;")
     ]  # fmt: skip
     assert len({look for _, look, _ in cells}) == 1 and "text-align:left" in cells[0][1]
+
+
+def test_a_figure_is_framed_before_it_is_drawn():
+    figure = finish(go.Figure(go.Scatter(x=[1], y=[2])), "One point", "Small print.", height=100)
+    view = go.FigureWidget()
+    above, _, below = framed(view).children
+    redraw(view, figure)
+    assert view.layout.width is None and "One point" in above.value and "Small print." in below.value
+    with pytest.raises(ValueError, match="drawn already"):
+        framed(go.FigureWidget(figure))

@@ -44,9 +44,10 @@ class RetrievalGallery(View):
         options = [(f"{a} asks, {b} answers ({name})", (a, b, name)) for a, b, name in self.scores]
         self.direction = ipywidgets.Dropdown(options=options, value=start, layout=dict(width="360px"))
         self.guard, self.players, self.view = Guard(), ipywidgets.VBox(), go.FigureWidget()
+        view = framed(self.view)
         self.guard(self._show)
         self.direction.observe(lambda _: self.guard(self._show), "value")
-        self.widget = ipywidgets.VBox([self.direction, self.guard.message, framed(self.view), self.players])
+        self.widget = ipywidgets.VBox([self.direction, self.guard.message, view, self.players])
 
     def figure(self) -> Any:
         """Return what is shown as a plain figure."""

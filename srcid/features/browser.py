@@ -40,11 +40,12 @@ class ClipBrowser(View):
         self.guard = Guard()
         self.players = ipywidgets.HBox()
         self.view = go.FigureWidget()
+        view = framed(self.view)
         self.guard(self._show)
         self.split.observe(lambda _: self.guard(self._choose_split), "value")
         self.slider.observe(lambda _: self.guard(self._show), "value")
         self.widget = ipywidgets.VBox(
-            [ipywidgets.HBox([self.split, self.slider]), self.guard.message, self.players, framed(self.view)]
+            [ipywidgets.HBox([self.split, self.slider]), self.guard.message, self.players, view]
         )
 
     @property

@@ -49,6 +49,7 @@ def store_overview(audit: StoreAudit) -> go.Figure:
         orientation="h",
         text=[f"{n:,}" for n in sizes.values()],
         textposition="auto",
+        textangle=0,
         cliponaxis=False,
         marker_color=INK,
         insidetextfont_color="#ffffff",

@@ -37,9 +37,10 @@ class InformationBrowser(View):
         self.bracket, self.card = go.FigureWidget(), go.FigureWidget()
         for place, menu in enumerate(self.menus):
             menu.observe(lambda _, p=place: None if self._filling else self.guard(lambda: self._choose(p)), "value")
+        views = [framed(self.bracket), framed(self.card)]
         self.guard(lambda: self._choose(-1))
         choices = ipywidgets.HBox(self.menus, layout=dict(flex_flow="row wrap"))
-        self.widget = ipywidgets.VBox([choices, self.guard.message, framed(self.bracket), framed(self.card)])
+        self.widget = ipywidgets.VBox([choices, self.guard.message, *views])
 
     def _options(self, place: int) -> list[Any]:
         pairs = [p for p in self.found if place == 0 or p.question == self.question.value]

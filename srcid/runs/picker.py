@@ -123,17 +123,20 @@ class RunIndex:
         frame = _table()[::-1]
         self.frame = frame[frame["notebook"] != "index"] if len(frame) else frame  # headless, itself a run
 
-    def table(self, most: int = 20, scores: int = 3) -> str:
-        """Return the table as HTML: the newest ``most`` runs, with at most ``scores`` columns of scores."""
+    def table(self, most: int = 20, scores: int = 2) -> str:
+        """Return the table as HTML: the newest ``most`` runs, with at most ``scores`` columns of scores.
+
+        Scores of codes whole, and those across modalities, come first. A run's name begins with its notebook.
+        """
         if not len(self.frame):
             return "<p>No runs yet: open 02_train and run all its cells, or say ./lab run.</p>"
         names = [name for name in self.frame if name.startswith("score/")]
-        names = sorted(names, key=lambda name: not name.endswith("/all"))[:scores]  # whole codes before their parts
-        head = ["run", "notebook", "status", "data", "loss in training", *(name[6:] for name in names), "started"]
+        names = sorted(names, key=lambda name: (not name.endswith("/all"), "/across" not in name))[:scores]
+        head = ["run", "status", "data", "loss in training", *(name[6:] for name in names), "started"]
         rows = []
         for entry in self.frame[:most].to_dict("records"):
             run = Run(root() / entry["run"])
-            words = map(html.escape, (entry["run"], entry["notebook"], entry["status"], _data(run)))
+            words = map(html.escape, (entry["run"], entry["status"], _data(run)))
             numbers = (f"{entry[name]:.1f}" if entry[name] == entry[name] else "" for name in names)
             started = html.escape(str(entry["started"] or "")[:16].replace("T", " "))
             rows.append(_row("td", [*words, sparkline(_losses(run.metrics)), *numbers, started]))

@@ -205,6 +205,7 @@ def store(tmp_path):
 def test_the_browser_shows_the_chosen_clip(store):
     browser = ClipBrowser(store, clip=0)
     assert browser.clip == 0 and len(browser.players.children) == 0
+    assert browser.view.layout.width is None  # as wide as the page, its words around it, from the beginning
     browser.slider.value = 1
     expected = clip_view(store, 1, clip_media(store, 1))
     assert browser.view.layout.title.text == expected.layout.title.text
