@@ -123,7 +123,8 @@ agreed = code_agreement(table, layer=1, clips="test")
 agreement_figure([agreed], table.modalities)
 
 # %% tags=["nbval-check-output"]
-agreed.frame()[["first", "second", "where"]]
+pairs = dict.fromkeys(f"{pair.first} with {pair.second}" for pair in agreed.pairs)
+print(f"compared: {', '.join(pairs)}; at {', '.join(dict.fromkeys(pair.where for pair in agreed.pairs))} steps")
 
 # %% [markdown] tags=[]
 # ## What do codes mean?

@@ -34,6 +34,7 @@ FAINT = "rgba(128,128,128,0.25)"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 WIDTH = 960  # pixels of a picture; on a page a figure is as wide as the page
+LEAST = 720  # pixels to which it shrinks there, so that panels stay legible; a narrower page scrolls sideways
 
 # 'showSendToCloud' removes the button that would upload the figure; the camera saves vectors, fit for a paper
 CONFIG = {
@@ -70,6 +71,7 @@ PAGE_STYLE = (
         for color in OKABE_ITO
     )
     + ".js-plotly-plot text tspan[style*='fill']{fill-opacity:1}"
+    f".js-plotly-plot{{min-width:{LEAST}px}}"
     ".js-plotly-plot .modebar-group{background-color:var(--jp-layout-color0,transparent)!important}</style>"
 )
 

@@ -70,7 +70,7 @@ def training_curves(
         if panel.unit not in ("nats", ""):
             fig.update_yaxes(rangemode="tozero", **where)
     _legend(fig, layers)
-    for axis in list(fig.select_xaxes())[-_COLUMNS:]:
+    for axis in list(fig.select_xaxes())[: len(panels)][-_COLUMNS:]:  # the lowest panel of each column
         axis.update(title_text="step")
     finish(fig, "", _note(layers, caption), height=height, top=120, bottom=52)
     legend_line(fig)

@@ -92,6 +92,16 @@ def test_every_map_stands_beside_its_quality_and_the_caption_says_how_it_was_mad
     check_picture(figure)
 
 
+def test_what_is_said_of_a_narrow_panel_is_broken_between_numbers(view):
+    figure = map_figure([(replace(view, title=name), "modality") for name in "abc"], MODALITIES)
+    first, *_ = notes(figure, "head")
+    q = view.quality
+    lines = re.sub("<span.*?</span>", "", first).split("<br>")[1:]
+    assert lines[:2] == [f"trustworthiness {q.trustworthiness:.3f},", f"neighbours kept {percent(q.preservation)},"]
+    assert lines[2].startswith("of another modality ") and lines[3].startswith("(chance ") and len(lines) == 4
+    assert max(map(len, lines)) < 38  # letters that fit a third of the narrowest page
+
+
 def test_one_map_in_several_colours_says_its_quality_once(view):
     figure = map_figure([(view, c) for c in ("modality", "label", "agreement")], MODALITIES)
     assert [re.sub("<.*?>", "", head) for head in notes(figure, "head")] == ["By modality", "By label", "By agreement"]

@@ -23,6 +23,7 @@ SVG_LIMIT = 8000  # points of a figure; WebGL above, whose contexts a page has f
 _GAP, _SIDE = 22, 24  # pixels between panels, and beside them
 _LETTER = 7  # pixels of a letter in a key; more than it needs, as a page may be narrower than WIDTH
 _KEY_LINES = 3
+_KEPT = "\u00a0"  # a space at which no line breaks
 DIM = 0.06  # opacity of what is not chosen
 
 Panel = tuple[Projection | Missing, str]
@@ -55,7 +56,7 @@ def map_figure(
     shades = [_shade(p, column, modalities) for p, column in panels]
     keys = [("" if c is None else c.key(int(size / _LETTER), _KEY_LINES)) for c in shades]
     once = len({id(p) for p, _ in panels}) == 1 and len(panels) > 1  # one map in several colours: said in the title
-    quality = ["" if once else "<br>".join(_quality_lines(p)) for p, _ in panels]
+    quality = ["" if once else "<br>".join(_quality_lines(p, int(size / _LETTER))) for p, _ in panels]
     above = 30 + 14 * (max(map(_lines, quality)) + max(_KEY_LINES if reserve else 1, *map(_lines, keys)))
     drawn = WIDTH - 2 * _SIDE, rows * (above + size) + (rows - 1) * _GAP
     webgl = sum(len(p.coordinates) for p, _ in panels if not _missing(p)) > SVG_LIMIT
@@ -70,7 +71,7 @@ def map_figure(
         _say(fig, told, f"head {i}", x[0], y[1], "top", above - 2)
         _say(fig, keys[i], f"key {i}", x[0], y[1], "bottom", 4)
     if once and not _missing(panels[0][0]):
-        _say(fig, "The map: " + ", ".join(_quality_lines(panels[0][0])), "quality", 0, 1, "bottom", 2)
+        _say(fig, "The map: " + " ".join(_quality_lines(panels[0][0])), "quality", 0, 1, "bottom", 2)
     return finish(fig, _headline(panels), _caption(panels), height=drawn[1], top=62 if once else 44, bottom=16,
                   left=_SIDE)  # fmt: skip
 
@@ -211,15 +212,18 @@ def _heads(panels: Sequence[Panel]) -> list[str]:
     return [f"{head[:1].upper()}{head[1:]}" if not head.startswith("t-SNE") else head for head in heads]
 
 
-def _quality_lines(projection: Projection | Missing) -> list[str]:
+def _quality_lines(projection: Projection | Missing, letters: int = WIDTH) -> list[str]:
+    """The quality of a map in lines of at most ``letters``, broken between numbers only."""
     if _missing(projection):
         return []
     quality = projection.quality
-    lines = [f"trustworthiness {quality.trustworthiness:.3f}, neighbours kept {percent(quality.preservation)}"]
+    told = [f"trustworthiness {quality.trustworthiness:.3f}", f"neighbours kept {percent(quality.preservation)}"]
     if quality.mixing:
-        chance = f"(chance {100 * quality.mixing_chance:.1f} %)"
-        lines.append(f"of another modality {percent(quality.mixing['map'])} {chance}")
-    return lines
+        told.append(f"of another modality {percent(quality.mixing['map'])}")
+    text = ", ".join(told).replace(" ", _KEPT).replace("," + _KEPT, ", ")
+    if quality.mixing:
+        text += f" (chance {100 * quality.mixing_chance:.1f} %)".replace(" ", _KEPT).replace(_KEPT, " ", 1)
+    return [line.replace(_KEPT, " ") for line in textwrap.wrap(text, letters)]
 
 
 def _headline(panels: Sequence[Panel]) -> str:
