@@ -139,6 +139,7 @@ class RunIndex:
             words = map(html.escape, (entry["run"], entry["status"], _data(run)))
             numbers = (f"{entry[name]:.1f}" if entry[name] == entry[name] else "" for name in names)
             started = html.escape(str(entry["started"] or "")[:16].replace("T", " "))
+            started = f"<span style='white-space:nowrap'>{started}</span>"
             rows.append(_row("td", [*words, sparkline(_losses(run.metrics)), *numbers, started]))
         titles = _row("th", [html.escape(name).replace("/", "/<wbr>") for name in head])
         more = f"<p>and {len(self.frame) - most} older ones</p>" if len(self.frame) > most else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from srcid.style import LEAST
 from tests.browser.steps import assert_well, run_all, wait_for_the_end
 
 pytestmark = pytest.mark.browser
@@ -54,7 +55,8 @@ offer_csv()
 pd.DataFrame({"code": [3, 5], "name": ["a,b", "ö"]})""",
 )
 SIZES = {"wide": (1440, 900), "narrow": (1280, 720)}
-# of each figure: its width, that of the cell's output, where its letters end, and the contrast of its text
+# of each figure: its width, that of the cell's output, where its letters end, which texts lie on each other, and the
+# contrast of its text
 LOOK = """() => {
     const luminance = c => { const [r, g, b] = c.map(v => v / 255).map(v => v <= .04045 ? v / 12.92
         : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
@@ -70,9 +72,12 @@ LOOK = """() => {
             && parseFloat(getComputedStyle(t).fontSize) > 2 && t.getBoundingClientRect().width);
         const read = letters.map(t => { const s = getComputedStyle(t), c = channels(s.fill);
             return [contrast(c.slice(0, 3), (c[3] ?? 1) * s.fillOpacity, back), t.textContent]; });
-        const box = plot.getBoundingClientRect();
+        const box = plot.getBoundingClientRect(), boxes = letters.map(t => [t.getBoundingClientRect(), t.textContent]);
+        const within = (a, b, low, high) => Math.min(a[high], b[high]) - Math.max(a[low], b[low]) > 3;
+        const collide = boxes.flatMap(([a, s], i) => boxes.slice(i + 1).filter(([b]) =>
+            within(a, b, 'left', 'right') && within(a, b, 'top', 'bottom')).map(([, t]) => [s, t]));
         return {width: box.width, room: room.width, left: box.left, right: box.right,
-            letters: letters.map(t => [t.getBoundingClientRect(), t.textContent]).map(([r, s]) => [r.left, r.right, s]),
+            letters: boxes.map(([r, s]) => [r.left, r.right, s]), collide,
             worst: read.sort((a, b) => a[0] - b[0])[0] ?? [21, ''], bar: getComputedStyle(
                 plot.querySelector('.modebar-group')).opacity}; });
 }"""
@@ -116,10 +121,28 @@ def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
         assert all(figure["left"] - 1 <= a and b <= figure["right"] + 1 for a, b, _ in figure["letters"]), figure
         assert figure["worst"][0] >= 4.5, figure["worst"]
         assert figure["bar"] == "0"  # until the mouse comes
+        assert figure["collide"] == []
     said = page.evaluate(WORDS)
     assert len(said) == 9 and all(fits and high for _, fits, high in said), said
     assert said[0][0].startswith("Step 100: loss 1.61 → 0.5 since layer 2 opened") and "<words>" in said[1][0]
     assert said[-1][0] == "There is nothing to draw, for <script>this</script> reason."
+
+
+def test_where_there_is_no_room_a_figure_keeps_its_least_width_and_its_output_scrolls(lab, page):
+    page.set_viewport_size(dict(width=900, height=720))
+    page.wait_for_timeout(2500)
+    found = page.evaluate(LOOK)
+    assert len(found) == 5
+    for figure in found:
+        assert figure["room"] < figure["width"] == LEAST, figure
+        assert all(figure["left"] - 1 <= a and b <= figure["right"] + 1 for a, b, _ in figure["letters"]), figure
+        assert figure["collide"] == []
+    reach = page.evaluate(
+        """() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => {
+        for (let e = plot; e; e = e.parentElement) { if (getComputedStyle(e).overflowX === 'auto') {
+            e.scrollLeft = 1e4; return plot.getBoundingClientRect().right - e.getBoundingClientRect().right; } } })"""
+    )
+    assert all(right <= 1 for right in reach), reach
 
 
 def test_a_table_is_saved_as_csv_and_a_figure_as_svg(lab, page):

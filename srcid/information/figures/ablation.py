@@ -32,10 +32,10 @@ def settings_figure(frame: pd.DataFrame, quantities: Mapping[str, str], caption:
     settings = list(dict.fromkeys(frame["setting"])) if len(frame) else []
     if len(settings) < 2 or not shown:
         return empty_figure(f"No ablation to show: found {len(frame)} runs of {len(settings)} settings, need two")
-    fig, height = panels(list(shown.values()), min(4, len(shown)), 30 * len(settings) + 20, 70, shared_yaxes=True,
+    fig, height = panels(list(shown.values()), min(3, len(shown)), 30 * len(settings) + 20, 70, shared_yaxes=True,
                          horizontal_spacing=0.04)  # fmt: skip
     for number, key in enumerate(shown):
-        where, nats = dict(row=number // 4 + 1, col=number % 4 + 1), key.split("/")[0] in _NATS
+        where, nats = dict(row=number // 3 + 1, col=number % 3 + 1), key.split("/")[0] in _NATS
         for place, name in enumerate(settings):
             part = frame.loc[frame["setting"] == name, key].dropna()
             color, symbol = OKABE_ITO[place % len(OKABE_ITO)], SYMBOLS[place % len(SYMBOLS)]
@@ -79,9 +79,9 @@ def relation_figure(
     if not relations or not len(frame):
         return empty_figure("No relation to show: there is no run with both a measured information and scores")
     titles = [_short(found) for found in relations.values()]
-    fig, height = panels(titles, min(4, len(titles)), 190, 100, horizontal_spacing=0.075)
+    fig, height = panels(titles, min(3, len(titles)), 190, 100, horizontal_spacing=0.075)
     for number, (x, y) in enumerate(relations):
-        where, nats = dict(row=number // 4 + 1, col=number % 4 + 1), x.split("/")[0] in _NATS
+        where, nats = dict(row=number // 3 + 1, col=number % 3 + 1), x.split("/")[0] in _NATS
         used = frame.dropna(subset=[x, y]) if {x, y} <= set(frame) else frame.iloc[:0]
         for place, (name, part) in enumerate(frame.groupby("setting", sort=False)):
             part = part.loc[part.index.intersection(used.index)]
