@@ -50,7 +50,7 @@ from srcid.pipeline import write_scores
 from srcid.symbols import for_each
 from srcid.training.live import LiveTraining
 from srcid.training.loop import load, train
-from srcid.widget import offer_csv
+from srcid.widget import offer_csv, progress
 
 params = resolve(preset, seed=seed, **options)
 store = runs.open_store(data, generator, fsdd)
@@ -165,7 +165,7 @@ pd.concat([found.frame() for found in agreed.results] or [pd.DataFrame(columns=c
 # quantisation.
 
 # %% tags=[]
-probes = fit_probes(table, params, progress=lambda stack: print(stack, flush=True))
+probes = fit_probes(table, params, progress=progress)
 summary = probes.frame()
 scores = score_figure(summary, table.modalities, probes.notes)
 run.save_figure(scores, "scores")

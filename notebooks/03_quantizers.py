@@ -65,7 +65,7 @@ from srcid.evaluation.tables import NOTE, SAME_AS, comparison_table, paper_score
 from srcid.evaluation.tradeoff import ablation, equal_vectors, quality
 from srcid.features import DATA_SETS
 from srcid.runs.pictures import markdown_page
-from srcid.widget import offer_csv
+from srcid.widget import offer_csv, progress
 
 small = dict(epochs=2, probe_epochs=3, probe_seeds=2, checkpoint_every=1000) if toy else {}
 clips = dict(train=240, val=60, test=120) if toy and data in DATA_SETS else {}
@@ -203,7 +203,7 @@ agreement
 
 # %% tags=[]
 chosen = {run: codes[run] for run in codes if found.params.at[run, "method"] in dissect}
-probed = probe_parts(chosen, found.directions, found.params, lambda run: print(run, flush=True)) if chosen else None
+probed = probe_parts(chosen, found.directions, found.params, progress) if chosen else None
 if chosen:
     parts_table = comparison_table(probed, PARTS, metrics, only_means=True)
     page += ["## What later parts of a code add", parts_table]

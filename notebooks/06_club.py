@@ -52,11 +52,12 @@ from srcid.information.estimates import Settings, estimates_cache
 from srcid.information.figures.brackets import bracket_figure, leak_figure, training_information
 from srcid.information.figures.estimators import calibration_figure
 from srcid.information.leakage import leaks
-from srcid.widget import offer_csv
+from srcid.widget import offer_csv, progress
 
 source = runs.pick(run)
 table = CodeTable.open(source.codes)
 offer_csv()
+pd.set_option("display.max_colwidth", None)  # sentences in tables are shown whole
 here = runs.current("06_club", globals(), source)
 settings = Settings(seeds=seeds, nulls=nulls, steps=fit, bootstrap=60)
 keep = estimates_cache(source.folder / "information")
@@ -138,8 +139,8 @@ if not certified:
 # their information has no upper limit in general.
 
 # %% tags=[]
-progress = dict(keep=keep, source=source.name, progress=lambda line: print(line, flush=True))
-features = measure(table, halves, chosen, settings, **progress).mark(calibration).certify(certified)
+asked = dict(keep=keep, source=source.name, progress=progress)
+features = measure(table, halves, chosen, settings, **asked).mark(calibration).certify(certified)
 within = bracket_figure(features, table.modalities)
 here.save_figure(within, "within")
 within
@@ -152,7 +153,7 @@ within
 # many codes the probe proves little; more clips (another split, `clips=0`) raise it.
 
 # %% tags=[]
-codes = measure(table, of_code, chosen, settings, **progress).mark(calibration).certify(certified)
+codes = measure(table, of_code, chosen, settings, **asked).mark(calibration).certify(certified)
 of_codes = bracket_figure(codes, table.modalities)
 here.save_figure(of_codes, "codes")
 of_codes
@@ -177,7 +178,7 @@ leaking
 # What CPC and code matching maximise: here a high lower bound is what one wants.
 
 # %% tags=[]
-shared = measure(table, ask.across(table), chosen, settings, **progress)
+shared = measure(table, ask.across(table), chosen, settings, **asked)
 between = bracket_figure(shared, table.modalities)
 here.save_figure(between, "across")
 between
@@ -191,7 +192,7 @@ between
 
 # %% tags=[]
 every = ask.all_clips(table, split)
-numbers = measure(table, ask.between_layers(table) if table.stages else [], every, settings, **progress)
+numbers = measure(table, ask.between_layers(table) if table.stages else [], every, settings, **asked)
 residual = bracket_figure(numbers, table.modalities)
 here.save_figure(residual, "layers")
 residual

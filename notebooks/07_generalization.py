@@ -60,7 +60,7 @@ from srcid.params import EvaluationParams
 from srcid.runs.pictures import markdown_page
 from srcid.style import figure_or_reason
 from srcid.training.loop import load
-from srcid.widget import offer_csv, show
+from srcid.widget import offer_csv, progress, show
 
 source = None if folder else runs.pick(run)
 offer_csv()
@@ -104,7 +104,7 @@ print("\n".join(tasks.notes) or "nothing was left out")
 # %% tags=[]
 both = ("all", "only1")
 representations = (*both, "toc", "only1+toc") if toc else both
-directions, fitted = score_runs(found.directions, about, tasks, representations, lambda stack: print(stack, flush=True))
+directions, fitted = score_runs(found.directions, about, tasks, representations, progress)
 print(*dict.fromkeys(note for each in fitted.values() for results in each for note in results.notes), sep="\n")
 
 # %% [markdown] tags=[]

@@ -41,7 +41,7 @@ from srcid import runs
 from srcid.information.ablation import comparable_runs, compare_settings, measure_run, relate
 from srcid.information.estimates import Settings
 from srcid.information.figures.ablation import relation_figure, settings_figure
-from srcid.widget import offer_csv
+from srcid.widget import offer_csv, progress
 
 collected = runs.collect(folder, data=data)
 offer_csv()
@@ -62,7 +62,7 @@ if not compared:
 # %% tags=[]
 measured = {}
 for place, name in enumerate(compared, start=1):
-    print(f"{place} of {len(compared)}: {name}", flush=True)
+    progress(f"{place} of {len(compared)}: {name}")
     measured[name] = measure_run(collected.codes[name], clips, steps, split, settings)
 
 # %% [markdown] tags=[]

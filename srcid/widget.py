@@ -67,6 +67,15 @@ def listing(table: Any) -> str:
     return f"<table style='border-collapse:collapse;line-height:1.4'>{lines}</table>"
 
 
+def progress(line: str) -> None:
+    """Print a line on how far a cell is, in place of the one before where somebody looks on; else below it."""
+    if has_front_end():
+        from IPython.display import clear_output
+
+        clear_output(wait=True)
+    print(line, flush=True)
+
+
 class Guard:
     """Runs callbacks and shows their errors in :attr:`message`; JupyterLab itself would swallow them."""
 

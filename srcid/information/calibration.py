@@ -202,7 +202,7 @@ class Calibration:
             share = self.share(kind)
             if share.n:
                 parts.append(f"{share.value:.0%} of {share.n} {words} [{share.low:.0%}, {share.high:.0%}]")
-        return f"On pairs of known information hold {' and '.join(parts)}."
+        return f"On pairs of known information, {' and '.join(parts)} hold."
 
     def frame(self) -> pd.DataFrame:
         """A row a case: panel, estimator, truth, estimate with interval, bias, passed; nats."""

@@ -73,7 +73,8 @@ class Measurements:
             return "Nothing could be measured."
         sharing = [b.lower.interval.low for b in found if b.shares]
         limited = sum(np.isfinite(b.most[0]) for b in found)
-        least = f" (at least {min(sharing):.1f} to {max(sharing):.1f} nats)" if sharing else ""
+        ends = dict.fromkeys(f"{end:.1f}" for end in (min(sharing), max(sharing))) if sharing else ()
+        least = f" (at least {' to '.join(ends)} nats)" if sharing else ""
         pairs = f"On {self.sample.split} clips {len(sharing)} of {len(found)} pairs share information{least}"
         return f"{pairs}; {limited} have a reliable upper bound."
 

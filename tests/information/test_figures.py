@@ -124,7 +124,7 @@ def test_training_shows_estimates_rates_and_the_opening(figures):
     np.testing.assert_allclose(np.sinh(first.y), [300 / step for step in range(5, 205, 5)])
     assert first.line.color == modality_colors(MODALITIES)["first"]
     assert {shape.x0 for shape in fig.layout.shapes} == {105}
-    assert "has stopped falling in every modality" in title(fig) and "the rate at 2 to 2 nats" in title(fig)
+    assert "has stopped falling in every modality" in title(fig) and "the rate at 2 nats" in title(fig)
     assert "skill" not in " ".join(note.text for note in fig.layout.annotations if note.name != "caption")
     assert "no mutual information" in title(training_information([{"step": 1}], MODALITIES, 2))
 

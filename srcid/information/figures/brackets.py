@@ -79,9 +79,12 @@ def training_information(
     fig.update_xaxes(title_text="step", row=len(rows))
     parts = []
     for k in range(1, layers + 1):
+        ends = []
         for q, words in (("mi", "CLUB ends at"), ("val/rate", "the rate at")):
             last = [lines[q, k, m][1][-1] for m in modalities if lines[q, k, m][1]]
-            parts += [f"layer {k}: {words} {min(last):.3g} to {max(last):.3g} nats"] if last else []
+            span = " to ".join(dict.fromkeys(f"{end:.2g}" for end in (min(last), max(last)))) if last else ""
+            ends += [f"{words} {span}"] if last else []
+        parts += [f"{'layer' if parts else 'Layer'} {k}: {', '.join(ends)} nats"] if ends else []
     title = "; ".join([*parts, *(opening(metrics, layer, step) for layer, step in openings(metrics).items())])
     note = (
         "Upright dotted line: the next layer opens. CLUB's estimate is what the loss minimises; it means nothing where "

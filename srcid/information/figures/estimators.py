@@ -53,7 +53,7 @@ def nats_ticks(low: float, high: float) -> dict[str, list]:
         step = 10.0 ** np.floor(np.log10(max(high - low, 1e-6) / 2))
         shown = (np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step).tolist()
         shown = shown[:: -(-len(shown) // 5)]
-    return {"tickvals": squash(shown).tolist(), "ticktext": [f"{v:,.6g}".replace("-", "−") for v in shown]}
+    return {"tickvals": squash(shown).tolist(), "ticktext": [f"{v + 0.0:,.6g}".replace("-", "−") for v in shown]}
 
 
 def add_interval(
