@@ -50,6 +50,7 @@ from srcid.pipeline import write_scores
 from srcid.symbols import for_each
 from srcid.training.live import LiveTraining
 from srcid.training.loop import load, train
+from srcid.training.warmstart import REASONS
 from srcid.widget import offer_csv, progress
 
 params = resolve(preset, seed=seed, **options)
@@ -108,8 +109,9 @@ run.save_figure(curves, "curves")
 curves
 
 # %% tags=[]
-print(f"{result.status} at step {result.step} of {result.steps}; layers opened at steps {result.opened}")
-print(f"opened by: {', '.join(str(why) for why in result.opened_by)}")
+print(f"{result.status} at step {result.step} of {result.steps}")
+for layer, (step, why) in enumerate(zip(result.opened, result.opened_by, strict=True), start=1):
+    print(f"layer {layer}: " + ("never opened" if step is None else f"opened at step {step}, {REASONS[why]}"))
 closed = [layer for layer, step in enumerate(result.opened, start=1) if step is None]
 print(f"layers {closed} never opened: their codes are an untrained layer's" if closed else "all layers took part")
 
@@ -195,7 +197,7 @@ for task, part in codes.groupby("task", sort=False):
 
 # %% tags=[]
 means = summary.groupby(["task", "same", "representation"], sort=False)["score"].mean().unstack()
-questions = {"only1": "codes of later layers add", "continuous": "quantising adds"}
+questions = {"only1": "with the codes of later layers", "continuous": "with quantisation"}
 for task, reference in ((t, r) for t in summary["task"].unique() for r in questions if r in means):
     gain = means.loc[task, "all"] - means.loc[task, reference]
     print(f"{task}: {questions[reference]} {gain[False]:+.1f} points across modalities and {gain[True]:+.1f} within")

@@ -117,4 +117,4 @@ print(f"relations asked: {len(pairs)}")
 # %% tags=[]
 here.write("scores.json", {"runs": len(frame)})
 here.finish()
-frame.groupby("setting", sort=False).mean(numeric_only=True).round(2).T if len(frame) else frame
+frame.groupby("setting", sort=False).mean(numeric_only=True).round(2).T if len(frame) else None

@@ -283,7 +283,7 @@ def write_page(fig: go.Figure, path: str | Path) -> None:
 
 
 def _show(fig: go.Figure) -> None:
-    """What a notebook does with a figure: its title, the figure, its caption."""
+    """What a notebook does with a figure: its title, the figure, its caption; of one that draws nothing, the words."""
     from IPython.display import display
 
     if not pio.renderers.render_on_display:
@@ -291,7 +291,8 @@ def _show(fig: go.Figure) -> None:
     title, caption = words(fig)
     if title:
         display({"text/html": heading(fig), "text/plain": title}, raw=True)
-    pio.show(outside(fig))
+    if fig.data or not title:
+        pio.show(outside(fig))
     if caption:
         display({"text/html": small_print(fig), "text/plain": caption}, raw=True)
 

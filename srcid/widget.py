@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import html
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,8 @@ def table_html(table: Any) -> str | None:
     """A DataFrame as notebooks show it, with a link below that saves all of it as CSV; without where it is large."""
     shown = table._repr_html_()
     if shown is not None:  # numbers with their intervals stay on one line, however narrow the page
-        shown = shown.replace(" ± ", "&nbsp;±&nbsp;").replace(" %", "&nbsp;%")
+        shown = re.sub(r"\[[\d.]+, [\d.]+\]", lambda found: found[0].replace(" ", "&nbsp;"), shown)
+        shown = shown.replace(" ± ", "&nbsp;±&nbsp;").replace(" %", "&nbsp;%").replace(" *<", "&nbsp;*<")
     content = table.to_csv(index=type(table.index).__name__ != "RangeIndex").encode()
     if shown is None or len(content) > _LARGEST:
         return shown

@@ -117,6 +117,9 @@ def test_a_notebook_shows_title_figure_and_caption(monkeypatch):
     other = go.Figure(layout=dict(title="somebody else's", width=300))
     _show(other)
     assert [part.to_plotly_json() for part in shown] == [other.to_plotly_json()]
+    shown.clear()
+    _show(empty_figure("There is nothing to draw."))  # words alone, no empty space below them
+    assert [part["text/plain"] for part in shown] == ["There is nothing to draw."]
 
 
 def test_what_cannot_be_drawn_says_why():

@@ -29,7 +29,8 @@ def test_a_table_carries_itself_as_csv_below_what_is_shown():
 
 
 def test_a_number_and_its_interval_stay_on_one_line():
-    told = table_html(pd.DataFrame({"score": ["30.9 ± 1.6 %"]}))
+    told = table_html(pd.DataFrame({"score": ["30.9 ± 1.6 %"], "clips": ["93.5 [90.5, 96.1]"], "paper": ["38.2 *"]}))
+    assert "<td>93.5 [90.5,&nbsp;96.1]</td>" in told and "<td>38.2&nbsp;*</td>" in told
     assert (
         "30.9&nbsp;±&nbsp;1.6&nbsp;%" in told
         and saved(pd.DataFrame({"score": ["30.9 ± 1.6 %"]})) == "score\n30.9 ± 1.6 %\n"

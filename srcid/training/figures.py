@@ -152,9 +152,12 @@ def headline(metrics: Metrics, modalities: Sequence[str]) -> str:
 
 
 def opening(metrics: Metrics, layer: int, step: int) -> str:
-    """Say when a later layer opened, and why: ``layer 2 opened at step 340 (the longest wait is over)``."""
+    """Say when a later layer opened, and why: ``layer 2 opened by step 340 (the longest wait is over)``.
+
+    The step is that of the first line of the log that has it open, which may be some steps late.
+    """
     why = next((REASONS.get(line[key], "") for line in metrics if (key := f"opened_by/{layer}") in line), "")
-    return f"layer {layer} opened at step {step}" + (f" ({why})" if why else "")
+    return f"layer {layer} opened by step {step}" + (f" ({why})" if why else "")
 
 
 def modalities_of(metrics: Metrics) -> tuple[str, ...]:

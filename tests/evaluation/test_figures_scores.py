@@ -48,6 +48,16 @@ def test_scores_lie_where_the_summary_says_with_intervals_and_chance():
     assert rows.index(2) >= 6  # same-modality directions come last
 
 
+def test_more_than_three_tasks_take_another_row():
+    part = summary()
+    task = part["task"].iloc[0]
+    many = pd.concat([part[part["task"] == task].assign(task=name, metric="f1") for name in "abcd"])
+    one, two = score_figure(part), score_figure(many)
+    assert two.layout.yaxis4.domain[1] < two.layout.yaxis.domain[0] and two.layout.height > 1.6 * one.layout.height
+    assert [note.text for note in two.layout.annotations][3] == "d, F1"
+    assert {trace.xaxis for trace in two.data} == {"x", "x2", "x3", "x4"}
+
+
 def test_a_single_seed_has_no_interval_over_seeds_and_still_draws():
     fig = score_figure(summary(seed_low=float("nan"), seed_high=float("nan")))
     assert len(scatters(fig, "markers")) == 6

@@ -54,7 +54,7 @@ def test_the_opening_of_a_layer_is_found_and_marked():
     fig = training_curves(metrics())
     assert {shape.x0 for shape in fig.layout.shapes} == {205}
     assert len(fig.layout.shapes) == 14
-    assert "layer 2 opened at step 205 (information has stopped falling" in title(fig)
+    assert "layer 2 opened by step 205 (information has stopped falling" in title(fig)
     assert not training_curves(metrics(opened=1000)).layout.shapes
 
 

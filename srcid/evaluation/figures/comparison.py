@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import error_bars, side_by_side
+from srcid.charts import error_bars, panels, side_by_side
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, Differences
 from srcid.evaluation.tradeoff import Ablation, Quality
 from srcid.style import FAINT, GENERAL, INK, OKABE_ITO, empty_figure, fade, finish, legend_line
@@ -114,11 +114,12 @@ def cost_figure(quality: Quality, source: str = "") -> go.Figure:
     rows, names = quality.rows, list(quality.rows.index)
     if not names:
         return empty_figure(_NOTHING)
-    fig = side_by_side(list(_PANELS.values()), shared_yaxes=True, horizontal_spacing=0.03)
-    for column, quantity in enumerate(_PANELS, start=1):
-        _points(fig, rows, quantity, None, method_looks(names), size=9, legend=False, row=1, col=column)
+    fig, height = panels(list(_PANELS.values()), 3, 30 * len(names) + 40, shared_yaxes=True, horizontal_spacing=0.04)
+    for number, quantity in enumerate(_PANELS):
+        where = dict(row=number // 3 + 1, col=number % 3 + 1)
+        _points(fig, rows, quantity, None, method_looks(names), size=9, legend=False, **where)
         if quantity not in ("across", "within"):
-            fig.update_xaxes(rangemode="tozero", row=1, col=column)
+            fig.update_xaxes(rangemode="tozero", **where)
     fig.update_xaxes(zeroline=False, nticks=5, tickangle=0)
     fig.update_yaxes(categoryorder="array", categoryarray=names[::-1], range=[-0.6, len(names) - 0.4])
     slow = rows["ms_per_step", "mean"]
@@ -129,7 +130,7 @@ def cost_figure(quality: Quality, source: str = "") -> go.Figure:
         "machine had; small differences mean nothing. Memory: the largest resident size of the whole process. Identity "
         "has no bits. "
     )
-    return finish(fig, title, caption + source, height=30 * len(names) + 40, top=84, left=60 + 7 * max(map(len, names)))
+    return finish(fig, title, caption + source, height=height, top=84, left=60 + 7 * max(map(len, names)))
 
 
 def forest_figure(differences: Differences, margin: float = 1.0, source: str = "") -> go.Figure:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import name_rows, segments, sentences, side_by_side, whiskers
+from srcid.charts import name_rows, panels, segments, sentences, side_by_side, whiskers
 from srcid.evaluation.details import ClassConfusion, ClassScores
 from srcid.evaluation.results import score_finding
 from srcid.style import GENERAL, INK, blanks, empty_figure, fade, finish, legend_line, modality_colors, swatch
 
 _ROW = 34  # pixels of a direction
+_METRICS = {"f1": "F1", "h": "H"}  # other names than those of columns
 # colour: general features, quantised; grey: before quantisation. Filled: all layers; open: a single one.
 _LOOKS = {
     "all": dict(symbol="circle", color=GENERAL),
@@ -56,26 +57,29 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
     # a free row between cross-modal and same-modality directions
     rows = {pair: place + (0.6 if pair[0] == pair[1] else 0) for place, pair in enumerate(directions)}
     metric = {task: summary.loc[summary["task"] == task, "metric"].iloc[0] for task in tasks}
-    fig = side_by_side([f"{task}, {metric[task]}" for task in tasks], shared_yaxes=True, horizontal_spacing=0.05)
+    columns, high = min(3, len(tasks)), int(_ROW * (len(rows) + 0.6))
+    titles = [f"{task}, {_METRICS.get(metric[task], metric[task])}" for task in tasks]
+    fig, height = panels(titles, columns, high, shared_yaxes=True, horizontal_spacing=0.05)
     representations = list(dict.fromkeys(summary["representation"]))
-    for column, task in enumerate(tasks, start=1):
+    for number, task in enumerate(tasks):
+        where = dict(row=number // columns + 1, col=number % columns + 1)
         for place, name in enumerate(representations):
             part = summary[(summary["task"] == task) & (summary["representation"] == name)]
             shift = 0.22 * (place - (len(representations) - 1) / 2)
             y = [rows[pair] + shift for pair in zip(part["train"], part["test"], strict=True)]
             look = _LOOKS.get(name) or dict(symbol=_OTHERS[place % len(_OTHERS)], color=GENERAL)
-            shown = dict(name=_MEANING.get(name, name), legendgroup=name, row=1, col=column)
+            shown = dict(name=_MEANING.get(name, name), legendgroup=name, **where)
             for low, high, width in (("clip_low", "clip_high", 1), ("seed_low", "seed_high", 3)):
                 fig.add_scatter(x=segments(part[low], part[high]), y=np.repeat(y, 3), mode="lines", hoverinfo="skip",
                                 line=dict(color=look["color"], width=width), showlegend=False, **shown)  # fmt: skip
             fig.add_scatter(
-                x=part["score"], y=y, mode="markers", showlegend=column == 1,
+                x=part["score"], y=y, mode="markers", showlegend=number == 0,
                 marker=dict(size=9, line=dict(width=1.8, color=look["color"]), **look),
                 customdata=[f"{a} → {b}" for a, b in zip(part["train"], part["test"], strict=True)],
                 hovertemplate="%{customdata}: %{x:.1f} %<extra>" + name + "</extra>", **shown,
             )  # fmt: skip
         chance = summary.loc[summary["task"] == task, "chance"].iloc[0]
-        fig.add_vline(x=chance, line=dict(color=INK, width=1, dash="dot"), row=1, col=column)
+        fig.add_vline(x=chance, line=dict(color=INK, width=1, dash="dot"), **where)
     fig.add_scatter(x=[None], y=[None], mode="lines", name="chance", line=dict(color=INK, width=1, dash="dot"),
                     hoverinfo="skip", row=1, col=1)  # fmt: skip
     colors = modality_colors(modalities)
@@ -87,7 +91,7 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
         "interval over seeds, thin line over clips; brackets in the title: over clips. Chance: always answering the "
         f"most frequent class. Rows above the gap: scored on another modality than trained on ({across} directions)."
     )
-    finish(fig, score_finding(summary), caption, height=int(_ROW * (len(rows) + 0.6)), top=92, left=130)
+    finish(fig, score_finding(summary), caption, height=height, top=92, left=130)
     return legend_line(fig)
 
 
