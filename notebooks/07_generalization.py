@@ -229,7 +229,8 @@ except EvaluationError as reason:  # no labelled clip, or no such code
     print(reason)
 
 # %% tags=[]
-turner and turner.turned.frame().round(1)
+fields = ["task", "train", "test", "moved", "moved_low", "moved_high", "control_moved", "change", "control_change"]
+turner and turner.turned.frame()[fields].round(1)
 
 # %% [markdown] tags=[]
 # ## Table III: zero-shot retrieval

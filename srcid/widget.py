@@ -118,7 +118,22 @@ def framed(view: Any) -> Any:
     view._frame = ipywidgets.HTML(), ipywidgets.HTML()
     framed_view = ipywidgets.VBox([view._frame[0], view, view._frame[1]], layout=dict(width="100%"))
     retell(view)
+
+    def drawn(told: Any) -> None:  # the browser draws before it knows how wide the page is, and tells when it has drawn
+        if told.new:
+            view.unobserve(drawn, "_js2py_traceDeltas")
+            _fit(view)
+
+    view.observe(drawn, "_js2py_traceDeltas")
     return framed_view
+
+
+def _fit(view: Any) -> None:
+    """Let the browser make a figure as wide as its page; a new layout alone would leave it as wide as it is.
+
+    Plotly takes ``autosize`` and ``height`` in the order in which they come: the later one decides on the width.
+    """
+    view._send_relayout_msg({"height": view.layout.height, "autosize": True})
 
 
 def retell(view: Any) -> None:
@@ -140,6 +155,7 @@ def redraw(view: Any, figure: Any) -> None:
         view.add_traces(shown.data)
     view._config = figure._config
     if framed_view:
+        _fit(view)
         retell(view)
 
 

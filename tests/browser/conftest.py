@@ -161,7 +161,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, browser: object) -> Iterator[L
         log.close()
 
 
-def _wait_until_up(url: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+def _wait_until_up(url: str, server: subprocess.Popen, log: Path, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end and server.poll() is None:
         try:

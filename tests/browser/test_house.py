@@ -72,7 +72,8 @@ LOOK = """() => {
             && parseFloat(getComputedStyle(t).fontSize) > 2 && t.getBoundingClientRect().width);
         const read = letters.map(t => { const s = getComputedStyle(t), c = channels(s.fill);
             return [contrast(c.slice(0, 3), (c[3] ?? 1) * s.fillOpacity, back), t.textContent]; });
-        const box = plot.getBoundingClientRect(), boxes = letters.map(t => [t.getBoundingClientRect(), t.textContent]);
+        const box = plot.querySelector('.main-svg').getBoundingClientRect();
+        const boxes = letters.map(t => [t.getBoundingClientRect(), t.textContent]);
         const within = (a, b, low, high) => Math.min(a[high], b[high]) - Math.max(a[low], b[low]) > 3;
         const collide = boxes.flatMap(([a, s], i) => boxes.slice(i + 1).filter(([b]) =>
             within(a, b, 'left', 'right') && within(a, b, 'top', 'bottom')).map(([, t]) => [s, t]));
@@ -98,6 +99,14 @@ def page(lab):
     assert_well(lab, wait_for_the_end(page, 120))
     yield page
     page.close()
+
+
+def test_figures_are_as_wide_as_the_page_before_it_is_ever_resized(lab, page):
+    assert all(0.9 * found["room"] - 90 < found["width"] <= found["room"] + 1 for found in page.evaluate(LOOK))
+    menu = page.locator('.widget-dropdown:has-text("colour") select')
+    menu.select_option("label")
+    page.wait_for_timeout(2500)
+    assert all(0.9 * found["room"] - 90 < found["width"] <= found["room"] + 1 for found in page.evaluate(LOOK))
 
 
 @pytest.mark.parametrize("theme", ("Light", "Dark"))
