@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from srcid.style import LEAST
-from tests.browser.steps import assert_well, run_all, wait_for_the_end
+from tests.browser.steps import assert_well, run_all, until, wait_for_the_end
 
 pytestmark = pytest.mark.browser
 
@@ -139,7 +139,7 @@ def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
 
 def test_where_there_is_no_room_a_figure_keeps_its_least_width_and_its_output_scrolls(lab, page):
     page.set_viewport_size(dict(width=900, height=720))
-    page.wait_for_timeout(2500)
+    until(page, f"() => ({LOOK})().every(figure => Math.abs(figure.width - {LEAST}) < 1)")
     found = page.evaluate(LOOK)
     assert len(found) == 4
     for figure in found:
