@@ -236,9 +236,10 @@ def _meetings(codes: Symbols, first: str, second: str, places: dict[str, np.ndar
     a, b = codes.values[first], codes.values[second]
     valid = (a >= 0) & (b >= 0)
     cell = a[valid] * np.int64(codes.size) + b[valid]
-    pairs = np.arange(codes.size**2)
     if groups * codes.size**2 > _DENSE:  # an alphabet too large for a counter of each pair
         pairs, cell = np.unique(cell, return_inverse=True)
+    else:
+        pairs = np.arange(codes.size**2)
     place = np.repeat(group * len(pairs), codes.steps)[valid.ravel()] + cell
 
     def of(wanted: np.ndarray) -> _Meetings:

@@ -319,3 +319,12 @@ def test_steps_whose_label_is_unknown_are_neither_event_nor_background(write_tab
     here = (codes["a"] == 0)[known].sum() + (codes["b"] == 0)[known].sum()
     assert sum(found.count for found in card.labels["event"] if found.name == "background") <= here
     assert sum(e.label == "" for e in card.exemplars["a"]) > 0
+
+
+def test_agreement_of_an_alphabet_of_which_no_table_of_pairs_fits_in_memory():
+    draw = np.random.default_rng(0)
+    few = draw.integers(0, 5, (2, 40, 10))
+    many = few * 200_000  # fsq on features has as many combinations as steps
+    small, large = (code_agreement({"a": a, "b": b}) for a, b in (few, many))
+    assert [p.match for p in large.pairs] == [p.match for p in small.pairs]
+    assert [p.chance for p in large.pairs] == pytest.approx([p.chance for p in small.pairs])
