@@ -63,8 +63,8 @@ class OwnInput(View):
         controls = w.HBox([grid, asked] if self.front.draws else [self.word, self.load])
         controls.layout.flex_flow = "row wrap"
         self.widget = w.VBox([controls, self.guard.message, self.view])
-        self.word.observe(lambda _: self.guard(lambda: self.ask(text=self.front.word(self.word.value))), "value")
-        self.load.observe(lambda _: self.guard(self._load), "value")
+        self.guard.watch(lambda: self.ask(text=self.front.word(self.word.value)), self.word)
+        self.guard.watch(self._load, self.load)
         self.draw.on_click(lambda _: self.guard(self._draw))
         self.clear.on_click(lambda _: self._clear())
 

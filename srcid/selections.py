@@ -2,29 +2,79 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srcid.files import whole_file
 from srcid.values import reserved
+from srcid.widget import Guard, View
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_selection(folder: str | Path, name: str, table: pd.DataFrame, note: str = "") -> Path:
-    """Keep a table as ``<folder>/<name>.csv``, its note beside it as ``<name>.txt``; one of that name is replaced.
+class SelectionView(View):
+    """A view of clips or points that can be kept under a name.
 
-    Raises:
-        ValueError: the name cannot be that of a file.
+    Attributes:
+        kept: named selections as DataFrames, those of earlier sessions included; ``attrs["note"]`` is the note.
+        name, note, keep: the controls.
     """
+
+    guard: Guard
+
+    def _open_selections(self, folder: str | Path | None, what: str) -> list[Any]:
+        """Read what was kept in a folder, or in none, and return the controls to keep more."""
+        import ipywidgets as w
+
+        self.folder = None if folder is None else Path(folder)
+        self.kept = {} if self.folder is None else read_selections(self.folder)
+        self.name = w.Text(placeholder=f"name of {what}", layout=dict(width="190px"))
+        self.note = w.Text(placeholder="note", layout=dict(width="190px"))
+        self.keep = w.Button(description="keep", tooltip=f"keep {what} under this name", layout=dict(width="70px"))
+        self.keep.on_click(lambda _: self.guard(self._keep))
+        return [self.name, self.note, self.keep]
+
+    def keep_selection(self, name: str, note: str = "") -> None:
+        """Keep what is selected under a name, and a note with it; what was kept under that name before goes.
+
+        Where the view has a folder, ``<folder>/<name>.csv`` is the table and ``<name>.txt`` beside it the note.
+
+        Raises:
+            ValueError: nothing is selected, or the name is none for a file.
+        """
+        table = self._selected()
+        table.attrs["note"] = note
+        if self.folder is not None:
+            _write(self.folder, name, table, note)
+        self.kept[name] = table
+
+    def _keep(self) -> None:
+        self.keep_selection(self.name.value.strip(), self.note.value.strip())
+        self._tell()
+
+    def _told_kept(self) -> str:
+        names = ", ".join(f"{html.escape(name)} ({len(table):,})" for name, table in self.kept.items())
+        return f"<div>Kept: {names}. In a cell: <code>.kept[name]</code> is a DataFrame.</div>" if names else ""
+
+    def _selected(self) -> pd.DataFrame:
+        """What would be kept; raises where that is nothing."""
+        raise NotImplementedError
+
+    def _tell(self) -> None:
+        """Say what is shown and kept."""
+        raise NotImplementedError
+
+
+def _write(folder: Path, name: str, table: pd.DataFrame, note: str) -> None:
     name = unicodedata.normalize("NFC", name)
     if not re.fullmatch(r"\w[\w .-]{0,59}", name) or name.endswith((".", " ")) or reserved(name):
         raise ValueError(f"found the name '{name[:80]}'; need up to 60 letters, digits, spaces, dots, dashes")
-    path, beside = (Path(folder) / f"{name}.{ending}" for ending in ("csv", "txt"))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path, beside = (folder / f"{name}.{ending}" for ending in ("csv", "txt"))
+    folder.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as draft:
         table.to_csv(draft, index=False)
     if note:
@@ -32,21 +82,6 @@ def write_selection(folder: str | Path, name: str, table: pd.DataFrame, note: st
             draft.write_text(note, encoding="utf-8")
     else:
         beside.unlink(missing_ok=True)
-    return path
-
-
-def keep_selection(
-    kept: dict[str, pd.DataFrame], folder: Path | None, name: str, table: pd.DataFrame, note: str = ""
-) -> None:
-    """Keep a table under a name, in ``kept`` and, where there is one, in a folder; what was kept under it before goes.
-
-    Raises:
-        ValueError: the name is none for a file.
-    """
-    table.attrs["note"] = note
-    if folder is not None:
-        write_selection(folder, name, table, note)
-    kept[name] = table
 
 
 def read_selections(folder: str | Path) -> dict[str, pd.DataFrame]:

@@ -6,7 +6,8 @@ import base64
 import gc
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -86,6 +87,7 @@ class Guard:
 
         keep_to_itself()
         self.message = ipywidgets.HTML()
+        self._quiet = False
 
     def __call__(self, action: Callable[[], None]) -> None:
         """Run ``action``; the message is then empty, or says what went wrong."""
@@ -95,6 +97,20 @@ class Guard:
         except Exception as error:
             self.message.value = f"<span style='color:#D55E00'>{html.escape(f'{type(error).__name__}: {error}')}</span>"
 
+    def watch(self, action: Callable[[], None], *controls: Any) -> None:
+        """Run ``action`` whenever one of the ``controls`` gets another value, but not within :meth:`quiet`."""
+        for control in controls:
+            control.observe(lambda _: self._quiet or self(action), "value")
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Within this, controls that follow what is shown call nothing back."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+
 
 class View:
     """What somebody works with: a cell that names it shows its :attr:`widget`."""
@@ -103,6 +119,46 @@ class View:
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return self.widget._repr_mimebundle_(**kwargs)
+
+
+class ClipView(View):
+    """A view of one clip at a time, which a split and a slider choose; ``_show`` draws it.
+
+    Attributes:
+        split, slider: the controls.
+    """
+
+    guard: Guard
+
+    def _choose_among(self, splits: Mapping[str, Sequence[int]], clip: int) -> Any:
+        """Make the controls, which begin at the row ``clip`` of one of the ``splits``, and return the line of both."""
+        import ipywidgets as w
+
+        self._splits = splits
+        split = next(name for name, rows in splits.items() if clip in rows)
+        rows = list(splits[split])
+        self.split = w.Dropdown(options=list(splits), value=split, description="split")
+        self.slider = w.IntSlider(
+            rows.index(clip), 0, len(rows) - 1, description="clip", continuous_update=False, layout=dict(width="480px")
+        )
+        self.guard.watch(self._choose_split, self.split)
+        self.guard.watch(self._show, self.slider)
+        return w.HBox([self.split, self.slider])
+
+    @property
+    def clip(self) -> int:
+        """Row of the clip that is shown."""
+        return int(self._splits[self.split.value][self.slider.value])
+
+    def _choose_split(self) -> None:
+        before = self.slider.value
+        self.slider.value = 0
+        self.slider.max = len(self._splits[self.split.value]) - 1
+        if before == 0:  # the slider did not move, so nothing else will redraw
+            self._show()
+
+    def _show(self) -> None:
+        raise NotImplementedError
 
 
 def framed(view: Any) -> Any:

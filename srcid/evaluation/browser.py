@@ -46,7 +46,7 @@ class RetrievalGallery(View):
         self.guard, self.players, self.view = Guard(), ipywidgets.VBox(), go.FigureWidget()
         view = framed(self.view)
         self.guard(self._show)
-        self.direction.observe(lambda _: self.guard(self._show), "value")
+        self.guard.watch(self._show, self.direction)
         self.widget = ipywidgets.VBox([self.direction, self.guard.message, view, self.players])
 
     def figure(self) -> Any:
@@ -101,7 +101,6 @@ class CodeTurner(View):
         if not len(self._rows):
             raise EvaluationError(f"found no labelled clip in split '{split}' to turn a code in")
         self._found: dict[Any, Any] = {}
-        self._moving = False
         used = self._used(layer)
         pair = [c for c in self._telling(used) if c not in (code, into)] + [LAYER_OUT] * 2
         code = code if code >= 0 else pair.pop(0)
@@ -115,10 +114,9 @@ class CodeTurner(View):
         line = w.HBox([self.layer, self.code, self.into], layout=dict(flex_flow="row wrap"))
         self.widget = w.VBox([line, self.guard.message, framed(self.view), self.clip, self.answers])
         self._show()
-        self.layer.observe(lambda _: self.guard(self._turn_layer), "value")
-        for control in (self.code, self.into):
-            control.observe(lambda _: self._moving or self.guard(self._show), "value")
-        self.clip.observe(lambda _: self._moving or self.guard(self._tell), "value")
+        self.guard.watch(self._turn_layer, self.layer)
+        self.guard.watch(self._show, self.code, self.into)
+        self.guard.watch(self._tell, self.clip)
 
     @property
     def turned(self) -> Any:
@@ -186,10 +184,9 @@ class CodeTurner(View):
 
     def _turn_layer(self) -> None:
         used = self._used(self.layer.value)
-        self._moving = True
-        self.code.options, self.into.options = self._options(used, "leave it out"), self._options(used)
-        self.code.value, self.into.value = [*self._telling(used), -1, -1][:2]
-        self._moving = False
+        with self.guard.quiet():
+            self.code.options, self.into.options = self._options(used, "leave it out"), self._options(used)
+            self.code.value, self.into.value = [*self._telling(used), -1, -1][:2]
         self._show()
 
     def _show(self) -> None:
@@ -203,10 +200,9 @@ class CodeTurner(View):
             codes = np.stack([np.asarray(self.table.code(turn.layer, m))[rows] for m in self.table.modalities])
             rows = rows[(codes == turn.code).any((0, 2))]
         before, names = self.clip.value, getattr(self.table, "ids", np.arange(self.table.clips).astype(str))
-        self._moving = True  # the answers are told once, below
-        self.clip.options = [(f"{row}: {names[row]}", int(row)) for row in rows[:500]]
-        self.clip.value = before if before in rows[:500] else int(rows[0])
-        self._moving = False
+        with self.guard.quiet():  # the answers are told once, below
+            self.clip.options = [(f"{row}: {names[row]}", int(row)) for row in rows[:500]]
+            self.clip.value = before if before in rows[:500] else int(rows[0])
         self._tell()
 
     def _tell(self) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from srcid.widget import Guard, View, framed, redraw
+from srcid.widget import ClipView, Guard, framed, redraw
 
 
-class ClipBrowser(View):
+class ClipBrowser(ClipView):
     """Leaf through the clips of a store: a split, a slider, the clip in all modalities, its sounds.
 
     Args:
@@ -24,42 +24,12 @@ class ClipBrowser(View):
         import plotly.graph_objects as go
 
         self.store = store
-        split = next((name for name, rows in store.splits.items() if clip in rows), None)
-        if split is None:
+        if not any(clip in rows for rows in store.splits.values()):
             raise ValueError(f"clip {clip} is in no split; choose a row of {', '.join(store.splits)}")
-        rows = list(store.splits[split])
-        self.split = ipywidgets.Dropdown(options=list(store.splits), value=split, description="split")
-        self.slider = ipywidgets.IntSlider(
-            rows.index(clip),
-            0,
-            len(rows) - 1,
-            description="clip",
-            continuous_update=False,
-            layout=dict(width="480px"),
-        )
-        self.guard = Guard()
-        self.players = ipywidgets.HBox()
-        self.view = go.FigureWidget()
-        view = framed(self.view)
+        self.guard, self.players, self.view = Guard(), ipywidgets.HBox(), go.FigureWidget()
+        line, view = self._choose_among(store.splits, clip), framed(self.view)
         self.guard(self._show)
-        self.split.observe(lambda _: self.guard(self._choose_split), "value")
-        self.slider.observe(lambda _: self.guard(self._show), "value")
-        self.widget = ipywidgets.VBox(
-            [ipywidgets.HBox([self.split, self.slider]), self.guard.message, self.players, view]
-        )
-
-    @property
-    def clip(self) -> int:
-        """Row of the clip that is shown."""
-        return int(self.store.splits[self.split.value][self.slider.value])
-
-    def _choose_split(self) -> None:
-        rows = self.store.splits[self.split.value]
-        before = self.slider.value
-        self.slider.value = 0
-        self.slider.max = len(rows) - 1
-        if before == 0:  # the slider did not move, so nothing else will redraw
-            self._show()
+        self.widget = ipywidgets.VBox([line, self.guard.message, self.players, view])
 
     def _show(self) -> None:
         import ipywidgets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from srcid.widget import Guard, View, framed, redraw
@@ -29,16 +30,16 @@ class InformationBrowser(View):
         self.found = {pair: found for found in measurements for pair in found.brackets}
         if not self.found:
             raise ValueError("found no measured pair; need at least one, see Measurements.missing for reasons")
-        self.guard, self._filling = Guard(), False
+        self.guard = Guard()
         self.question, self.layer, self.pair, self.estimator = self.menus = [
             ipywidgets.Dropdown(description=name) for name in ("question", "layer", "pair", "estimator")
         ]
         self.pair.layout.width = "280px"
         self.bracket, self.card = go.FigureWidget(), go.FigureWidget()
         for place, menu in enumerate(self.menus):
-            menu.observe(lambda _, p=place: None if self._filling else self.guard(lambda: self._choose(p)), "value")
+            self.guard.watch(partial(self._choose, place), menu)
         views = [framed(self.bracket), framed(self.card)]
-        self.guard(lambda: self._choose(-1))
+        self.guard(partial(self._choose, -1))
         choices = ipywidgets.HBox(self.menus, layout=dict(flex_flow="row wrap"))
         self.widget = ipywidgets.VBox([choices, self.guard.message, *views])
 
@@ -58,15 +59,12 @@ class InformationBrowser(View):
         from srcid.information.figures.estimators import pair_color
         from srcid.style import modality_colors
 
-        self._filling = True
-        try:
+        with self.guard.quiet():
             for place in range(changed + 1, len(self.menus)):
                 menu, options = self.menus[place], self._options(place)
                 before, values = menu.value, [o[1] if isinstance(o, tuple) else o for o in options]
                 menu.options = options
                 menu.value = before if before in values else values[0]
-        finally:
-            self._filling = False
         pair = self.pair.value
         one = self.found[pair].only(pair)
         color = pair_color(pair, modality_colors(self.modalities))

@@ -12,15 +12,15 @@ import numpy as np
 from srcid.maps.atlas import Missing
 from srcid.maps.linking import Choice, Links
 from srcid.maps.projection import Projection
-from srcid.selections import keep_selection, read_selections
-from srcid.widget import Guard, View, framed, redraw
+from srcid.selections import SelectionView
+from srcid.widget import Guard, framed, redraw
 
 _MODES = {"point and click": "zoom", "lasso": "lasso", "box": "select"}
 _SHOWN = 6  # rows of a table of counts
 _ROW = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:4px 28px;line-height:1.35;margin-top:4px"
 
 
-class LinkedMaps(View):
+class LinkedMaps(SelectionView):
     """Maps side by side in one figure, linked by what their points stand for.
 
     Lasso or box in one map: the same places (clip, step, modality) are marked in the others, in a map of a
@@ -44,7 +44,6 @@ class LinkedMaps(View):
 
     Attributes:
         chosen: the :class:`srcid.maps.linking.Choice`, or None.
-        kept: named selections as DataFrames, those of earlier sessions included; ``attrs["note"]`` is the note.
         widget: the whole view; ``figure()`` is its static twin.
     """
 
@@ -65,8 +64,6 @@ class LinkedMaps(View):
         self._code: tuple[int, int] | None = None  # whose points are marked
         self._event: tuple[int, list[int]] | None = None  # what a selection holds, until its last callback
         self._columns, self.table, self._place = columns, table, None
-        self.folder = None if folder is None else Path(folder)
-        self.kept = {} if self.folder is None else read_selections(self.folder)
         known = list(dict.fromkeys(name for i in self._made for name in colorable(self.views[i].columns)))
         first = color if color in known else next(iter(known), "")
         self.guard = Guard()
@@ -78,11 +75,8 @@ class LinkedMaps(View):
                 "draw a box around points",
             ],
         )  # fmt: skip
-        button = dict(layout=dict(width="70px"))
-        self.clear = ipywidgets.Button(description="clear", tooltip="mark nothing", **button)
-        self.name = ipywidgets.Text(placeholder="name of the marked points", layout=dict(width="190px"))
-        self.note = ipywidgets.Text(placeholder="note", layout=dict(width="190px"))
-        self.keep = ipywidgets.Button(description="keep", tooltip="keep the marked points under this name", **button)
+        self.clear = ipywidgets.Button(description="clear", tooltip="mark nothing", layout=dict(width="70px"))
+        keeping = self._open_selections(folder, "the marked points")
         self.counts, self.media = ipywidgets.HTML(), ipywidgets.HTML()
         self.view = go.FigureWidget()
         view = framed(self.view)
@@ -91,7 +85,7 @@ class LinkedMaps(View):
         self._fill_values()
         self._wire()
         self._tell()
-        controls = [self.mode, self.color, self.value, self.clear, self.name, self.note, self.keep]
+        controls = [self.mode, self.color, self.value, self.clear, *keeping]
         line = ipywidgets.HBox(controls, layout=dict(flex_flow="row wrap"))
         self.widget = ipywidgets.VBox([line, self.guard.message, view, self.media, self.counts])
 
@@ -133,15 +127,10 @@ class LinkedMaps(View):
         table = self.views[self._made[0]].frame().iloc[rows].reset_index(drop=True)
         return table.assign(**{name: codes[rows] for name, codes in self.links.codes_of(0).items()})
 
-    def keep_selection(self, name: str, note: str = "") -> None:
-        """Keep the marked points under a name; what was kept under it before goes.
-
-        Raises:
-            ValueError: nothing is marked, or the name is none for a file.
-        """
+    def _selected(self) -> Any:
         if self.chosen is None:
             raise ValueError("found nothing marked; draw a lasso or a box first")
-        keep_selection(self.kept, self.folder, name, self.frame(), note)
+        return self.frame()
 
     def _draw(self, color: str) -> Any:
         from srcid.maps.figures.panels import map_figure
@@ -150,11 +139,10 @@ class LinkedMaps(View):
         return map_figure(panels, self.modalities, columns=self._columns, reserve=True)
 
     def _wire(self) -> None:
-        self.color.observe(lambda _: self.guard(self._recolor), "value")
-        self.value.observe(lambda _: self.guard(self._choose_value), "value")
-        self.mode.observe(lambda _: self.guard(self._set_mode), "value")
+        self.guard.watch(self._recolor, self.color)
+        self.guard.watch(self._choose_value, self.value)
+        self.guard.watch(self._set_mode, self.mode)
         self.clear.on_click(lambda _: self.guard(lambda: self._show(None)))
-        self.keep.on_click(lambda _: self.guard(self._keep))
         self.view.layout.on_change(lambda layout, mode: self.guard(lambda: self._follow_mode(mode)), "dragmode")
         for i in self._made:
             trace = self.view.data[i]
@@ -228,10 +216,6 @@ class LinkedMaps(View):
             recolor(self.view, [(view, self.color.value) for view in self.views], self.modalities)
         self._fill_values()
 
-    def _keep(self) -> None:
-        self.keep_selection(self.name.value.strip(), self.note.value.strip())
-        self._tell()
-
     def _fill_values(self) -> None:
         """Values of the colour column that can be marked without a mouse."""
         found: dict[str, None] = {}
@@ -278,10 +262,6 @@ class LinkedMaps(View):
             f"<b>{c.finding}</b>. Lift: share among the marked over "
             f"share among all.<div style='{_ROW}'>{tables}</div>{self._told_kept()}"
         )
-
-    def _told_kept(self) -> str:
-        names = ", ".join(f"{html.escape(name)} ({len(table):,})" for name, table in self.kept.items())
-        return f"<div>Kept: {names}. In a cell: <code>.kept[name]</code> is a DataFrame.</div>" if names else ""
 
 
 def _table(name: str, counts: Sequence[tuple[str, int, int]], share: float) -> str:

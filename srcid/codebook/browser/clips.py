@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from srcid.widget import Guard, View, framed, redraw
+from srcid.widget import ClipView, Guard, framed, redraw
 
 ALONE = "(nothing)"
 
 
-class ClipCodes(View):
+class ClipCodes(ClipView):
     """Leaf through the clips of a split, each as the codes of a run, or of two runs one above the other.
 
     Codes of the run below have the colours of the codes above that they are matched with.
@@ -43,34 +43,21 @@ class ClipCodes(View):
             raise InspectionError(
                 f"found clip {clip}, need a row from 0 to {self.table.clips - 1}, or -1 for the first"
             )
-        self._splits = {name: rows for name, rows in self.table.splits.items() if len(rows)}
-        self._splits = self._splits or {"all": range(self.table.clips)}
+        splits = {name: rows for name, rows in self.table.splits.items() if len(rows)}
+        splits = splits or {"all": range(self.table.clips)}
         if clip < 0:
-            split = "test" if "test" in self._splits else list(self._splits)[-1]
-            clip = int(self._splits[split][0])
-        elif not any(clip in rows for rows in self._splits.values()):
-            self._splits["all"] = range(self.table.clips)
-        split = next(name for name, rows in self._splits.items() if clip in rows)
-        rows = list(self._splits[split])
-        self.split = w.Dropdown(options=list(self._splits), value=split, description="split")
-        self.slider = w.IntSlider(
-            rows.index(clip), 0, len(rows) - 1, description="clip", continuous_update=False, layout=dict(width="420px")
-        )
+            clip = int(splits["test" if "test" in splits else list(splits)[-1]][0])
+        elif not any(clip in rows for rows in splits.values()):
+            splits["all"] = range(self.table.clips)
         names = list(self.tables)
         self.run = w.Dropdown(options=names, value=names[0], description="run")
         self.beside = w.Dropdown(options=[ALONE, *names], value=[ALONE, *names[1:]][:2][-1], description="beside it")
         self.guard, self.view = Guard(), go.FigureWidget()
-        self.split.observe(lambda _: self.guard(self._choose_split), "value")
-        for control in (self.slider, self.run, self.beside):
-            control.observe(lambda _: self.guard(self._show), "value")
+        line = self._choose_among(splits, clip)
+        self.guard.watch(self._show, self.run, self.beside)
         runs = w.HBox([self.run, self.beside], layout=dict(display="" if len(names) > 1 else "none"))
-        self.widget = w.VBox([w.HBox([self.split, self.slider]), runs, self.guard.message, framed(self.view)])
+        self.widget = w.VBox([line, runs, self.guard.message, framed(self.view)])
         self._show()
-
-    @property
-    def clip(self) -> int:
-        """Row of the clip that is shown."""
-        return int(self._splits[self.split.value][self.slider.value])
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -96,13 +83,6 @@ class ClipCodes(View):
             cases = [dict(layer=k, bootstrap=0) for k in layers]
             self._matched[names] = for_each(match_codes, self.shown, cases).results
         return self._matched[names]
-
-    def _choose_split(self) -> None:
-        before = self.slider.value
-        self.slider.value = 0
-        self.slider.max = len(self._splits[self.split.value]) - 1
-        if before == 0:  # the slider did not move, so nothing else will redraw
-            self._show()
 
     def _show(self) -> None:
         redraw(self.view, self.figure())

@@ -46,7 +46,6 @@ class CodeExplorer(View):
         from srcid.symbols import InspectionError
 
         self.table, self.on_code, self.card = table, on_code, None
-        self._moving = False
         try:
             self.index = CodeIndex(table, clips)
         except InspectionError as problem:
@@ -79,13 +78,10 @@ class CodeExplorer(View):
         if code < 0:
             code = int(next(iter(self.index.used(layer)), 0))
         card = self.index.look_up(layer, code, k=_FOUND)  # raises before anything has changed
-        self._moving = True  # the controls follow; they must not call back
-        try:
+        with self.guard.quiet():
             self.layers.value = layer
             self.slider.max = self.index.sizes[layer] - 1
             self.slider.value = code
-        finally:
-            self._moving = False
         self._show(card)
         if self.on_code:
             self.on_code(layer, code)
@@ -128,9 +124,9 @@ class CodeExplorer(View):
         self.view = w.HTML()
         self.neighbours = JumpRow(self._jump)
         self.companions = {layer: JumpRow(self._jump) for layer in self.index.layers if len(self.index.layers) > 1}
-        self.layers.observe(lambda _: self._moved(lambda: self.select(self.layers.value)), "value")
-        self.slider.observe(lambda _: self._moved(lambda: self.select(self.layer, self.slider.value)), "value")
-        self.search.observe(lambda _: self._moved(self._search), "value")
+        self.guard.watch(lambda: self.select(self.layers.value), self.layers)
+        self.guard.watch(lambda: self.select(self.layer, self.slider.value), self.slider)
+        self.guard.watch(self._search, self.search)
         self.previous.on_click(lambda _: self.guard(lambda: self._step(-1)))
         self.next.on_click(lambda _: self.guard(lambda: self._step(1)))
         line = dict(align_items="center", flex_flow="row wrap")
@@ -139,10 +135,6 @@ class CodeExplorer(View):
             w.HBox([self.search, self.found.widget], layout=line),
             self.guard.message, self.neighbours.widget, *(row.widget for row in self.companions.values()), self.view,
         ])  # fmt: skip
-
-    def _moved(self, action: Callable[[], None]) -> None:
-        if not self._moving:
-            self.guard(action)
 
     def _jump(self, layer: int, code: int) -> None:
         self.guard(lambda: self.select(layer, code))

@@ -8,13 +8,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from srcid.selections import keep_selection, read_selections
-from srcid.widget import Guard, View
+from srcid.selections import SelectionView
+from srcid.widget import Guard
 
 _SHOWN = 12  # clips of a page
 
 
-class ClipFinder(View):
+class ClipFinder(SelectionView):
     """Clips that fit all that is asked, the most doubtful first: to see, hear and read, and to keep under a name.
 
     Args:
@@ -26,7 +26,6 @@ class ClipFinder(View):
     Attributes:
         widget: the view, for display.
         found: the clips as a DataFrame, see :func:`srcid.codebook.finder.find_clips`.
-        kept: named selections as DataFrames, those of earlier sessions included; ``attrs["note"]`` is the note.
     """
 
     def __init__(self, table: Any, split: str = "", folder: str | Path | None = None,
@@ -37,8 +36,6 @@ class ClipFinder(View):
         from srcid.symbols import InspectionError, label_names, label_of
 
         self.table, self.on_code, self.found = table, on_code, None
-        self.folder = None if folder is None else Path(folder)
-        self.kept = {} if self.folder is None else read_selections(self.folder)
         classes = [("any", ("", ""))]
         for label in label_names(table):
             try:
@@ -54,20 +51,15 @@ class ClipFinder(View):
         self.differ = w.Dropdown(options=pairs, description="codes")
         self.sort = w.Dropdown(options=list(SORTS), description="sort by")
         self.page = w.BoundedIntText(1, 1, 1, description="page", layout=dict(width="170px"))
-        self.name = w.Text(placeholder="name of these clips", layout=dict(width="190px"))
-        self.note = w.Text(placeholder="note", layout=dict(width="300px"))
-        self.keep = w.Button(description="keep", tooltip="keep the clips found under this name")
         self.guard, self.said, self.view = Guard(), w.HTML(), w.HTML()
-        line = dict(flex_flow="row wrap")
+        keeping, line = self._open_selections(folder, "these clips"), dict(flex_flow="row wrap")
         self.widget = w.VBox([
             w.HBox([self.split, self.named, self.layer, self.code, self.differ, self.sort], layout=line),
-            w.HBox([self.page, self.name, self.note, self.keep], layout=line), self.guard.message, self.said, self.view,
+            w.HBox([self.page, *keeping], layout=line), self.guard.message, self.said, self.view,
         ])  # fmt: skip
         self.guard(self._find)
-        for control in (self.split, self.named, self.layer, self.code, self.differ, self.sort):
-            control.observe(lambda _: self.guard(self._find), "value")
-        self.page.observe(lambda _: self.guard(self._show), "value")
-        self.keep.on_click(lambda _: self.guard(self._keep))
+        self.guard.watch(self._find, self.split, self.named, self.layer, self.code, self.differ, self.sort)
+        self.guard.watch(self._tell, self.page)
 
     def figure(self) -> Any:
         """Return the static twin: the first page as HTML for display."""
@@ -81,15 +73,10 @@ class ClipFinder(View):
 
         return pd.DataFrame() if self.found is None else self.found.copy()
 
-    def keep_selection(self, name: str, note: str = "") -> None:
-        """Keep the clips found under a name; what was kept under it before goes.
-
-        Raises:
-            ValueError: nothing was found, or the name is none for a file.
-        """
+    def _selected(self) -> Any:
         if self.found is None or self.found.empty:
             raise ValueError("found no clip to keep; ask for less")
-        keep_selection(self.kept, self.folder, name, self.frame(), note)
+        return self.frame()
 
     def _find(self) -> None:
         from srcid.codebook.finder import find_clips
@@ -100,24 +87,19 @@ class ClipFinder(View):
             self.differ.value, self.sort.value,
         )  # fmt: skip
         self.page.max = max(1, -(-len(self.found) // _SHOWN))
-        self._show()
+        self._tell()
         if self.on_code and self.code.value >= 0:
             self.on_code(self.layer.value, self.code.value)
 
-    def _show(self) -> None:
+    def _tell(self) -> None:
         from srcid.codebook.figures.tiles import found_clips
         from srcid.symbols import sample_name
 
         first = (min(self.page.value, self.page.max) - 1) * _SHOWN
         part = self.found.iloc[first : first + _SHOWN]
         notes = " ".join(f"{note}." for note in self.found.attrs["notes"])
-        kept = ", ".join(f"{html.escape(name)} ({len(table):,})" for name, table in self.kept.items())
-        kept = f"<div>Kept: {kept}. In a cell: <code>.kept[name]</code> is a DataFrame.</div>" if kept else ""
         here = f"{first + 1} to {first + len(part)}" if len(part) else "none"
         sample = sample_name(self.table, self.split.value or None)
-        self.said.value = f"<b>{len(self.found):,} of {sample}</b>, shown: {here}. {html.escape(notes)}{kept}"
+        said = f"<b>{len(self.found):,} of {sample}</b>, shown: {here}. {html.escape(notes)}"
+        self.said.value = said + self._told_kept()
         self.view.value = found_clips(self.table, part, self.layer.value)
-
-    def _keep(self) -> None:
-        self.keep_selection(self.name.value.strip(), self.note.value.strip())
-        self._show()

@@ -42,7 +42,6 @@ class UsageBrowser(View):
         self.table, self.clips, self.on_code, self.most = table, clips, on_code, most
         self.codes: list[int] = []
         self.code = -1
-        self._moving = False
         self._results: dict[tuple, Any] = {}
         narrow, labels = dict(width="auto", margin="2px 14px 2px 2px"), label_names(table)
 
@@ -75,10 +74,9 @@ class UsageBrowser(View):
             ipywidgets.HBox([self.sort]), self.list,
         ])  # fmt: skip
         self.guard(self._show)
-        for control in (self.layer, self.stage, self.modality, self.label):
-            control.observe(lambda _: self.guard(self._show), "value")
-        self.slider.observe(lambda _: self._moving or self.guard(self._slide), "value")
-        self.sort.observe(lambda _: self.guard(self._tell), "value")
+        self.guard.watch(self._show, self.layer, self.stage, self.modality, self.label)
+        self.guard.watch(lambda: self.select(self.codes[self.slider.value - 1]), self.slider)
+        self.guard.watch(self._tell, self.sort)
 
     def figure(self) -> Any:
         """Return the map as it stands as a static figure."""
@@ -136,19 +134,15 @@ class UsageBrowser(View):
         self.codes = list((figure.layout.meta or {}).get("codes", []))
         for trace in self.view.data:  # new traces, new callbacks
             trace.on_click(self._clicked)
-        self._moving = True
-        self.slider.disabled = not self.codes
-        self.slider.max = max(1, len(self.codes))
-        self._moving = False
+        with self.guard.quiet():
+            self.slider.disabled = not self.codes
+            self.slider.max = max(1, len(self.codes))
         self._mark(self.code)
         self._tell()
 
     def _clicked(self, trace: Any, points: Any, state: Any) -> None:
         if points.xs:  # every trace hears of every click
             self.guard(lambda: self.select(self.codes[round(points.xs[0]) - 1]))
-
-    def _slide(self) -> None:
-        self.select(self.codes[self.slider.value - 1])
 
     def _mark(self, code: int) -> None:
         from srcid.codebook.figures.meaning import mark_code
@@ -158,9 +152,8 @@ class UsageBrowser(View):
         if self.code < 0:
             self.said.value = "" if code < 0 else f"code {code} is not in the map"
             return
-        self._moving = True
-        self.slider.value = self.codes.index(code) + 1
-        self._moving = False
+        with self.guard.quiet():
+            self.slider.value = self.codes.index(code) + 1
         self.said.value = f"<b>code {code}</b>{self._sentence(code)}"
 
     def _sentence(self, code: int) -> str:
