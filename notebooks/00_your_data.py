@@ -30,7 +30,6 @@ passes: int = 30  # passes over the training clips
 seed: int = 0  # seed of weights, order and sampling
 
 # %% tags=[]
-from dataclasses import replace
 from pathlib import Path
 
 from IPython.display import HTML, display
@@ -131,7 +130,7 @@ index = CodeIndex(table)
 cards = [index.look_up(1, int(code), k=3, each=1) for code in index.used(1)[:8]]
 telling = [card for card in cards if card.name and card.name[1].name != "background"]
 card = max(telling, key=lambda card: card.name[1].share.low, default=cards[0])
-media, near = (card_media(which, table) for which in (card, replace(card, exemplars=card.near_misses)))
+media, near = (card_media(which, table) for which in (card.exemplars, card.near_misses))
 display(HTML(code_page(card, table, media, near)))
 
 # %% [markdown] tags=[]

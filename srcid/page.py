@@ -14,7 +14,10 @@ import html
 import io
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 # Draws the figure that a place names; the data are in the page's only JSON script, as all foreign scripts are gone.
 DRAW = """
@@ -40,6 +43,17 @@ for (const kind of ['play', 'pause']) addEventListener(kind, event => {
   if (button?.matches('[data-play]')) button.firstElementChild.textContent = kind === 'play' ? '⏸' : '▶';
 }, true);
 """
+# a button of its own over the whole waveform: browsers leave the play button out of a narrow player
+_BUTTON = (
+    "display:flex;align-items:center;gap:3px;width:100%;min-width:60px;padding:2px 4px;cursor:pointer;color:inherit;"
+    "background:transparent;border:1px solid currentColor;border-radius:4px"
+)
+_ICON = "this.previousElementSibling.firstElementChild.textContent="
+# of a button and its sound in JupyterLab; a page of its own has PLAY
+_CLICK = " onclick='var a=this.nextElementSibling;a.paused?a.play():a.pause()'"
+_SOUND = f" onplay='{_ICON}\"⏸\"' onpause='{_ICON}\"▶\"'"
+
+_BARS = 36  # of a drawn sound
 _LOWEST, _HIGHEST, _HEIGHT = 20, 20_000, 450  # pixels of a figure
 _MOST, _DEEPEST = 10_000, 100  # elements of a piece of markup, and how deep they may nest
 _SCHEMES = ("http", "https", "mailto")
@@ -202,7 +216,6 @@ def picture_uri(image: Any, side: int = 72) -> str:
 
     Small images keep their pixels as visible squares.
     """
-    import numpy as np
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(image))
@@ -215,3 +228,50 @@ def picture_uri(image: Any, side: int = 72) -> str:
     data = io.BytesIO()
     picture.save(data, "PNG")
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def media_html(shown: Any, name: str, color: str, side: int = 72) -> str:
+    """Return HTML of a picture to see, a sound to play or a word to read; nothing where there is none.
+
+    Args:
+        shown: a :class:`srcid.features.clip_media.Shown`.
+        name: what it is, as HTML.
+        color: of a sound's waveform.
+        side: pixels of a picture's longer side.
+    """
+    if shown.kind == "image":
+        return f"<img alt='{name}' src='{picture_uri(shown.content, side)}' style='height:{side}px;max-width:100%'>"
+    if shown.kind == "audio":
+        from IPython.display import Audio
+
+        source = Audio(shown.content, rate=shown.rate).src_attr()
+        return (
+            f"<button type='button' data-play='' aria-label='play {name}'{_CLICK} style='{_BUTTON}'>"
+            f"<span style='color:{color}'>▶</span>{_wave(shown.content, color)}</button>"
+            f"<audio preload='metadata' src='{source}'{_SOUND}></audio>"
+        )
+    if shown.kind == "word":
+        before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
+        return f"<div>{before} <b style='font-size:13px'>{word}</b> {after}</div>"
+    return ""
+
+
+def without_handlers(tiles: str) -> str:
+    """Tiles for a page that forbids scripts in its markup, and has :data:`PLAY` instead."""
+    return tiles.replace(_CLICK, "").replace(_SOUND, "")
+
+
+def _wave(samples: np.ndarray, color: str) -> str:
+    """Draw a sound as upright bars, an SVG of a tile's width."""
+    bars = "".join(f"M{x + 0.5},{-h:.2f}V{h:.2f}" for x, h in enumerate(envelope(samples, _BARS)))
+    return (
+        f"<svg viewBox='0 -1 {_BARS} 2' preserveAspectRatio='none' style='flex:1;min-width:0;height:34px' "
+        f"aria-hidden='true'><path d='{bars}' stroke='{color}' stroke-width='.6'/></svg>"
+    )
+
+
+def envelope(samples: np.ndarray, bars: int) -> np.ndarray:
+    """Largest amplitude in each of ``bars`` equal parts of a sound, ``[bars]`` in 0.03 to 1 (its loudest part)."""
+    edges = np.linspace(0, len(samples), bars + 1).astype(int)
+    peaks = np.array([np.abs(samples[start : max(stop, start + 1)]).max(initial=0) for start, stop in pairwise(edges)])
+    return np.maximum(peaks / max(peaks.max(), 1e-9), 0.03)

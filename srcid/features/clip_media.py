@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -92,18 +93,38 @@ class CardMedia:
         return np.concatenate([part for samples in parts.values() for part in (samples, pause)][:-1]), rate
 
 
-def card_media(card: Any, table: Any) -> CardMedia:
-    """Read what the exemplars of a :class:`srcid.codebook.cards.CodeCard` are.
+class ClipStep(NamedTuple):
+    """A step of a clip in one modality, and the reference to what is there or nothing."""
 
-    References come from the code table; files are looked for where its store says. What is gone, the store
-    included, is named in ``problems``, and the exemplars are then shown without.
+    modality: str
+    clip: int
+    step: int
+    media: str
+
+
+def clip_step(table: Any, modality: str, clip: int, step: int) -> ClipStep:
+    """Return a step with what a CodeTable says is there."""
+    references = (table.media or {}).get(modality)
+    return ClipStep(modality, clip, step, "" if references is None else str(references[clip, step]))
+
+
+def card_media(exemplars: Mapping[str, Sequence[Any]], table: Any) -> CardMedia:
+    """Read what exemplars of a code are, or other steps of clips.
+
+    Files are looked for where the table's store says. What is gone, the store included, is named in ``problems``, and
+    the exemplars are then shown without.
+
+    Args:
+        exemplars: by modality, :class:`ClipStep` or what has its fields, such as the exemplars and the near misses of a
+            :class:`srcid.codebook.cards.CodeCard`.
+        table: their CodeTable.
     """
-    root, lost = _media_root(table, card)
+    root, lost = _media_root(table, exemplars)
     shown: dict[str, tuple[Shown, ...]] = {}
     problems = [lost] if lost else []
-    for m, exemplars in card.exemplars.items():
+    for m, several in exemplars.items():
         found = []
-        for e in exemplars:
+        for e in several:
             kind = e.media.partition(":")[0]
             if not e.media or (kind in FILES and root is None):
                 found.append(Shown("none"))
@@ -118,11 +139,11 @@ def card_media(card: Any, table: Any) -> CardMedia:
     return CardMedia(shown, tuple(problems))
 
 
-def _media_root(table: Any, card: Any) -> tuple[Path | None, str]:
+def _media_root(table: Any, exemplars: Mapping[str, Sequence[Any]]) -> tuple[Path | None, str]:
     """Return the folder that files are looked for in, and what to say if there is none but one is needed."""
     from srcid.features import FeatureStore, StoreError
 
-    if not any(e.media.startswith(FILES) for exemplars in card.exemplars.values() for e in exemplars):
+    if not any(e.media.startswith(FILES) for several in exemplars.values() for e in several):
         return None, ""
     try:
         store = FeatureStore.open(table.store_path, verify=False)

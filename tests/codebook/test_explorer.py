@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from srcid.codebook.browser.clips import ClipCodes
@@ -34,7 +32,7 @@ def shows(explorer, layer, code):
     card = explorer.index.look_up(layer, code)
     assert (explorer.layer, explorer.code) == (explorer.layers.value, explorer.slider.value) == (layer, code)
     assert f"Layer {layer}, code {code}" in explorer.view.value
-    media, near = (card_media(c, explorer.table) for c in (card, replace(card, exemplars=card.near_misses)))
+    media, near = (card_media(e, explorer.table) for e in (card.exemplars, card.near_misses))
     assert explorer.view.value == code_page(card, explorer.table, media, near)
     assert [b.description.split(" ")[0] for b in offered(explorer.neighbours)] == [str(n.code) for n in card.neighbours]
     assert explorer.guard.message.value == ""

@@ -8,7 +8,6 @@ import io
 import json
 import re
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,10 +15,9 @@ import pytest
 from srcid.codebook.browser.pages import write_code_pages
 from srcid.codebook.exemplars import CodeIndex
 from srcid.codebook.figures.pages import code_page
-from srcid.codebook.figures.tiles import envelope
 from srcid.codes import CodeTable
 from srcid.features.clip_media import card_media
-from srcid.page import picture_uri, policy
+from srcid.page import envelope, picture_uri, policy
 from tests.codebook.media import folder, store, table
 from tests.helpers import media_store, tiny_store, tiny_table
 
@@ -39,7 +37,7 @@ def card(index):
 
 
 def test_media_are_what_the_store_says_of_each_exemplar(store, table, card):
-    media = card_media(card, table)
+    media = card_media(card.exemplars, table)
     assert media.problems == ()
     kinds = set()
     for m, exemplars in card.exemplars.items():
@@ -61,7 +59,7 @@ def test_media_are_what_the_store_says_of_each_exemplar(store, table, card):
 
 
 def test_all_sounds_of_a_code_make_one_sequence(table, card):
-    media = card_media(card, table)
+    media = card_media(card.exemplars, table)
     sounds = [s.content for s in media.shown["first"] if s.kind == "audio"]
     sound, rate = media.sequence("first", gap=0.1)
     assert rate == 8000 and len(sound) == sum(map(len, sounds)) + 800 * (len(sounds) - 1)
@@ -70,16 +68,16 @@ def test_all_sounds_of_a_code_make_one_sequence(table, card):
 
 def test_a_store_that_is_gone_takes_only_its_files_along(folder, store, card, table):
     gone = _moved(table, folder / "moved", folder / "nowhere")
-    media = card_media(card, gone)
+    media = card_media(card.exemplars, gone)
     (problem,) = media.problems
     assert f"no longer at {folder / 'nowhere'}" in problem and "sounds and images" in problem
     assert {s.kind for m in ("first", "second") for s in media.shown[m]} == {"none"}
     words = CodeIndex(table).look_up(1, int(table.code(1, "third")[0, 0]))
-    assert {s.kind for s in card_media(words, gone).shown["third"]} == {"word"}
+    assert {s.kind for s in card_media(words.exemplars, gone).shown["third"]} == {"word"}
     assert "no longer at" in page_of(card, gone)
 
     tiny_store(folder / "other", seed=5)
-    assert "other data" in card_media(card, _moved(table, folder / "swapped", folder / "other")).problems[0]
+    assert "other data" in card_media(card.exemplars, _moved(table, folder / "swapped", folder / "other")).problems[0]
 
 
 def _moved(table, copy, store):
@@ -100,7 +98,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path):
     index = CodeIndex(table)
     cards = [index.look_up(1, int(code), k=40) for code in index.used(1)]
     card = next(c for c in cards if any("1.wav" in e.media for e in c.exemplars["first"]))
-    media = card_media(card, table)
+    media = card_media(card.exemplars, table)
     lost = [e for e in card.exemplars["first"] if "1.wav" in e.media]
     assert len(media.problems) == len(lost) and all("1.wav" in p and "step" in p for p in media.problems)
     kept = [s.kind for e, s in zip(card.exemplars["first"], media.shown["first"], strict=True) if e not in lost]
@@ -108,7 +106,7 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(tmp_path):
 
 
 def page_of(card, table, links=()):
-    media, near = (card_media(c, table) for c in (card, replace(card, exemplars=card.near_misses)))
+    media, near = (card_media(e, table) for e in (card.exemplars, card.near_misses))
     return code_page(card, table, media, near, links)
 
 

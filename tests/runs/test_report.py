@@ -5,16 +5,14 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
 from nbformat.v4 import new_output
 
-from srcid.codebook.figures.tiles import media_tile
 from srcid.features.clip_media import Shown
-from srcid.page import clean, policy
+from srcid.page import clean, media_html, policy
 from srcid.runs.folders import Run
 from srcid.runs.freeze import FreezeError, freeze
 from srcid.runs.report import ReportError, html_report
@@ -316,8 +314,7 @@ def test_what_nests_deep_is_left_out_before_it_takes_minutes(piece):
 
 def test_players_of_the_explorer_keep_their_button_and_lose_their_handlers():
     shown = Shown("audio", np.sin(np.arange(400.0)), 8000)
-    place = SimpleNamespace(modality="audio", clip_id="one", step=0, clip=0, code=3)
-    tile = clean(media_tile(place, shown, "#0072B2", "audio"))
+    tile = clean(media_html(shown, "audio", "#0072B2"))
     assert "<button" in tile and "data-play" in tile and 'src="data:audio/wav;base64,' in tile and "<path d=" in tile
     assert "onclick" not in tile and "onplay" not in tile
 

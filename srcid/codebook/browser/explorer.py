@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -165,8 +163,8 @@ class CodeExplorer(View):
         from srcid.codebook.figures.pages import code_page
         from srcid.features.clip_media import card_media
 
-        near = card_media(replace(card, exemplars=card.near_misses), self.table)
-        self.card, self._media = card, card_media(card, self.table)
+        near = card_media(card.near_misses, self.table)
+        self.card, self._media = card, card_media(card.exemplars, self.table)
         self.notes = tuple(dict.fromkeys([*card.notes, *self._media.problems, *near.problems]))
         self.view.value = code_page(card, self.table, self._media, near)
         self.neighbours.show("nearest codes", [
@@ -183,17 +181,13 @@ class CodeExplorer(View):
 
     def _rehearse(self) -> None:
         """Read one reference of each kind, unseen: imports take seconds, which no click should wait for."""
-        from srcid.codebook.cards import Exemplar
-        from srcid.features.clip_media import card_media
+        from srcid.features.clip_media import card_media, clip_step
 
         kinds = {}
         for m, references in (self.table.media or {}).items():
             kept = np.argwhere(references[:100] != "")
-            if len(kept):
-                clip, step = (int(i) for i in kept[0])
-                media = str(references[clip, step])
-                kinds[m] = (Exemplar(m, clip, "", step, 0.0, media, "", 0.0, 1, 0),)
-        card_media(SimpleNamespace(exemplars=kinds), self.table)
+            kinds[m] = [clip_step(self.table, m, *map(int, kept[0]))] if len(kept) else []
+        card_media(kinds, self.table)
 
 
 class JumpRow:

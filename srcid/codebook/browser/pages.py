@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +39,7 @@ def write_code_pages(
         cards = {int(code): index.look_up(layer, int(code), k=6, each=1) for code in used[:most]}
         examples = []
         for code, card in cards.items():
-            near = card_media(replace(card, exemplars=card.near_misses), table)
-            media = card_media(card, table)
+            media, near = card_media(card.exemplars, table), card_media(card.near_misses, table)
             pages[layer, code] = code_page(card, table, media, near, links)
             examples.append(thumbnail(media))
         layers[layer] = _overview(table, layer, clips, label, cards).assign(example=examples)

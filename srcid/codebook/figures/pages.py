@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from srcid.codebook.figures.tiles import exemplar_tiles, without_handlers
+from srcid.codebook.figures.tiles import exemplar_tiles
 from srcid.features.clip_media import CardMedia
-from srcid.page import PLAY, picture_uri, policy
+from srcid.page import PLAY, picture_uri, policy, without_handlers
 from srcid.style import GENERAL, code_color, modality_colors, swatch
 from srcid.symbols import BACKGROUND
 

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import html
-from dataclasses import replace
-from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from srcid.codebook.cards import Exemplar
-from srcid.features.clip_media import CardMedia, Shown, card_media
-from srcid.page import picture_uri
+from srcid.features.clip_media import CardMedia, ClipStep, Shown, card_media, clip_step
+from srcid.page import media_html
 from srcid.style import modality_colors, swatch
 
-_SIDE = 72  # pixels of a picture's longer side
-_BARS = 36  # of a drawn sound
 _GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:10px 14px;line-height:1.35"
 _CAPTION = "font-size:10.5px;opacity:.75;overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
 _FIFTHS = ("", "nearest fifth", "second fifth", "middle fifth", "fourth fifth", "farthest fifth")
-# a button of its own over the whole waveform: browsers leave the play button out of a narrow player
-_BUTTON = (
-    "display:flex;align-items:center;gap:3px;width:100%;min-width:60px;padding:2px 4px;cursor:pointer;color:inherit;"
-    "background:transparent;border:1px solid currentColor;border-radius:4px"
-)
-_ICON = "this.previousElementSibling.firstElementChild.textContent="
-# of a button and its sound in JupyterLab; a page of its own has srcid.page.PLAY
-_CLICK = " onclick='var a=this.nextElementSibling;a.paused?a.play():a.pause()'"
-_SOUND = f" onplay='{_ICON}\"⏸\"' onpause='{_ICON}\"▶\"'"
 
 
 def exemplar_tiles(card: Any, table: Any, media: CardMedia, near: CardMedia) -> str:
@@ -65,81 +50,36 @@ def _tile(exemplar: Any, shown: Shown, color: str) -> str:
     return (
         "<figure style='margin:0;min-width:0;display:flex;flex-direction:column' "
         f"title='{name}, row {exemplar.clip}'><div style='{_CAPTION}'>{rank}</div>"
-        f"<div style='flex:1'>{_content(shown, name, color)}</div>"
+        f"<div style='flex:1'>{media_html(shown, name, color)}</div>"
         f"<figcaption style='{_CAPTION}'>{label}{where}</figcaption></figure>"
     )
-
-
-def media_tile(place: Any, shown: Shown, color: str, head: str) -> str:
-    """Return HTML with what one step of one modality is, and the code it has."""
-    name = html.escape(f"{place.modality}, clip {place.clip_id}, step {place.step}", quote=True)
-    code = f"code {place.code}" if place.code >= 0 else "no code"
-    return (
-        f"<figure style='margin:0;min-width:0;flex:1' title='{name}, row {place.clip}'><figcaption style='{_CAPTION}'>"
-        f"{swatch(html.escape(head), color)}<br>{code}</figcaption>"
-        f"{_content(shown, name, color)}</figure>"
-    )
-
-
-def _content(shown: Shown, name: str, color: str) -> str:
-    if shown.kind == "image":
-        return f"<img alt='{name}' src='{picture_uri(shown.content)}' style='height:{_SIDE}px;max-width:100%'>"
-    if shown.kind == "audio":
-        from IPython.display import Audio
-
-        source = Audio(shown.content, rate=shown.rate).src_attr()
-        return (
-            f"<button type='button' data-play='' aria-label='play {name}'{_CLICK} style='{_BUTTON}'>"
-            f"<span style='color:{color}'>▶</span>{_wave(shown.content, color)}</button>"
-            f"<audio preload='metadata' src='{source}'{_SOUND}></audio>"
-        )
-    if shown.kind == "word":
-        before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
-        return f"<div>{before} <b style='font-size:13px'>{word}</b> {after}</div>"
-    return ""
 
 
 def found_clips(table: Any, found: Any, layer: int) -> str:
     """Return HTML with a card a clip of a frame of :func:`srcid.codebook.finder.find_clips`."""
     colors = modality_colors(table.modalities)
-    places = {m: [_place(table, layer, m, row) for row in found.itertuples()] for m in table.modalities}
-    # card_media reads what any object with exemplars has; here each is one step of one clip
-    media = card_media(SimpleNamespace(exemplars={m: tuple(p) for m, p in places.items()}), table)
+    codes = {m: table.code(layer, m)[found["clip"], found["step"]] for m in table.modalities}
+    places = {
+        m: [clip_step(table, m, int(row.clip), int(row.step)) for row in found.itertuples()] for m in table.modalities
+    }
+    coded = {m: [p if code >= 0 else p._replace(media="") for p, code in zip(places[m], codes[m], strict=True)]
+             for m in places}  # fmt: skip
+    media = card_media(coded, table)
     cards = []
     for i, row in enumerate(found.itertuples()):
         margin = "" if np.isnan(row.margin) else f", margin {row.margin:.2f}"
         head = f"<b>{html.escape(str(row.id))}</b> {html.escape(str(row.split))} · row {row.clip}<br>"
         head += f"{html.escape(row.classes) or '–'}<br>step {row.step} ({html.escape(row.modality)}{margin})"
-        tiles = "".join(media_tile(places[m][i], media.shown[m][i], colors[m], m) for m in table.modalities)
+        tiles = "".join(_found_tile(places[m][i], row, codes[m][i], media.shown[m][i], colors[m]) for m in places)
         cards.append(f"<div>{head}<div style='display:flex;gap:6px'>{tiles}</div></div>")
     said = "".join(f"<div>{html.escape(problem)}</div>" for problem in dict.fromkeys(media.problems))
     return f"<div style='font-size:12px;color:inherit'>{said}<div style='{_GRID}'>{''.join(cards)}</div></div>"
 
 
-def _place(table: Any, layer: int, modality: str, row: Any) -> Exemplar:
-    references = (table.media or {}).get(modality)
-    media = "" if references is None else str(references[row.clip, row.step])
-    code = int(table.code(layer, modality)[row.clip, row.step])
-    place = Exemplar(modality, int(row.clip), str(row.id), int(row.step), 0.0, media, "", float(row.margin), 0, code)
-    return place if code >= 0 else replace(place, media="")
-
-
-def without_handlers(tiles: str) -> str:
-    """Tiles for a page that forbids scripts in its markup, and has :data:`srcid.page.PLAY` instead."""
-    return tiles.replace(_CLICK, "").replace(_SOUND, "")
-
-
-def _wave(samples: np.ndarray, color: str) -> str:
-    """Draw a sound as upright bars, an SVG of a tile's width."""
-    bars = "".join(f"M{x + 0.5},{-h:.2f}V{h:.2f}" for x, h in enumerate(envelope(samples, _BARS)))
+def _found_tile(found: ClipStep, row: Any, code: int, shown: Shown, color: str) -> str:
+    name = html.escape(f"{found.modality}, clip {row.id}, step {row.step}", quote=True)
     return (
-        f"<svg viewBox='0 -1 {_BARS} 2' preserveAspectRatio='none' style='flex:1;min-width:0;height:34px' "
-        f"aria-hidden='true'><path d='{bars}' stroke='{color}' stroke-width='.6'/></svg>"
+        f"<figure style='margin:0;min-width:0;flex:1' title='{name}, row {row.clip}'><figcaption style='{_CAPTION}'>"
+        f"{swatch(html.escape(found.modality), color)}<br>{f'code {code}' if code >= 0 else 'no code'}</figcaption>"
+        f"{media_html(shown, name, color)}</figure>"
     )
-
-
-def envelope(samples: np.ndarray, bars: int) -> np.ndarray:
-    """Largest amplitude in each of ``bars`` equal parts of a sound, ``[bars]`` in 0.03 to 1 (its loudest part)."""
-    edges = np.linspace(0, len(samples), bars + 1).astype(int)
-    peaks = np.array([np.abs(samples[start : max(stop, start + 1)]).max(initial=0) for start, stop in pairwise(edges)])
-    return np.maximum(peaks / max(peaks.max(), 1e-9), 0.03)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.features.clip_media import Shown, card_media
+from srcid.features.clip_media import card_media, clip_step
 from srcid.maps.atlas import Missing
 from srcid.maps.figures.coloring import Coloring, color_by
 from srcid.maps.graph import percent
 from srcid.maps.projection import TITLES, Projection
-from srcid.page import picture_uri
+from srcid.page import media_html
 from srcid.style import FAINT, INK, WIDTH, empty_figure, finish, modality_colors, swatch
 
 SVG_LIMIT = 8000  # points of a figure; WebGL above, whose contexts a page has few of
@@ -260,33 +259,16 @@ def place_media(table: Any, clip: int, step: int) -> str:
         clip: row of the clip.
     """
     colors, references = modality_colors(table.modalities), table.media or {}
-    places = {
-        m: (SimpleNamespace(modality=m, clip=clip, step=step, media=str(references[m][clip, step])),)
-        for m in table.modalities
-        if m in references
-    }
-    media = card_media(SimpleNamespace(exemplars=places), table)
+    media = card_media({m: [clip_step(table, m, clip, step)] for m in table.modalities if m in references}, table)
+    where = html.escape(f"clip {table.ids[clip]}, step {step}")
     tiles = [
         f"<figure style='margin:0'><figcaption><b>{swatch(html.escape(m), colors[m])}</b></figcaption>"
-        f"{_content(shown)}</figure>"
+        f"{media_html(shown, f'{html.escape(m)}, {where}', colors[m], _PICTURE)}</figure>"
         for m, (shown,) in media.shown.items()
         if shown.kind != "none"
     ]
     said = [html.escape(problem) for problem in media.problems] or ([] if tiles else ["no media are kept of this step"])
-    where = html.escape(f"clip {table.ids[clip]}, step {step}")
     return (
         f"<div style='display:flex;flex-wrap:wrap;gap:4px 22px;align-items:flex-start;line-height:1.35'>"
         f"<b>{where}</b>{''.join(tiles)}<span style='opacity:.8'>{'<br>'.join(said)}</span></div>"
     )
-
-
-def _content(shown: Shown) -> str:
-    if shown.kind == "image":
-        look = f"height:{_PICTURE}px;image-rendering:pixelated"
-        return f"<img alt='' src='{picture_uri(shown.content, _PICTURE)}' style='{look}'>"
-    if shown.kind == "audio":
-        from IPython.display import Audio
-
-        return Audio(shown.content, rate=shown.rate)._repr_html_()
-    before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
-    return f"{before} <b>{word}</b> {after}"
