@@ -141,6 +141,16 @@ def read_json(path: Path) -> Any:
         raise ValueError("its lists or objects nest too deep") from None
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Write what :func:`read_json` reads, whole or not at all.
+
+    Raises:
+        DiskError: the disk is full or cannot be written.
+    """
+    with whole_file(path) as draft:
+        draft.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def digest(content: Any) -> str:
     """SHA-256 in hex of what is said in JSON, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -249,9 +259,7 @@ def fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size, hash of a sample and hash of the whole of each file in ``folder``, by name."""
     found = {}
     for path in sorted(folder.iterdir()):
-        with path.open("rb") as file:
-            whole = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.name] = {"bytes": path.stat().st_size, "sample": _sample(path), "sha256": whole}
+        found[path.name] = {"bytes": path.stat().st_size, "sample": _sample(path), "sha256": sha256(path)}
     return found
 
 
@@ -269,15 +277,17 @@ def differences(folder: Path, expected: Mapping[str, Mapping[str, Any]], whole: 
                 problems.append(f"{name} is no file")
             elif path.stat().st_size != about["bytes"]:
                 problems.append(f"{name} has {path.stat().st_size:,} bytes, need {about['bytes']:,}")
-            elif _sample(path) != about["sample"]:
+            elif _sample(path) != about["sample"] or (whole and sha256(path) != about["sha256"]):
                 problems.append(f"the checksum of {name} differs")
-            elif whole:
-                with path.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != about["sha256"]:
-                        problems.append(f"the checksum of {name} differs")
         except OSError as error:
             problems.append(f"{name} cannot be read ({error.strerror})")
     return problems
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sample(path: Path) -> str:

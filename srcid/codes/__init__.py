@@ -9,8 +9,8 @@ The manifest is replaced only when all arrays it names are on disk. At any momen
 crash, finds the old table or the new one, never a mixture.
 """
 
-from srcid.codes.encoding import encode, encode_once, weights_checksum
+from srcid.codes.encoding import encode, encode_once
 from srcid.codes.manifest import FORMAT, VERSION, CodeTableError
 from srcid.codes.table import CodeTable
 
-__all__ = ["FORMAT", "VERSION", "CodeTable", "CodeTableError", "encode", "encode_once", "weights_checksum"]
+__all__ = ["FORMAT", "VERSION", "CodeTable", "CodeTableError", "encode", "encode_once"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -17,7 +15,8 @@ from filelock import FileLock
 from srcid.codes.manifest import FORMAT, VERSION, CodeTableError
 from srcid.codes.table import CodeTable
 from srcid.features import FeatureStore
-from srcid.files import code_version, digest, disk_errors, fingerprints, reserved_array, sealed, whole_file
+from srcid.features.front_ends import weights_checksum
+from srcid.files import code_version, digest, disk_errors, fingerprints, reserved_array, sealed, write_json
 
 if TYPE_CHECKING:
     from srcid.model.network import SRCID
@@ -67,8 +66,7 @@ def encode(network: SRCID, store: FeatureStore, path: str | Path, batch_size: in
                 draft.rename(path / manifest["arrays"])
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-            with whole_file(path / "manifest.json") as file:
-                file.write_text(json.dumps(sealed(manifest), indent=1), encoding="utf-8")
+            write_json(path / "manifest.json", sealed(manifest))
             for old in path.glob("arrays-*"):
                 if old.name != manifest["arrays"]:
                     shutil.rmtree(old, ignore_errors=True)
@@ -128,25 +126,16 @@ def _write_arrays(network: SRCID, store: FeatureStore, folder: Path, batch_size:
     return writer.finish(len(network.layers), network.layers[0].quantizer)
 
 
-def weights_checksum(network: SRCID) -> str:
-    """SHA-256 in hex over names and values of all weights and codebooks: equal if and only if the models are."""
-    found = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        found.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
-
-
-def encode_once(load: Callable[[], SRCID], store: FeatureStore, path: str | Path, weights: str = "") -> CodeTable:
+def encode_once(load: Callable[[], SRCID], store: FeatureStore, path: str | Path) -> CodeTable:
     """Return the table of ``store`` in ``path``, encoding it first unless it is there.
 
     Args:
         load: gives the network; not called where the table is there.
-        weights: :attr:`CodeTable.model` of the network, where known: a table of other weights is made anew.
 
     Raises:
         CodeTableError: as :func:`encode`.
     """
-    return _current(Path(path), store, weights, {"batch_size": BATCH_SIZE}) or encode(load(), store, path)
+    return _current(Path(path), store, "", {"batch_size": BATCH_SIZE}) or encode(load(), store, path)
 
 
 def _check_store(network: SRCID, store: FeatureStore) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from srcid.codes.manifest import CodeTableError, misfit, table_manifest
 from srcid.features import LabelInfo
-from srcid.files import differences, disk_errors, mapped, whole_file
+from srcid.files import differences, disk_errors, mapped, whole_file, write_json
 from srcid.symbols import clip_rows, joint_symbols, label_of, mixed_radix, split_numbers
 
 if TYPE_CHECKING:
@@ -282,8 +281,8 @@ class CodeTable:
                 with whole_file(files[name]) as draft:
                     frame.to_parquet(draft, index=False)
         parts = [{"split": name, "path": file.name} for name, file in files.items()]
-        with disk_errors(folder), whole_file(folder / ".huggingface.yaml") as draft:
-            draft.write_text(json.dumps({"configs": [{"config_name": "default", "data_files": parts}]}))
+        with disk_errors(folder):  # JSON is YAML too
+            write_json(folder / ".huggingface.yaml", {"configs": [{"config_name": "default", "data_files": parts}]})
         return [*files.values()]
 
     @cached_property

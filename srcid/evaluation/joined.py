@@ -17,9 +17,8 @@ import numpy as np
 
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.representation import Codes
+from srcid.features.checks import SPLITS
 from srcid.symbols import joint_symbols, known_of
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)

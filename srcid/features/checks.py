@@ -22,6 +22,9 @@ from srcid.values import reserved
 CHUNK_BYTES = 32 * 2**20
 """Bytes of one modality that are looked at or copied at a time, so that memory stays bounded."""
 
+SPLITS = ("train", "val", "test")
+"""The splits that training, probes and this package's own data sets have."""
+
 FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 MODALITY = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
 """Patterns of the names of labels and splits, and of modalities: they become file names."""

@@ -200,7 +200,7 @@ def front_end(kind: str, given: str) -> FrontEnd:
     )
     torch = sys.modules.get("torch")  # whose module it is has imported it
     if torch is not None and isinstance(built, torch.nn.Module):
-        found = replace(found, apply=_Module(built, torch), weights=_fingerprint(built))
+        found = replace(found, apply=_Module(built, torch), weights=weights_checksum(built))
     return found
 
 
@@ -222,8 +222,8 @@ class _Module:
         return np.moveaxis(found, 1, -1) if found.ndim == 4 else found
 
 
-def _fingerprint(module: Any) -> str:
-    """SHA-256 over names and values of all weights."""
+def weights_checksum(module: Any) -> str:
+    """SHA-256 in hex over names and values of all of a torch module: equal if and only if the modules are."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())

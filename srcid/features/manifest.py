@@ -7,7 +7,6 @@ shape that the rest of the manifest implies.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -167,12 +166,6 @@ def checksum(manifest: Mapping[str, Any]) -> str:
     """SHA-256 over a manifest and with it, through the hashes of the files, over all content."""
     content = {key: value for key, value in manifest.items() if key not in ("checksum", "media_root")}
     return digest(content)
-
-
-def sha256(file: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def flush(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcid.features.checks import StoreError
+from srcid.features.checks import SPLITS, StoreError
 from srcid.features.media import MediaError, read_wav
 from srcid.features.voices import RATE, spoken, voices, voices_fingerprint
 
@@ -17,7 +17,6 @@ FSDD_ADVICE = (
     "download https://github.com/Jakobovski/free-spoken-digit-dataset (3,000 recordings, CC BY-SA 4.0) "
     "and give its folder as fsdd=PATH"
 )
-SPLITS = ("train", "val", "test")
 WINDOW, HOP = 256, 80  # samples
 
 

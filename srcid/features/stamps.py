@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from srcid.features.checks import StoreError
+from srcid.features.checks import SPLITS, StoreError
 from srcid.features.extraction.reading import ReadError, missing_readers, read_sound, words_of
 from srcid.features.front_ends import (
     FRONT_ENDS,
@@ -37,6 +37,7 @@ from srcid.features.front_ends import (
     word_vector,
 )
 from srcid.features.media import MediaError, read_image
+from srcid.features.published.plan import split_at
 from srcid.features.store import FeatureStore
 from srcid.params import Section
 
@@ -46,7 +47,6 @@ STAMPS_ADVICE = (
 )
 LANGUAGES = ("fr", "ru", "ro", "ca", "bg", "es", "be", "el", "da")
 NATURAL = "natural sound"
-SPLITS = ("train", "val", "test")
 _SECONDS, _SIDE = 0.25, 64  # of a step of sound; pixels
 
 
@@ -142,7 +142,7 @@ def split_clips(rows: list[dict[str, Any]]) -> np.ndarray:
     split = np.empty(len(first), "<U5")
     for own in (np.flatnonzero(category == name) for name in np.unique(category)):
         share = (np.argsort(np.argsort(place[own], kind="stable")) + 0.5) / len(own)
-        split[own] = np.where(share < 0.7, "train", np.where(share < 0.8, "val", "test"))
+        split[own] = [split_at(part) for part in share]
     return split[group]
 
 

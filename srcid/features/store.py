@@ -38,9 +38,9 @@ from srcid.features.checks import (
     stored_dtype,
 )
 from srcid.features.intake import gather, padded
-from srcid.features.manifest import FileEntry, Manifest, read_manifest, sha256
+from srcid.features.manifest import FileEntry, Manifest, read_manifest
 from srcid.features.writer import StoreWriter
-from srcid.files import mapped
+from srcid.files import mapped, sha256
 
 
 class FeatureStore:

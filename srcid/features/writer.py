@@ -36,8 +36,8 @@ from srcid.features.checks import (
     check_type,
     stored,
 )
-from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum, flush, sha256
-from srcid.files import code_version, exists, read_json
+from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum, flush
+from srcid.files import code_version, exists, read_json, sha256, write_json
 from srcid.values import shorten
 
 Store = TypeVar("Store")
@@ -281,7 +281,7 @@ def request_of(files: Iterable[Path], path: Path, **options: Any) -> str:
 
 def keep_request(folder: Path, request: str) -> None:
     """Put :func:`request_of` into the folder of a store to be."""
-    (folder / _REQUEST).write_text(json.dumps({"request": request}) + "\n", encoding="utf-8")
+    write_json(folder / _REQUEST, {"request": request})
 
 
 def may_answer(path: Path) -> bool:

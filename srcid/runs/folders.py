@@ -38,8 +38,8 @@ from srcid.files import (
     remove_orphans,
     sealed,
     unsealed,
-    whole_file,
-)  # fmt: skip
+    write_json,
+)
 from srcid.params import suggest
 from srcid.problems import ProblemsError
 from srcid.values import normal_name, plain, shorten
@@ -243,8 +243,7 @@ class Run:
         ``scores.json``, flat names to numbers, is shown by :func:`srcid.runs.table`.
         """
         path = self.folder / name
-        with whole_file(path) as draft:
-            draft.write_text(json.dumps(sealed(plain(content)), indent=1) + "\n", encoding="utf-8")
+        write_json(path, sealed(plain(content)))
         return path
 
     def mark(self, status: str, error: str | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import signal
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from srcid.files import read_json, sealed, whole_file
+from srcid.files import read_json, sealed, write_json
 
 RECORD, LOG = "kernel.json", "kernel.log"
 
@@ -109,5 +108,4 @@ def _record(folder: Path, pid: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):  # it ended at once, which shows soon
         process = psutil.Process(pid)
         about = {"pid": pid, "started": process.create_time(), "command": process.cmdline(), "host": platform.node()}
-        with whole_file(folder / RECORD) as draft:
-            draft.write_text(json.dumps(sealed(about), indent=1) + "\n", encoding="utf-8")
+        write_json(folder / RECORD, sealed(about))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import html
-import json
 import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srcid.files import read_json, whole_file
+from srcid.files import read_json, write_json
 from srcid.runs.folders import Run, RunError, root
 from srcid.runs.launch import execute
 from srcid.runs.overview import RunWarning, latest, table
@@ -68,8 +67,7 @@ def ready(run: str | Path = "", notebook: str = "02_train") -> Run:
 
 def choose(name: str) -> None:
     """Remember the run called ``name`` as the one that notebooks without the parameter ``run`` look into."""
-    with whole_file(root() / _CHOSEN) as draft:
-        draft.write_text(json.dumps({"run": name}), encoding="utf-8")
+    write_json(root() / _CHOSEN, {"run": name})
 
 
 def chosen(notebook: str = "02_train") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import IO, Any, NamedTuple
 
 from filelock import FileLock
 
-from srcid.files import disk_errors, read_json, whole_file
+from srcid.files import disk_errors, read_json, write_json
 from srcid.params import ParameterError
 from srcid.runs.cluster import Cluster
 from srcid.runs.folders import Run, code_version, home, root
@@ -212,8 +211,7 @@ def _announced(requests: list[Request]) -> Iterator[str]:
     plan = {"notebook": requests[0].notebook.stem, "names": [asked.name for asked in requests]}
     try:
         with FileLock(lock):
-            with whole_file(lock.with_suffix(".json")) as draft:
-                draft.write_text(json.dumps(plan), encoding="utf-8")
+            write_json(lock.with_suffix(".json"), plan)
             yield str(lock)
     finally:
         for path in (lock.with_suffix(".json"), lock):

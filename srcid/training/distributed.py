@@ -24,7 +24,7 @@ import psutil
 import torch
 
 from srcid.features import FeatureStore
-from srcid.files import read_json, whole_file
+from srcid.files import read_json, write_json
 from srcid.params import Params
 from srcid.training import checkpoint
 from srcid.training.ranks import Ranks
@@ -54,8 +54,7 @@ def launch(
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher import LaunchConfig, elastic_launch
 
-    with whole_file(folder / REQUEST) as draft:
-        draft.write_text(json.dumps({"store": str(store.path.resolve()), "params": params.model_dump(mode="json")}))
+    write_json(folder / REQUEST, {"store": str(store.path.resolve()), "params": params.model_dump(mode="json")})
     log = folder / "metrics.jsonl"
     position = log.stat().st_size if log.exists() else 0
     with tempfile.TemporaryDirectory() as logs, _quiet(), ThreadPoolExecutor(1) as pool:

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from srcid.features.checks import StoreError
+from srcid.features.checks import SPLITS, StoreError
 from srcid.features.published.archives import MOST_FILES, SourceError
 from srcid.features.published.lists import OLD, as_number, encoding_of, lines, table
-from srcid.features.published.plan import named_split, shorten
+from srcid.features.published.plan import named_split, shorten, split_at
 
 VIDEO = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
 SOUND = (".wav", ".flac", ".ogg", ".mp3")  # soundfile reads these, PyAV the others
@@ -42,7 +42,6 @@ KINDS = {
 """Modality of a file by its ending; a video has sound too."""
 MODALITIES = ("audio", "video", "text")
 _COLUMNS = ("id", "file", *MODALITIES, "split", "label", "onset", "offset", "caption")
-_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def _from_folders(source: Path, problems: list[str]) -> tuple[list[Listed], list
     clips: dict[str, Listed] = {}
     strangers: Counter[str] = Counter()
     folders = {p.name for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")}
-    by_split = bool(folders) and {named_split(name) for name in folders} <= set(_SPLITS)
+    by_split = bool(folders) and {named_split(name) for name in folders} <= set(SPLITS)
     real = Path(os.path.realpath(source))
     above, loops = {str(source): {str(p) for p in (real, *real.parents)}}, 0  # folder -> those it lies in, itself too
     for folder, below, names in os.walk(source, followlinks=True):
@@ -243,6 +242,5 @@ def _split_rest(clips: list[Listed], notes: list[str]) -> None:
         notes.append(f"{len(rest)} of {len(clips)} clips are in no split, and so are in no split of the store")
     elif rest:
         for place, clip in enumerate(rest):
-            share = place / len(rest)
-            clip.split = "train" if share < 0.7 else "val" if share < 0.8 else "test"
+            clip.split = split_at(place / len(rest))
         notes.append("nothing says which split a clip is in: train, val and test have 70, 10, 20 % by a hash of names")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from srcid.features.published.plan import STEPS, Plan, shorten
+from srcid.files import write_json
 
 _CLASSES_SHOWN = 15
 _REFUSED_SHOWN = 10
@@ -109,7 +110,7 @@ class ConversionAudit:
         """Write the audit beside a store, as ``NAME.audit.json`` and ``NAME.audit.txt``; return both paths."""
         paths = audit_files(store)
         store.parent.mkdir(parents=True, exist_ok=True)
-        paths[0].write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(paths[0], asdict(self))
         paths[1].write_text(self.text(), encoding="utf-8")
         return paths
 
