@@ -57,19 +57,19 @@ def segments(low: Any, high: Any) -> list[float | None]:
 
 
 def dots(fig: go.Figure, intervals: Sequence[Interval], y: Sequence[float], color: str, hover: Sequence[str],
-         row: int = 1, col: int = 1, **options: Any) -> None:  # fmt: skip
+         col: int = 1, **options: Any) -> None:  # fmt: skip
     """Add estimates with their intervals, one a row of the figure."""
     marker = dict(size=8, color=color) | options.pop("marker", {})
     fig.add_scatter(
         x=[i.value for i in intervals], y=y, mode="markers", marker=marker, error_x=whiskers(intervals, color),
-        customdata=hover, hovertemplate="%{customdata}<extra></extra>", row=row, col=col,
+        customdata=hover, hovertemplate="%{customdata}<extra></extra>", row=1, col=col,
         **{"showlegend": False, **options},
     )  # fmt: skip
 
 
-def legend_entry(fig: go.Figure, name: str, col: int = 1, **marker: Any) -> None:
-    """Add a mark to the legend that no data stand behind."""
-    fig.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=marker, hoverinfo="skip", row=1, col=col)
+def legend_entry(fig: go.Figure, name: str, mode: str = "markers", **look: Any) -> None:
+    """Add a mark or line to the legend that no data stand behind; ``look`` is its ``marker``, ``line`` and so on."""
+    fig.add_scatter(x=[None], y=[None], mode=mode, name=name, hoverinfo="skip", **look)
 
 
 def name_rows(fig: go.Figure, ticks: Mapping[float, str], last: float) -> None:

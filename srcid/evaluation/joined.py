@@ -229,8 +229,7 @@ def check_parts(parts: Sequence[Part], names: Sequence[str]) -> None:
         other = _other_model(parts[0].table, part.table)
         if other:
             problems.append(f"{name} was made by another model than {names[0]}: {other}; encode both with one model")
-    if problems:
-        raise EvaluationError("tables cannot be read together:", problems)
+    EvaluationError.check("tables cannot be read together:", problems)
 
 
 def _other_model(first: Codes, second: Codes) -> str:

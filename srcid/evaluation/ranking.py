@@ -94,8 +94,7 @@ def retrieve(
         lost = np.flatnonzero(~np.isin(one, other))
         if len(lost):
             problems.append(f"found {len(lost)} {what}, the first is of item {one[lost[0]]}; leave them out")
-    if problems:
-        raise EvaluationError("retrieval cannot be scored:", problems)
+    EvaluationError.check("retrieval cannot be scored:", problems)
     sides = (_unit(items), mine), (_unit(captions), theirs)
     return _score(*sides, cutoffs), _score(*sides[::-1], cutoffs)
 

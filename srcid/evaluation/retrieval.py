@@ -99,8 +99,7 @@ def code_retrieval(
         problems.append(f"found no clip in split '{split}'; the table has {', '.join(table.splits)}")
     if numbers.shape != (table.clips,) or numbers.dtype.kind not in "iu":
         problems.append(f"found items {numbers.dtype} {numbers.shape}; need a whole number per clip, [{table.clips}]")
-    if problems:
-        raise EvaluationError("retrieval cannot be scored:", problems)
+    EvaluationError.check("retrieval cannot be scored:", problems)
 
     rows, outside = _item_rows(table, split, numbers)
     notes += [f"{outside} of {outside + len(rows)} clips of split '{split}' belong to no item."] if outside else []

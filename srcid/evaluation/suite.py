@@ -76,8 +76,7 @@ def task_tables(
     }.items():  # fmt: skip
         if task in others and not low <= len(others[task]) <= high:
             problems.append(f"found {len(others[task])} tables for {task}; need {need}")
-    if problems:
-        raise EvaluationError("tables cannot be used:", problems)
+    EvaluationError.check("tables cannot be used:", problems)
 
     tables: dict[str, Codes] = {}
     data: dict[str, str] = {}

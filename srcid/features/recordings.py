@@ -158,8 +158,7 @@ def _read_fsdd(folder: Path) -> tuple[Recording, ...]:
             if len(have) < 10:
                 missing = sorted(set(range(10)) - have)
                 problems.append(f"speaker {speaker} has no recording of the digits {missing} for the {name} split")
-    if problems:
-        raise StoreError(f"the recordings in {folder} cannot be used; {FSDD_ADVICE}:", problems)
+    StoreError.check(f"the recordings in {folder} cannot be used; {FSDD_ADVICE}:", problems)
     return tuple(recordings)
 
 

@@ -124,8 +124,7 @@ class FeatureStore:
         problems += check_target(Path(path)) + check_names(names, evaluation_only) + wrong
         need = sum(array.size * stored_dtype(array).itemsize for array in arrays.values())
         problems += check_room(Path(path), need) or check_features(arrays)
-        if problems:
-            raise StoreError(f"cannot make a feature store at {path}:", problems)
+        StoreError.check(f"cannot make a feature store at {path}:", problems)
         with cls.writer(
             path,
             {name: array.shape[2:] for name, array in arrays.items()},

@@ -63,8 +63,7 @@ class StoreWriter(Generic[Store]):
             problems.append(f"media_root: found {shorten(media_root)}, need a folder")
         for name, shape in shapes.items():
             problems += check_shape(name, (1, steps, *shape))
-        if problems:
-            raise StoreError(f"cannot make a feature store at {path}:", problems)
+        StoreError.check(f"cannot make a feature store at {path}:", problems)
         self.path, self.steps = path, steps
         self._shapes = {name: tuple(int(n) for n in shape) for name, shape in shapes.items()}
         self._dtypes = {name: np.dtype((dtypes or {}).get(name, "<f4")) for name in shapes}
@@ -145,8 +144,7 @@ class StoreWriter(Generic[Store]):
             counts[name] = len(arrays[name])
             problems += check_type(name, arrays[name]) or check_finite(name, arrays[name], self.clips)
         problems += check_counts("clips", counts)
-        if problems:
-            raise StoreError(f"clips from {self.clips} on cannot be added to {self.path}:", problems)
+        StoreError.check(f"clips from {self.clips} on cannot be added to {self.path}:", problems)
         for name, array in arrays.items():
             self.write(name, array)
 
@@ -160,8 +158,7 @@ class StoreWriter(Generic[Store]):
         checked, problems = annotate(list(self._shapes), self.clips, self.steps, **annotations)
         if not self.clips:
             problems.append("found no clips; append some first")
-        if problems:
-            raise StoreError(f"cannot make a feature store at {self.path}:", problems)
+        StoreError.check(f"cannot make a feature store at {self.path}:", problems)
         return self.publish(checked)
 
     def _header(self, name: str) -> None:

@@ -122,6 +122,5 @@ def resolve(preset: str = "demo", **overrides: Any) -> Params:
         params = Params(**values)
     except ValidationError as error:
         problems.extend(describe(error, list(Params.model_fields)))
-    if problems:
-        raise ParameterError("invalid parameters:", problems)
+    ParameterError.check("invalid parameters:", problems)
     return params

@@ -72,8 +72,7 @@ class Cluster:
                 wrong.append(f"{worker} has code {version}, need {code_version()}; install the same srcid there")
             if not sees:
                 wrong.append(f"{worker} does not see {parent_lock}; it must see the same folder of runs")
-        if wrong:
-            raise RunError("workers of the cluster cannot do the work:", wrong)
+        RunError.check("workers of the cluster cannot do the work:", wrong)
 
     def outcomes(self, orders: Iterable[Order]) -> Iterator[Outcome]:
         """Send runs to the workers and yield how they went, in the order in which they end.

@@ -89,8 +89,7 @@ def _axes(values: Mapping[str, Any]) -> dict[str, list[Sequence[Any]]]:
               if len(cell("quantizer", value)) > 1]  # fmt: skip
     if staged and "stages" in values:
         problems.append(f"found stages beside quantizer={staged[0]}; leave stages out, or the number")
-    if problems:
-        raise ParameterError("the grid cannot be read:", problems)
+    ParameterError.check("the grid cannot be read:", problems)
     return axes
 
 

@@ -220,8 +220,7 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any], names: Declared 
             except ParameterError as error:
                 problems += error.problems
         checked.append(Checked(own, {name: default for name, (_, default) in names.items()}, params, source))
-    if problems:
-        raise ParameterError("invalid parameters:", list(dict.fromkeys(problems)))
+    ParameterError.check("invalid parameters:", list(dict.fromkeys(problems)))
     return checked
 
 

@@ -168,8 +168,7 @@ def read_notebooks(notebooks: Sequence[str | Path]) -> list[Any]:
         except Exception as error:  # whatever the reader stumbles upon: no JSON, no UTF-8, JSON of something else
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
             problems.append(f"{path} is no notebook, or a damaged one ({reason})")
-    if problems:
-        raise ReportError("notebooks cannot be read:", problems)
+    ReportError.check("notebooks cannot be read:", problems)
     return found
 
 

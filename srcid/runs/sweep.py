@@ -167,8 +167,7 @@ def _checked(notebook: str | Path, grid: Iterable[dict[str, Any]]) -> tuple[list
         if first is not cell:
             twice = "is there twice" if first.values == values else f"is the same run as {_words(first.values)}"
             merged.append(f"merged: {_words(values)} {twice}")
-    if problems:
-        raise ParameterError("the sweep cannot start, invalid parameters:", list(dict.fromkeys(problems)))
+    ParameterError.check("the sweep cannot start, invalid parameters:", list(dict.fromkeys(problems)))
     return list(cells.values()), merged
 
 

@@ -243,27 +243,10 @@ def _trace(curve: Curve, panel: Panel, in_legend: bool) -> go.Scatter:
 def _legend(fig: go.Figure, layers: int) -> None:
     """Add the entries that no curve stands for: dashes of the layers, open circles of validation."""
     for k in range(1, layers + 1) if layers > 1 else ():
-        fig.add_scatter(
-            x=[None],
-            y=[None],
-            mode="lines",
-            name=f"layer {k}",
-            hoverinfo="skip",
-            line=dict(color=INK, dash=DASHES[(k - 1) % len(DASHES)], width=1.6),
-            row=1,
-            col=1,
-        )
-    fig.add_scatter(
-        x=[None],
-        y=[None],
-        mode="markers",
-        name="validation",
-        legendgroup="validation",
-        hoverinfo="skip",
-        marker=dict(size=6, symbol="circle-open", color=INK),
-        row=1,
-        col=1,
-    )
+        line = dict(color=INK, dash=DASHES[(k - 1) % len(DASHES)], width=1.6)
+        charts.legend_entry(fig, f"layer {k}", "lines", line=line)
+    marker = dict(size=6, symbol="circle-open", color=INK)
+    charts.legend_entry(fig, "validation", legendgroup="validation", marker=marker)
 
 
 def _note(layers: int, caption: str) -> str:

@@ -131,7 +131,7 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
             hovertemplate="%{customdata}<extra></extra>", row=1, col=places.index(where) + 1,
         )  # fmt: skip
     for layer in sorted(set(parts["layer"])):
-        legend_entry(fig, f"layer {layer}", size=13, **_layer_look(layer))
+        legend_entry(fig, f"layer {layer}", marker=dict(size=13, **_layer_look(layer)))
     ends = [max(k.value, min(k.high, 1.5 * k.value)) if k.known else k.value for k, _ in found.values()]
     fig.update_xaxes(title_text="Cohen's κ (0: chance, 1: always the same code)", zeroline=True, zerolinecolor=INK,
                      zerolinewidth=1, range=[-0.04, 1.08 * max(0.2, *ends)])  # fmt: skip

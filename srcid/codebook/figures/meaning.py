@@ -109,7 +109,7 @@ def added_information_figure(
             textposition="middle left", textfont=dict(size=11, color=INK), showlegend=False, row=1, col=2,
         )  # fmt: skip
     for name, symbol in ((f"added, p < {ALPHA}", "circle"), (f"p ≥ {ALPHA}", "circle-open")):
-        legend_entry(fig, name, 2, symbol=symbol, size=9, color=INK, line=dict(width=1.8, color=INK))
+        legend_entry(fig, name, marker=dict(symbol=symbol, size=9, color=INK, line=dict(width=1.8, color=INK)))
     name_rows(fig, {y: f"{f'{n} · ' if m == whose[0] else ''}{swatch(m, colors[m])}" for (n, m), y in place.items()},
               max(place.values()))  # fmt: skip
     fig.update_xaxes(title_text="bits a step", rangemode="tozero", zeroline=False)

@@ -67,9 +67,8 @@ def usage_summary(usages: Sequence[Any], notes: Sequence[str] = ()) -> go.Figure
         hoverinfo="skip", marker=dict(symbol="line-ns-open", size=11, color=INK, line_width=1.6), row=1, col=1,
     )  # fmt: skip
     for what in _SHADES:
-        legend_entry(
-            fig, what, 2, symbol="square", size=10, color=fade(INK, _SHADES[what]), line_color=INK, line_width=1
-        )
+        color = fade(INK, _SHADES[what])
+        legend_entry(fig, what, marker=dict(symbol="square", size=10, color=color, line=dict(color=INK, width=1)))
     most = max(u.size for u in usages)
     ticks = 2 ** np.arange(int(np.ceil(np.log2(most))) + 1)
     ticks = ticks[:: 1 + len(ticks) // 9]

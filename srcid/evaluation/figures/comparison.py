@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import error_bars, panels, side_by_side
+from srcid.charts import error_bars, legend_entry, panels, side_by_side
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, Differences
 from srcid.evaluation.tradeoff import Ablation, Quality
 from srcid.style import FAINT, GENERAL, INK, OKABE_ITO, empty_figure, fade, finish, legend_line
@@ -211,8 +211,8 @@ def ablation_figure(ablation: Ablation, source: str = "") -> go.Figure:
             hovertemplate=f"{family}, {direction}: %{{y:.1f}} %<extra></extra>", row=1, col=3,
         )  # fmt: skip
     for family, color in colors.items():
-        fig.add_scatter(x=[None], y=[None], mode="lines+markers", line=dict(color=color, width=2), name=family,
-                        marker=_dot(color, ACROSS), legendgroup=family, row=1, col=1)  # fmt: skip
+        line = dict(color=color, width=2)
+        legend_entry(fig, family, "lines+markers", line=line, marker=_dot(color, ACROSS), legendgroup=family)
     ticks = sorted({size for part in sizes.values() for size in part["codebook_size"]})
     for column in (1, 2):
         fig.update_xaxes(type="log", tickvals=ticks, ticktext=[str(t) for t in ticks],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import name_rows, panels, segments, sentences, side_by_side, whiskers
+from srcid.charts import legend_entry, name_rows, panels, segments, sentences, side_by_side, whiskers
 from srcid.evaluation.details import ClassConfusion, ClassScores
 from srcid.evaluation.results import score_finding
 from srcid.style import GENERAL, INK, blanks, empty_figure, fade, finish, legend_line, modality_colors, swatch
@@ -80,8 +80,7 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
             )  # fmt: skip
         chance = summary.loc[summary["task"] == task, "chance"].iloc[0]
         fig.add_vline(x=chance, line=dict(color=INK, width=1, dash="dot"), **where)
-    fig.add_scatter(x=[None], y=[None], mode="lines", name="chance", line=dict(color=INK, width=1, dash="dot"),
-                    hoverinfo="skip", row=1, col=1)  # fmt: skip
+    legend_entry(fig, "chance", "lines", line=dict(color=INK, width=1, dash="dot"))
     colors = modality_colors(modalities)
     name_rows(fig, {y: _arrow(pair, colors) for pair, y in rows.items()}, max(rows.values()))
     fig.update_xaxes(range=[0, 103], title_text="score, %", zeroline=False)

@@ -57,8 +57,7 @@ def ave_plan(found: Found, options: Options, shared: bool = False) -> Plan:
             if splits[row]:
                 problems.append(f"{split}_order.h5: row {row} is in {splits[row]} too")
             splits[row] = split
-    if problems:
-        raise SourceError("these files do not fit each other:", problems)
+    SourceError.check("these files do not fit each other:", problems)
     _repeated(clips, splits, notes)
     chosen = list(range(rows))
     if shared:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import error_bars, panels
+from srcid.charts import error_bars, legend_entry, panels
 from srcid.information.calibration import TOLERANCE
 from srcid.statistics import Interval
 from srcid.style import INK, OKABE_ITO, empty_figure, fade, finish, legend_line
@@ -77,8 +77,7 @@ def add_interval(
 def add_legend(fig: go.Figure, entries: Mapping[str, str], width: int, color: str = INK) -> go.Figure:
     """Add an entry a symbol, and put the legend under the title in rows of equal columns; call it last."""
     for name, symbol in entries.items():
-        fig.add_scatter(x=[None], y=[None], mode="markers", name=name, hoverinfo="skip",
-                        marker=dict(symbol=symbol, size=8, color=color, line=dict(width=1.4, color=color)))  # fmt: skip
+        legend_entry(fig, name, marker=dict(symbol=symbol, size=8, color=color, line=dict(width=1.4, color=color)))
     return legend_line(fig).update_layout(legend=dict(entrywidth=width, entrywidthmode="pixels", tracegroupgap=0))
 
 
