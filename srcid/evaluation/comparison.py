@@ -8,7 +8,7 @@ over seeds; the interval over clips, within a run, stands beside them where aske
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -207,13 +207,13 @@ class Leader:
         return f"{where}: undecided between {score} and {others}"
 
 
-def leader(matrix: pd.DataFrame, column: tuple[str, str], methods: Iterable[str] = ()) -> Leader | None:
+def leader(matrix: pd.DataFrame, column: tuple[str, str]) -> Leader | None:
     """Find the method with the highest mean of a column; all pairs are tested seed by seed, Holm-corrected together.
 
     The correction counts every pair, since the best was chosen by what it is judged by. None where fewer than two
     methods have the column.
     """
-    names = [name for name in methods or methods_of(matrix) if matrix.xs(name, level="method")[column].notna().any()]
+    names = [name for name in methods_of(matrix) if matrix.xs(name, level="method")[column].notna().any()]
     if len(names) < 2:
         return None
     scores = {name: t_interval(matrix.xs(name, level="method")[column].dropna().to_numpy()) for name in names}

@@ -69,14 +69,12 @@ def segment_f1(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | Non
     return _clip_f1((predicted & labels).sum(1), predicted.sum(1), labels.sum(1))
 
 
-def event_f1(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None, overlap: float = 0.5) -> float:
+def event_f1(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Return AVVP's event-level F1 in percent: an event is a run of consecutive true steps of one class.
 
-    A predicted event is right when its intersection over union with a true one reaches ``overlap`` (>= 0.5,
-    so that an event has at most one partner). Averaged like :func:`segment_f1`.
+    A predicted event is right when its intersection over union with a true one reaches 0.5, so that an event has at
+    most one partner. Averaged like :func:`segment_f1`.
     """
-    if overlap < 0.5:
-        raise EvaluationError(f"found overlap={overlap}; need 0.5 or more, below it an event may match several")
     predicted, labels = _masked(predicted, labels, mask)
     clips, _, classes = labels.shape
     guess, guess_owner, guess_length = _runs(predicted)
@@ -84,7 +82,7 @@ def event_f1(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None 
     both = (guess >= 0) & (truth >= 0)
     pairs, shared = np.unique(np.stack([guess[both], truth[both]]), axis=1, return_counts=True)
     union = guess_length[pairs[0]] + truth_length[pairs[1]] - shared
-    right = guess_owner[pairs[0][shared >= overlap * union]]
+    right = guess_owner[pairs[0][2 * shared >= union]]
     owners = [right, guess_owner, truth_owner]
     return _clip_f1(*(np.bincount(owner, minlength=clips * classes).reshape(clips, classes) for owner in owners))
 

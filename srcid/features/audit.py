@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+IMBALANCE = 5.0
+"""Times that the commonest class of "event" may be as frequent in a split as the rarest."""
+
+
 @dataclass(frozen=True)
 class StoreAudit:
     """What :func:`audit` found.
@@ -67,11 +71,11 @@ class StoreAudit:
         """Clips per split, and those in no split where there are any."""
         return {name: count for name, count in self.clips.items() if count or name != "(none)"}
 
-    def shares(self, label: str = "event") -> pd.DataFrame:
-        """Share of each split's clips (rows) that show each class of ``label`` (columns); empty without the label."""
+    def shares(self) -> pd.DataFrame:
+        """Share of each split's clips (rows) that show each class of "event" (columns); empty without the label."""
         import pandas as pd
 
-        counts = pd.DataFrame(self.balance_counts.get(label, {})).T.drop(columns="(none)", errors="ignore")
+        counts = pd.DataFrame(self.balance_counts.get("event", {})).T.drop(columns="(none)", errors="ignore")
         return counts.div([max(self.clips[split], 1) for split in counts.index], axis=0)
 
     @property
@@ -85,14 +89,8 @@ class StoreAudit:
         return f"{said}; {f'{count} problem' + 's' * (count > 1) if count else 'no problems'} found"
 
 
-def audit(store: FeatureStore, imbalance: float = 5.0) -> StoreAudit:
-    """Look over every value of ``store`` once, in bounded memory.
-
-    Args:
-        store: the store.
-        imbalance: how many times more frequent the commonest class of ``event`` may be than the rarest in a
-            split before that is called a problem.
-    """
+def audit(store: FeatureStore) -> StoreAudit:
+    """Look over every value of ``store`` once, in bounded memory."""
     items = store.labels.get("item", np.arange(store.clips))
     scans = {m: _scan(store.features[m], store.masks[m], items) for m in store.modalities}
     inside = sum(len(rows) for rows in store.splits.values())
@@ -108,7 +106,7 @@ def audit(store: FeatureStore, imbalance: float = 5.0) -> StoreAudit:
         duplicates={m: scan["duplicates"] for m, scan in scans.items()},
         problems=(),
     )
-    return StoreAudit(**{**vars(found), "problems": tuple(_problems(found, store, imbalance))})
+    return StoreAudit(**{**vars(found), "problems": tuple(_problems(found, store))})
 
 
 def _scan(features: np.ndarray, mask: np.ndarray, items: np.ndarray) -> dict:
@@ -159,7 +157,7 @@ def _balance(store: FeatureStore) -> dict[str, dict[str, dict[str, int]]]:
     return counts
 
 
-def _problems(found: StoreAudit, store: FeatureStore, imbalance: float) -> list[str]:
+def _problems(found: StoreAudit, store: FeatureStore) -> list[str]:
     conversion = store.provenance.get("audit", {})  # of the lists, see srcid.features.published
     problems = [] if conversion.get("usable", True) else [f"conversion: {said}" for said in conversion["verdict"]]
     if found.clips["(none)"]:
@@ -195,7 +193,7 @@ def _problems(found: StoreAudit, store: FeatureStore, imbalance: float) -> list[
         if absent:
             problems.append(f"event: split {split} has no clip of {', '.join(absent)}")
         shown = [count for count in present.values() if count]
-        if shown and max(shown) > imbalance * min(shown):
+        if shown and max(shown) > IMBALANCE * min(shown):
             problems.append(
                 f"event: in split {split} the commonest class has {max(shown)} clips, the rarest {min(shown)}"
             )

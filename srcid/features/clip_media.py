@@ -13,6 +13,7 @@ from srcid.features.media import FILES, MediaError, mono, resolve
 
 LEAST_SECONDS = 0.5  # of sound per step; longer recordings stretch all steps of the clip
 _NEAR = 3  # words of a sentence shown on either side of an exemplar
+_PAUSE = 0.2  # seconds between two sounds of a sequence
 _WITHOUT = "sounds and images from its files are left out"
 
 
@@ -83,13 +84,13 @@ class CardMedia:
     shown: dict[str, tuple[Shown, ...]]
     problems: tuple[str, ...] = ()
 
-    def sequence(self, modality: str, gap: float = 0.2) -> tuple[np.ndarray, int] | None:
-        """All sounds of a modality, ``gap`` seconds apart: (samples, rate in Hz); None where there are none."""
+    def sequence(self, modality: str) -> tuple[np.ndarray, int] | None:
+        """All sounds of a modality, with pauses between: (samples, rate in Hz); None where there are none."""
         sounds = {i: (s.rate, s.content) for i, s in enumerate(self.shown.get(modality, ())) if s.kind == "audio"}
         if not sounds:
             return None
         rate, parts = _one_rate(sounds)
-        pause = np.zeros(round(gap * rate), np.float32)
+        pause = np.zeros(round(_PAUSE * rate), np.float32)
         return np.concatenate([part for samples in parts.values() for part in (samples, pause)][:-1]), rate
 
 

@@ -92,9 +92,6 @@ def test_timelines_draw_truth_and_tell_right_from_wrong(judged, figures):
     assert (drawn["predicted, right"] > 0) == (right > 0) and (drawn["predicted, wrong"] > 0) == (wrong > 0)
     codes = [t for t in fig.data if t.text and all(str(x).isdigit() for x in t.text)]
     assert len(codes) == len(lines) * 2 * table.layers
-    within = timeline_figure(lines, within=True)
-    labels = within.layout.yaxis.ticktext
-    assert len(labels) == len(fig.layout.yaxis.ticktext) + 2
     assert "no clip" in timeline_figure(()).layout.title.text
 
 

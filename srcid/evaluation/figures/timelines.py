@@ -38,17 +38,16 @@ _LOOKS = {
 _NAMES = {"true": "true", "right": "predicted, right", "wrong": "predicted, wrong"}
 
 
-def timeline_figure(timelines: Sequence[Any], within: bool = False) -> go.Figure:
-    """Draw timelines of clips below each other: truth, predictions by direction, codes by layer and modality.
+def timeline_figure(timelines: Sequence[Any]) -> go.Figure:
+    """Draw timelines of clips below each other: truth, predictions across modalities, codes by layer and modality.
 
     Args:
         timelines: of :func:`srcid.evaluation.details.timelines`.
-        within: also draw the predictions of probes on their own modality.
     """
     if not timelines:
         return empty_figure("no clip was chosen: there is no timeline to draw")
     first = timelines[0]
-    rows = [_rows(line, within) for line in timelines]
+    rows = [_rows(line) for line in timelines]
     heights = [_ROW * len(names) for names in rows]
     fig, total = stack(heights, [line.finding for line in timelines], _GAP, shared_xaxes=True)
     colors = modality_colors(first.modalities)
@@ -84,9 +83,9 @@ def timeline_figure(timelines: Sequence[Any], within: bool = False) -> go.Figure
     return legend_line(fig)
 
 
-def _rows(line: Any, within: bool) -> list:
+def _rows(line: Any) -> list:
     """Keys of a panel's rows: truth, directions (train, test), codes (layer, modality)."""
-    pairs = [pair for pair in line.said if within or pair[0] != pair[1]] or list(line.said)
+    pairs = [pair for pair in line.said if pair[0] != pair[1]] or list(line.said)
     pairs.sort(key=lambda pair: (line.modalities.index(pair[1]), line.modalities.index(pair[0])))
     return ["truth", *pairs, *line.codes]
 
