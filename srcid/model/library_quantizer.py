@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srcid.model.quantizer import NegativeDistance, Quantizer, nearest_codes
+from srcid.model.quantizer import NegativeDistance, Parts, Quantizer, nearest_codes
 from srcid.model.scalar_quantizer import fsq_levels
 from srcid.model.vector_quantizer import codebook_from
 from srcid.params import QuantizerParams
@@ -89,9 +89,7 @@ class LibraryQuantizer(Quantizer):
             distances, codes = nearest_codes(*self._inner(x.reshape(-1, self.dim).to(self.dtype)), k)
         return distances.view(*x.shape[:-1], k), codes.view(*x.shape[:-1], k)
 
-    def _quantize(
-        self, z: Tensor, valid: Tensor | None, with_logits: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _quantize(self, z: Tensor, valid: Tensor | None, with_logits: bool) -> Parts:
         rows = z.reshape(-1, self.dim) if valid is None else z[valid]
         if self.training and len(rows) and not self.ready:
             self._start(rows.detach())

@@ -20,6 +20,10 @@ from torch import Tensor, nn
 BLOCK = 2**26  # largest [rows, codes] distance matrix that `nearest_codes` holds at once, in elements
 
 
+Parts = tuple[Tensor, Tensor, Tensor, Tensor | None]
+"""Straight-through values, codes, commitment ``[M]`` and logits of a batch ``[M, B, T, D]``."""
+
+
 class QuantizerError(ValueError):
     """Features or settings a quantiser cannot work with."""
 
@@ -143,10 +147,8 @@ class Quantizer(nn.Module):
         """Precision in which quantisation is computed."""
         return next(itertools.chain(self.parameters(), self.buffers())).dtype
 
-    def _quantize(
-        self, z: Tensor, valid: Tensor | None, with_logits: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return straight-through values, codes, commitment ``[M]`` and logits of ``z [M, B, T, D]``."""
+    def _quantize(self, z: Tensor, valid: Tensor | None, with_logits: bool) -> Parts:
+        """Quantise ``z [M, B, T, D]``, of which ``valid [M, B, T]`` counts."""
         raise NotImplementedError
 
     def _check(self, features: dict[str, Tensor], masks: dict[str, Tensor]) -> torch.Size:
@@ -188,9 +190,7 @@ class IdentityQuantizer(Quantizer):
         distances = x.new_full((*x.shape[:-1], k), math.inf)
         return distances, torch.full(distances.shape, -1, device=x.device)
 
-    def _quantize(
-        self, z: Tensor, valid: Tensor | None, with_logits: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _quantize(self, z: Tensor, valid: Tensor | None, with_logits: bool) -> Parts:
         return z, self.encode(z), z.new_zeros(len(z)), None
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from srcid.model.quantizer import NegativeDistance, Quantizer, QuantizerError, nearest_codes
+from srcid.model.quantizer import NegativeDistance, Parts, Quantizer, QuantizerError, nearest_codes
 
 ENUMERABLE = 2**16  # largest implicit codebook that is written out
 
@@ -119,9 +119,7 @@ class FiniteScalarQuantizer(Quantizer):
             distances, codes = nearest_codes(bounded, self._grid.to(bounded) - self.lowest, k)
         return distances.view(*x.shape[:-1], k), codes.view(*x.shape[:-1], k)
 
-    def _quantize(
-        self, z: Tensor, valid: Tensor | None, with_logits: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _quantize(self, z: Tensor, valid: Tensor | None, with_logits: bool) -> Parts:
         bounded = self._bound(z)
         rounded = bounded.detach().round()
         values = self.up(self._scaled(rounded + (bounded - bounded.detach())))

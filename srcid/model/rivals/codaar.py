@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from srcid.model.quantizer import NegativeDistance, Quantizer
+from srcid.model.quantizer import NegativeDistance, Parts, Quantizer
 from srcid.model.vector_quantizer import VectorQuantizer, Wait, draw_samples, mean_of_others, totals
 
 OWN = 0.6  # share of the own features in an update
@@ -80,9 +80,7 @@ class RowQuantizer(Quantizer):
         self._present = tuple(features)  # whose parts assign the stacked batch
         return super().forward(features, masks, with_logits=with_logits)
 
-    def _quantize(
-        self, z: Tensor, valid: Tensor | None, with_logits: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _quantize(self, z: Tensor, valid: Tensor | None, with_logits: bool) -> Parts:
         parts = [self.rows[m] for m in self._present]
         if self.training and not parts[0].placed:
             placed = self._restart(z.detach(), valid, torch.ones_like(self.idle, dtype=torch.bool))

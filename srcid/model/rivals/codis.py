@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srcid.model.assignment import transport_plan
-from srcid.model.quantizer import Quantizer, nearest_codes
+from srcid.model.quantizer import Parts, Quantizer, nearest_codes
 from srcid.model.rivals.layer import RivalLayer, info_nce, ordered_pairs, pooled, present
 from srcid.model.share import Features, own, whole
 from srcid.params import Params
@@ -58,9 +58,7 @@ class PrototypeQuantizer(Quantizer):
         distances, codes = nearest_codes(rows, self.codebooks[0], k)
         return distances.view(*x.shape[:-1], k), codes.view(*x.shape[:-1], k)
 
-    def _quantize(
-        self, z: Tensor, valid: Tensor | None, with_logits: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _quantize(self, z: Tensor, valid: Tensor | None, with_logits: bool) -> Parts:
         codes = self.encode(z.detach())
         return self.decode(codes) + (z - z.detach()), codes, z.new_zeros(len(z)), None
 
@@ -94,24 +92,18 @@ class CodisLayer(RivalLayer):
         prototypes = functional.normalize(self.quantizer.prototypes, dim=-1)
         cosines = {m: functional.normalize(z, dim=-1) @ prototypes.mT for m, z in students.items()}
         plans = {m: self._plan(i, twins[m], present(masks, m)) for i, m in enumerate(self.modalities) if m in twins}
-        for m, n in ordered_pairs(tuple(students)):
+        for m, n in [*ordered_pairs(tuple(students)), *((m, m) for m in self.modalities if m in students)]:
             rows = present(masks, m, n)
             every = slice(None) if rows is None else rows
-            misfit = -(plans[n] * (cosines[m] / p.codis_temperature).log_softmax(-1)).sum(-1)[every]
+            if m == n:
+                misfit = plans[m] * (1 - cosines[m])
+                self._enqueue(self.modalities.index(m), twins[m][every])
+            else:
+                misfit = -plans[n] * (cosines[m] / p.codis_temperature).log_softmax(-1)
+            misfit = misfit.sum(-1)[every]
             losses["assign/1"] = losses["assign/1"] + misfit.sum() / max(1, len(misfit))
-            losses["contrast/1"] = losses["contrast/1"] + info_nce(
-                students[m][every], twins[n][every], p.contrast_temperature
-            )
-        for i, m in enumerate(self.modalities):
-            if m in students:
-                rows = present(masks, m)
-                every = slice(None) if rows is None else rows
-                cost = (plans[m] * (1 - cosines[m])).sum(-1)[every]
-                losses["assign/1"] = losses["assign/1"] + cost.sum() / max(1, len(cost))
-                losses["contrast/1"] = losses["contrast/1"] + info_nce(
-                    students[m][every], twins[m][every], p.contrast_temperature
-                )
-                self._enqueue(i, twins[m][every])
+            contrast = info_nce(students[m][every], twins[n][every], p.contrast_temperature)
+            losses["contrast/1"] = losses["contrast/1"] + contrast
         return losses
 
     @torch.no_grad()

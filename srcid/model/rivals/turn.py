@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from srcid.model.output import masked_mse
-from srcid.model.quantizer import Quantizer, QuantizerError, nearest_codes
+from srcid.model.quantizer import Parts, Quantizer, QuantizerError, nearest_codes
 from srcid.model.rivals.layer import RivalLayer, info_nce, ordered_pairs, pooled, present
 from srcid.model.share import Features, averaged, own
 from srcid.params import Params
@@ -76,9 +76,7 @@ class GroupQuantizer(Quantizer):
     def _looked_up(self, codes: Tensor) -> Tensor:
         return torch.cat([book[codes[..., g]] for g, book in enumerate(self.codes)], -1)
 
-    def _quantize(
-        self, z: Tensor, valid: Tensor | None, with_logits: bool
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _quantize(self, z: Tensor, valid: Tensor | None, with_logits: bool) -> Parts:
         codes = self.encode(z.detach())
         vectors = self._looked_up(codes)
         misfit = (vectors - z.detach()).square() + self.beta * (z - vectors.detach()).square()
