@@ -25,48 +25,41 @@ from srcid.values import shorten
 
 
 class DataSet(NamedTuple):
-    """A data set that can be made: its parameters, its maker, the maker's version, what it hangs on and needs."""
+    """A data set that can be made, and what its content hangs on beside its parameters.
+
+    Attributes:
+        version: raise it when the maker gives other values for the same parameters.
+        facts: of parameters, what else counts.
+        source: name of the parameter, if any, that says where its files lie; they count, not that place.
+        find: the folder of those files; raises where they are missing.
+    """
 
     params: type[Section]
     make: Callable[..., FeatureStore]
-    version: int  # raise it when the maker gives other values for the same parameters
-    identity: Callable[[Any], dict[str, Any]]
-    seek: Callable[[Mapping[str, Any]], Any] = lambda options: None  # raises if files it needs are missing
-    media_root: Callable[[Any], Path | None] = lambda params: None  # where the files behind its clips lie
+    version: int
+    facts: Callable[[Any], dict[str, Any]]
+    source: str = ""
+    find: Callable[[str], Path] = Path
 
+    def folder(self, options: Mapping[str, Any]) -> Path | None:
+        """Where the files behind its clips lie; None where it has none."""
+        field = self.params.model_fields.get(self.source)
+        given = options.get(self.source, field.default) if field else ""
+        return self.find(str(given)) if given or (field and field.default) else None
 
-def _synthetic_identity(params: SyntheticParams) -> dict[str, Any]:
-    # the order of modalities is the order of the store, which sorted JSON would lose
-    return {**params.model_dump(mode="json"), "order": list(params.shapes)}
-
-
-def _digits_identity(params: DigitsParams) -> dict[str, Any]:
-    # the recordings count, not the folder they lie in
-    return {**params.model_dump(mode="json", exclude={"fsdd"}), "recordings": speech_fingerprint(params.fsdd)}
-
-
-def _stamps_identity(params: StampsParams) -> dict[str, Any]:
-    return {**params.model_dump(mode="json", exclude={"stamps"}), "files": stamps_fingerprint(params.stamps)}
-
-
-def _seek_stamps(options: Mapping[str, Any]) -> None:
-    find_stamps(str(options.get("stamps", StampsParams().stamps)))
-
-
-def _recordings_folder(params: DigitsParams) -> Path | None:
-    return find_recordings(params.fsdd) if params.fsdd else None
-
-
-def _seek_recordings(options: Mapping[str, Any]) -> None:
-    if options.get("fsdd"):
-        find_recordings(str(options["fsdd"]))
+    def identity(self, params: Section) -> dict[str, Any]:
+        """All that its content hangs on."""
+        return {"version": self.version, **params.model_dump(mode="json", exclude={self.source}), **self.facts(params)}
 
 
 DATA_SETS: dict[str, DataSet] = {
-    "synthetic": DataSet(SyntheticParams, make_synthetic, 1, _synthetic_identity),
-    "digits": DataSet(DigitsParams, make_digits, 1, _digits_identity, _seek_recordings, _recordings_folder),
+    # the order of modalities is the order of the store, which sorted JSON would lose
+    "synthetic": DataSet(SyntheticParams, make_synthetic, 1, lambda params: {"order": list(params.shapes)}),
+    "digits": DataSet(
+        DigitsParams, make_digits, 1, lambda p: {"recordings": speech_fingerprint(p.fsdd)}, "fsdd", find_recordings
+    ),
     "stamps": DataSet(
-        StampsParams, make_stamps, 1, _stamps_identity, _seek_stamps, lambda params: find_stamps(params.stamps)
+        StampsParams, make_stamps, 1, lambda p: {"files": stamps_fingerprint(p.stamps)}, "stamps", find_stamps
     ),
 }
 
@@ -99,7 +92,7 @@ def open_data(
             if not path.exists():
                 raise
             # another process made the same store meanwhile
-    return FeatureStore.open(path, media_root=DATA_SETS[name].media_root(params))
+    return FeatureStore.open(path, media_root=DATA_SETS[name].folder(options))
 
 
 def fingerprint(name_or_path: str | Path, options: Mapping[str, Any] | None = None) -> str:
@@ -114,13 +107,11 @@ def fingerprint(name_or_path: str | Path, options: Mapping[str, Any] | None = No
     name = str(name_or_path)
     if name not in DATA_SETS:
         return read_manifest(Path(name)).checksum
-    data = DATA_SETS[name]
-    identity = {"name": name, "version": data.version, **data.identity(_make_params(name, dict(options or {})))}
-    return digest(identity)
+    return digest({"name": name, **DATA_SETS[name].identity(_make_params(name, dict(options or {})))})
 
 
-def clips_of(name_or_path: str | Path, options: Mapping[str, Any] | None = None) -> int:
-    """Return how many clips these data have, without making or reading them.
+def clips_of(name_or_path: str | Path, options: Mapping[str, Any] | None = None) -> int | None:
+    """Return how many clips these data have, without making or reading them; None where that is not known before.
 
     Raises:
         StoreError, ParameterError: as :func:`open_data`.
@@ -129,7 +120,7 @@ def clips_of(name_or_path: str | Path, options: Mapping[str, Any] | None = None)
     if name not in DATA_SETS:
         return read_manifest(Path(name)).clips
     params: Any = _make_params(name, dict(options or {}))
-    return params.train + params.val + params.test
+    return params.train + params.val + params.test if hasattr(params, "train") else None
 
 
 def check_data(
@@ -147,7 +138,7 @@ def check_data(
     """
     name, options = str(name_or_path), dict(options or {})
     if name in DATA_SETS:
-        attempts = [partial(DATA_SETS[name].seek, options), partial(_make_params, name, options)]
+        attempts = [partial(DATA_SETS[name].folder, options), partial(_make_params, name, options)]
     else:
         attempts = [partial(_open_path, Path(name), Path(root), options, verify=False)]
     problems = []

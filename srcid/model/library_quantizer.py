@@ -120,10 +120,6 @@ class RotationVQ(LibraryQuantizer):
 
         return _grace(VectorQuantize(dim=dim, codebook_size=params.codebook_size, **ema_options(params, True)))
 
-    def _codes(self, found: Any) -> tuple[Tensor, Tensor, Tensor]:
-        values, codes, loss = found
-        return values, codes, loss
-
     @property
     def codebooks(self) -> Tensor:
         return self.library.codebook.unsqueeze(0)

@@ -238,7 +238,7 @@ def _data(own: dict[str, Any], names: Declared, folder: Path) -> tuple[list[str]
         if problems := check_data(data, made, options):
             return problems, ""
         clips, row = clips_of(data, options), own.get("row", -1)
-        if not -1 <= row < clips:  # told before training rather than after it
+        if clips is not None and not -1 <= row < clips:  # told before training rather than after it
             problems.append(f"row={row}: these data have {clips:,} clips; need 0 to {clips - 1}, or -1")
         return problems, fingerprint(data, options)
 

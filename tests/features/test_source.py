@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from srcid.features import FeatureStore, StoreError, open_data
-from srcid.features.source import check_data
+from srcid.features.source import check_data, clips_of
 from srcid.params import ParameterError
 
 SMALL = dict(train=8, val=3, test=3)
@@ -39,6 +39,11 @@ def test_digits_are_made_and_found_again_by_what_they_are_made_of(shared, tmp_pa
     assert first.path != spoken.path
     again = open_data("digits", tmp_path, {"fsdd": str(fsdd / "recordings"), **SMALL})
     assert again.path == first.path
+
+
+def test_how_many_clips_there_are_is_said_where_it_is_known_before():
+    assert clips_of("synthetic", SMALL) == 14
+    assert clips_of("stamps") is None
 
 
 def test_a_path_is_opened(tmp_path):

@@ -107,26 +107,21 @@ class UsageBrowser(View):
         """Sharing and association of what is chosen (None where there is none), and why."""
         from srcid.codebook.meaning import association
         from srcid.codebook.usage import sharing
+
+        where = dict(layer=self.layer.value, stage=self.stage.value or None)
+        shared, said = self._computed(sharing, bootstrap=0, **where)
+        named = dict(label=self.label.value or None, modality=self.modality.value or None)
+        found, more = self._computed(association, **named, **where)
+        return next(iter(shared), None), next(iter(found), None), tuple(dict.fromkeys([*said, *more]))
+
+    def _computed(self, compute: Callable[..., Any], **case: Any) -> Any:
+        """Results, one or none, and notes; computed once."""
         from srcid.symbols import for_each
 
-        where = dict(layer=self.layer.value, stage=self.stage.value or None, clips=self.clips)
-        cases = (
-            ("sharing", sharing, dict(bootstrap=0, **where)),
-            (
-                "association",
-                association,
-                dict(label=self.label.value or None, modality=self.modality.value or None, **where),
-            ),
-        )
-        every, notes = [], {}
-        for name, compute, case in cases:
-            key = (name, *(value for word, value in case.items() if word != "clips"))
-            if key not in self._results:
-                self._results[key] = for_each(compute, self.table, [case])
-            results, said = self._results[key]
-            every.append(results[0] if results else None)
-            notes |= dict.fromkeys(said)
-        return *every, tuple(notes)
+        key = (compute, *case.values())
+        if key not in self._results:
+            self._results[key] = for_each(compute, self.table, [case | dict(clips=self.clips)])
+        return self._results[key]
 
     def _show(self) -> None:
         figure = self.figure()
