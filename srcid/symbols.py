@@ -337,6 +337,11 @@ def label_of(table: Any, name: str | StepLabel | None = None, clips: Any = None,
     return StepLabel.of(array, name, info.classes or None, bins=bins, steps=table.steps, labelled=known)
 
 
+def labels_of(table: Any, clips: Any = None) -> Results:
+    """Every label of a table as :func:`label_of` gives it; a constant one says nothing and is told in the notes."""
+    return for_each(label_of, table, [dict(name=name, clips=clips) for name in label_names(table)])
+
+
 def known_of(table: Any, name: str, rows: np.ndarray) -> np.ndarray:
     """Where a label of the table is known, bool ``[n, T]``, or ``[n, 1]`` if it has one value a clip."""
     info, values = table.label_info[name], np.asarray(table.labels[name])[rows]

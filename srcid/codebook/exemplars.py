@@ -21,8 +21,7 @@ from srcid.symbols import (
     StepLabel,
     check_layer,
     clip_rows,
-    label_names,
-    label_of,
+    labels_of,
     mixed_radix,
     sample_name,
     symbols_of,
@@ -168,15 +167,11 @@ class CodeIndex:
 
     @cached_property
     def _labels(self) -> tuple[StepLabel, ...]:
-        found = []
-        for name in label_names(self.table):
-            try:
-                found.append(label_of(self.table, name, self.clips))
-            except InspectionError as problem:  # a constant label says nothing of codes; the rest still does
-                self.notes.append(str(problem))
+        found, notes = labels_of(self.table, self.clips)
+        self.notes += notes
         if not found:
             self.notes.append("the table has no labels, so their distribution is not shown")
-        return tuple(found)
+        return found
 
     @cached_property
     def _usual(self) -> list[np.ndarray]:

@@ -10,12 +10,12 @@ import numpy as np
 
 from srcid.problems import ProblemsError
 from srcid.symbols import (
-    InspectionError,
     StepLabel,
     check_layer,
     clip_rows,
     label_names,
     label_of,
+    labels_of,
     mixed_radix,
     split_numbers,
     symbols_of,
@@ -233,12 +233,8 @@ def _describe(table: Any, layer: int,
         same = ((every == every.max(axis=0)) | (every < 0)).all(axis=0) & ((every >= 0).sum(axis=0) > 1)
         columns["agreement"] = same[place]
     order = {}
-    for name in label_names(table):
-        try:
-            label = label_of(table, name)
-        except InspectionError:
-            continue  # constant: no colour to tell points apart by
-        free = name if name not in columns else f"label/{name}"
+    for label in labels_of(table).results:
+        free = label.name if label.name not in columns else f"label/{label.name}"
         columns[free], order[free] = np.array([*label.names, ""])[label.symbols.ravel()[place]], label.names
     main = next((name for name in ("event", *label_names(table)) if name in order), None)
     return (columns | {"label": columns[main]}, order | {"label": order[main]}) if main else (columns, order)

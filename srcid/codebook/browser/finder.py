@@ -33,15 +33,12 @@ class ClipFinder(SelectionView):
         import ipywidgets as w
 
         from srcid.codebook.finder import SORTS
-        from srcid.symbols import InspectionError, label_names, label_of
+        from srcid.symbols import labels_of
 
         self.table, self.on_code, self.found = table, on_code, None
         classes = [("any", ("", ""))]
-        for label in label_names(table):
-            try:
-                classes += [(f"{label}: {name}", (label, name)) for name in label_of(table, label).classes]
-            except InspectionError:  # a constant label has no classes to ask for
-                continue
+        for label in labels_of(table).results:
+            classes += [(f"{label.name}: {name}", (label.name, name)) for name in label.classes]
         pairs = [("any", None), *((f"{a} and {b} differ", (a, b)) for a, b in combinations(table.modalities, 2))]
         splits = [("all", ""), *((name, name) for name in table.splits)]
         self.split = w.Dropdown(options=splits, value=split if split in table.splits else "", description="split")

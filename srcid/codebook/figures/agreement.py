@@ -173,22 +173,13 @@ def confusion_map(
     covered, biggest = [], 0
     for number, c in enumerate(confusions):
         here = dict(row=number // columns + 1, col=number % columns + 1)
-        k = min(most, len(c.codes))
-        counts = c.counts[:k, :k]
-        covered.append(counts.sum() / max(c.steps, 1))
-        biggest = max(biggest, k)
-        share = counts / np.maximum(c.counts[:k].sum(axis=1, keepdims=True), 1)
-        names = c.codes[:k]
-        hover = np.array([
-            [f"{c.first} {a}, {c.second} {b}: {n:,} steps<br>{s:.0%} of the row"
-             for b, n, s in zip(names, *row, strict=True)]
-            for a, *row in zip(names, counts, share, strict=True)
-        ])  # fmt: skip
-        add_map(fig, [(_shade(counts, share), INK)], [""] * k, hover, **here)
-        fig.update_xaxes(title_text=f"place of the code of {swatch(c.second, colors[c.second])}", showgrid=False,
-                         range=[0.5, k + 0.5], constrain="domain", **here)  # fmt: skip
-        fig.update_yaxes(title_text=f"place of the code of {swatch(c.first, colors[c.first])}", autorange=None,
-                         tickvals=None, ticktext=None, range=[k + 0.5, 0.5], constrain="domain", **here)  # fmt: skip
+        shown = _meetings(fig, c.counts, (c.first, c.second), (c.codes, c.codes), most, here)
+        covered.append(shown.sum() / max(c.steps, 1))
+        biggest = max(biggest, len(shown))
+        title = "place of the code of {}"
+        fig.update_xaxes(title_text=title.format(swatch(c.second, colors[c.second])), constrain="domain", **here)
+        fig.update_yaxes(title_text=title.format(swatch(c.first, colors[c.first])), constrain="domain", tickvals=None,
+                         ticktext=None, **here)  # fmt: skip
     caption = (
         "Codes in the order of how often both modalities use them, the same order on both sides: equal codes lie on "
         f"the diagonal, and a strong cell off it is one meaning with two names. The {biggest} codes used most; they "
@@ -238,7 +229,10 @@ def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = (), most: i
     titles = [f"{place_name(m.layer)}: {what}" for m in matchings for what in ("who meets whom", "share of the code")]
     fig, height = panels(titles, 2, _SIDE, horizontal_spacing=0.12)
     for row, m in enumerate(matchings, start=1):
-        _map(fig, m, row, most)
+        here = dict(row=row, col=1)
+        _meetings(fig, m.counts, m.names, m.order, most, here)
+        fig.update_xaxes(title_text=f"codes of {second}", showticklabels=False, ticks="", **here)
+        fig.update_yaxes(title_text=f"codes of {first}", showticklabels=False, ticks="", **here)
         place = np.arange(1, len(m.matches) + 1)
         for side, color, symbol, name in (
             ("of_first", INK, "circle", first),
@@ -270,25 +264,21 @@ def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = (), most: i
     return legend_line(fig)
 
 
-def _shade(counts: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Shades of cells, ``[codes, codes]``: by the square root, as else a share of a few percent cannot be seen."""
-    return np.where(counts > 0, np.sqrt(share), np.nan)
-
-
-def _map(fig: go.Figure, m: Any, row: int, most: int) -> None:
-    counts = m.counts[:most, :most]
-    share = counts / np.maximum(m.counts[:most].sum(axis=1, keepdims=True), 1)
+def _meetings(fig: go.Figure, counts: np.ndarray, names: Sequence[str], codes: Sequence[np.ndarray], most: int,
+              here: dict[str, int]) -> np.ndarray:  # fmt: skip
+    """Draw how often codes of two sides meet, at most so many of each, and return what is drawn of ``counts``."""
+    shown = counts[:most, :most]
+    share = shown / np.maximum(counts[:most].sum(axis=1, keepdims=True), 1)
     hover = np.array([
-        [f"{m.names[0]} {a}, {m.names[1]} {b}: {n:,} steps<br>{s:.0%} of the row"
-         for b, n, s in zip(m.order[1][:most], *line, strict=True)]
-        for a, *line in zip(m.order[0][:most], counts, share, strict=True)
+        [f"{names[0]} {a}, {names[1]} {b}: {n:,} steps<br>{s:.0%} of the row"
+         for b, n, s in zip(codes[1][:most], *row, strict=True)]
+        for a, *row in zip(codes[0][:most], shown, share, strict=True)
     ])  # fmt: skip
-    add_map(fig, [(_shade(counts, share), INK)], [""] * len(counts), hover, row, 1)
-    for axis, name, length in (("x", m.names[1], counts.shape[1]), ("y", m.names[0], counts.shape[0])):
-        span = [0.5, length + 0.5] if axis == "x" else [length + 0.5, 0.5]
-        update = fig.update_xaxes if axis == "x" else fig.update_yaxes
-        update(title_text=f"codes of {name}", showticklabels=False, ticks="", showgrid=False, range=span,
-               autorange=None, row=row, col=1)  # fmt: skip
+    # by the square root, as else a share of a few percent cannot be seen
+    add_map(fig, [(np.where(shown > 0, np.sqrt(share), np.nan), INK)], [""] * len(shown), hover, **here)
+    fig.update_xaxes(range=[0.5, shown.shape[1] + 0.5], showgrid=False, **here)
+    fig.update_yaxes(range=[shown.shape[0] + 0.5, 0.5], showgrid=False, autorange=None, **here)
+    return shown
 
 
 def _told(match: Any, m: Any) -> str:
