@@ -12,19 +12,18 @@ from srcid.cache import Cache
 from srcid.codes import CodeTable, CodeTableError
 from srcid.information.counts import SHARES, classify
 from srcid.information.estimates import (
-    LEVEL,
     InformationError,
     Settings,
     as_categories,
     estimates_cache,
-    permute_clips,
     raise_problems,
     read_pair,
     reason,
+    repeat,
     split_clips,
 )
 from srcid.information.questions import Sample, Variable, mask_of, places, values_of
-from srcid.statistics import Interval, bootstrap_weights, percentile_interval
+from srcid.statistics import Interval, bootstrap_weights
 from srcid.symbols import known_of
 
 
@@ -87,24 +86,17 @@ def leakage(
     x, y, mask = read_pair(features, labels, mask)
     score = _score_categories if y.discrete else _score_continuous
 
-    def run(y, mask: np.ndarray, seed: int) -> tuple[np.ndarray, float, float]:
-        parts = split_clips(len(mask), seed)
-        return score(x, y, mask, parts, np.vstack([np.ones(len(parts["score"])),
-                     bootstrap_weights(len(parts["score"]), settings.bootstrap, seed)]))  # fmt: skip
+    metric = "balanced accuracy" if y.discrete else "r2"
 
-    seeds = [settings.seed + i for i in range(settings.seeds)]
-    scores, chances, nats = zip(*(run(y, mask, seed) for seed in seeds), strict=True)
-    null = [run(*permute_clips(y, mask, settings.seed + i), settings.seed + i)[0][0] for i in range(settings.nulls)]
-    mean = float(np.mean([s[0] for s in scores]))
-    return Leakage(
-        factor,
-        "balanced accuracy" if y.discrete else "r2",
-        percentile_interval(np.concatenate([s[1:] for s in scores]), LEVEL, mean, len(mask)),
-        float(np.mean(chances)),
-        tuple(float(value) for value in null),
-        float(np.mean(nats)),
-        settings,
-    )
+    def run(x, y, mask: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
+        parts = split_clips(len(mask), seed)
+        clips = len(parts["score"])
+        counts = np.vstack([np.ones(clips), bootstrap_weights(clips, settings.bootstrap, seed)])
+        scores, chance, nats = score(x, y, mask, parts, counts)
+        return {metric: {"value": scores[0], "replicates": scores[1:], "detail": {"chance": chance, "nats": nats}}}
+
+    found = repeat({metric: "estimate"}, run, x, y, mask, settings)[metric]
+    return Leakage(factor, metric, found.interval, found.detail["chance"], found.null, found.detail["nats"], settings)
 
 
 def _score_categories(x, y, mask, parts, counts) -> tuple[np.ndarray, float, float]:
