@@ -32,8 +32,8 @@ class Interval:
     """
 
     value: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
     level: float = 0.95
     n: int = 0
 
@@ -75,7 +75,7 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> Interval:
     values = np.asarray(values, float)
     mean = float(values.mean()) if len(values) else math.nan
     if len(values) < 2:
-        return Interval(mean, math.nan, math.nan, level, len(values))
+        return Interval(mean, level=level, n=len(values))
     half = float(stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
     return Interval(mean, mean - half, mean + half, level, len(values))
 
@@ -107,7 +107,7 @@ def share_interval(part: np.ndarray, whole: np.ndarray, bootstrap: int, seed: in
     """
     value = float(part.sum() / max(whole.sum(), 1))
     if not bootstrap or len(part) < 2:
-        return Interval(value, math.nan, math.nan, n=len(part))
+        return Interval(value, n=len(part))
     group, groups = clip_groups(len(part), seed)
     sums = np.stack([np.bincount(group, side, minlength=groups) for side in (part, whole)], axis=1)
     drawn = bootstrap_weights(groups, bootstrap, seed) @ sums.astype(np.float32)

@@ -22,7 +22,7 @@ from srcid.statistics import Interval, share_interval
 Where = Literal["across", "within"]
 BACKGROUND = "background"
 REPLICATES = 500
-_NONE = Interval(math.nan, math.nan, math.nan)
+_NONE = Interval(math.nan)
 
 
 @dataclass(frozen=True)

@@ -52,13 +52,13 @@ class Answers:
 
     def moved_interval(self) -> Interval:
         """Percent of other answers: Wilson's interval, which counts clips."""
-        return _percent(self.moved) if self.bounded else _unknown(len(self.clips))
+        return _percent(self.moved) if self.bounded else Interval(math.nan, n=len(self.clips))
 
     def change_interval(self) -> Interval:
         """Change in points: Wilson's intervals of what became right and what became wrong, joined (MOVER)."""
         difference = self.after - self.before
         if not len(self.clips):
-            return _unknown(0)
+            return Interval(math.nan)
         if not self.bounded:
             return t_interval(100 * difference)
         gained, lost = (_percent(np.maximum(side, 0)) for side in (difference, -difference))
@@ -68,13 +68,9 @@ class Answers:
         return Interval(value, value - down, value + up, n=len(self.clips))
 
 
-def _unknown(n: int) -> Interval:
-    return Interval(math.nan, math.nan, math.nan, n=n)
-
-
 def _percent(shares: np.ndarray) -> Interval:
     if not len(shares):
-        return _unknown(0)
+        return Interval(math.nan)
     return wilson_interval(float(shares.mean()), len(shares)).times(100)
 
 

@@ -21,6 +21,8 @@ from srcid.features import FeatureStore
 from srcid.params import EvaluationParams, suggest
 
 SINGLE = ("classification", "localisation", "open-set")  # tasks that read one table
+# the others: how the run's own table is cut for them, and how tables of other data are joined
+JOINED = {"cross-dataset": (one_then_more, cross_dataset), "unpaired": (never_paired, unpaired)}
 
 
 @dataclass(frozen=True)
@@ -81,25 +83,18 @@ def task_tables(
     tables: dict[str, Codes] = {}
     data: dict[str, str] = {}
     notes: list[str] = []
-    makers: dict[str, Callable[[], Codes]] = {
-        "cross-dataset": lambda: one_then_more(own),
-        "unpaired": lambda: never_paired(own),
-    }
     for task in TASKS:
         given = others.get(task)
         data[task] = " / ".join(part.name for part in given) if given else name
         if task in SINGLE:
             tables[task] = given[0].table if given else own
-        else:
-            make = makers[task]
-            if given:
-                join = cross_dataset if task == "cross-dataset" else unpaired
-                make = partial(join, *given)
-            try:
-                tables[task] = make()
-                notes += [f"{task}: {note}" for note in tables[task].notes]
-            except EvaluationError as error:
-                notes.append(f"{task} was left out: {error}.")
+            continue
+        split, join = JOINED[task]
+        try:
+            tables[task] = join(*given) if given else split(own)
+            notes += [f"{task}: {note}" for note in tables[task].notes]
+        except EvaluationError as error:
+            notes.append(f"{task} was left out: {error}.")
     return TaskTables(tables, data, tuple(notes))
 
 

@@ -192,7 +192,7 @@ class Calibration:
     def share(self, kind: str) -> Interval:
         """Share of the cases of a kind of estimate that passed, with Wilson's 95 % interval; n is their number."""
         found = [case.passed for case in self.cases if case.estimate.kind == kind]
-        return wilson_interval(float(np.mean(found)), len(found)) if found else Interval(np.nan, np.nan, np.nan)
+        return wilson_interval(float(np.mean(found)), len(found)) if found else Interval(np.nan)
 
     @property
     def finding(self) -> str:

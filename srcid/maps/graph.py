@@ -183,7 +183,7 @@ def _clip_interval(values: np.ndarray, clips: np.ndarray | None) -> Interval:
     _, member = np.unique(np.zeros(0) if clips is None else clips, return_inverse=True)
     number = int(member.max(initial=-1)) + 1
     if number < 2:
-        return Interval(mean, float("nan"), float("nan"), n=number)
+        return Interval(mean, n=number)
     sums = np.bincount(member, values - mean)
     error = np.sqrt((sums**2).sum() * number / (number - 1)) / len(values)
     half = float(stdtrit(number - 1, 0.975) * error)
