@@ -79,12 +79,14 @@ class Verdict:
         found = f"{d.value:+.1f} points"
         if d.known:
             found += f" ({100 * d.level:g} % interval {d.low:+.1f} to {d.high:+.1f}, {number}"
-            found += f"; p = {self.p_holm:.2g} corrected for {self.claims} claims)" if np.isfinite(self.p) else ")"
+            several = f"{self.claims} claim{'s' * (self.claims > 1)}"
+            found += f"; p = {self.p_holm:.2g} corrected for {several})" if np.isfinite(self.p) else ")"
         else:
             found += f" ({number})"
         verdict = f"{self.verdict} at this number of seeds" if self.verdict == UNDECIDED else self.verdict
         more = f"; {self.why}" if self.why else ""
-        more += f"; seeds {', '.join(map(str, self.missing))} lack a partner" if self.missing else ""
+        lonely = ", ".join(map(str, self.missing))
+        more += f"; seed{'s' * (len(self.missing) > 1)} {lonely} without a partner" if self.missing else ""
         return f"{c.text}: {verdict}. {where}: {found}{more}."
 
 

@@ -218,7 +218,7 @@ def test_claims_are_supported_and_contradicted(matrix):
     better = verdict(matrix, direction="m → m")
     assert better.verdict == "supported" and better.p_holm < 0.05
     assert better.finding.startswith("it: supported. dcid rvq2 − dcid vq, average m → m: +")
-    assert "5 seeds; p = " in better.finding and "corrected for 1 claims" in better.finding
+    assert "5 seeds; p = " in better.finding and "corrected for 1 claim)" in better.finding
     assert verdict(matrix, direction="m → m", gain=False).verdict == "contradicted"
     [worse] = judge(matrix, [Claim("it", "dcid fsq", "dcid vq")])
     assert worse.verdict == "contradicted" and worse.difference.high < 0
