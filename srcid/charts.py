@@ -69,7 +69,7 @@ def dots(fig: go.Figure, intervals: Sequence[Interval], y: Sequence[float], colo
 
 def legend_entry(fig: go.Figure, name: str, mode: str = "markers", **look: Any) -> None:
     """Add a mark or line to the legend that no data stand behind; ``look`` is its ``marker``, ``line`` and so on."""
-    fig.add_scatter(x=[None], y=[None], mode=mode, name=name, hoverinfo="skip", **look)
+    fig.add_scatter(x=[None], y=[None], mode=mode, name=name, hoverinfo="skip", xaxis="x", yaxis="y", **look)
 
 
 def name_rows(fig: go.Figure, ticks: Mapping[float, str], last: float) -> None:
