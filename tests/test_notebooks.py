@@ -115,7 +115,7 @@ def test_outputs_are_light_and_still(name):
     assert set(book.metadata) <= {"kernelspec", "language_info", "jupytext"}
     kinds = {kind for cell in code_cells(name) for o in cell.outputs for kind in o.get("data", {})}
     assert kinds <= {"text/plain", "text/html", "text/markdown", "image/png", "image/jpeg", "image/svg+xml"}
-    assert "image/png" in kinds
+    assert "image/png" in kinds or name == "08_ablation"  # which compares runs that a default run does not make
     assert "widget-view" not in json.dumps(book) and "/home/" not in json.dumps(book)
     assert all(set(cell.metadata) <= {"tags", "jupyter"} for cell in book.cells)
 
