@@ -65,6 +65,7 @@ def watched(page):
 def test_no_name_becomes_a_script_in_jupyterlab(notebook, lab, hostile_run):
     if notebook == "index":  # which shows all runs: one folder has a name that no run is given, but a person may
         shutil.copytree(hostile_run.folder, hostile_run.folder.with_name(FOLDER))
+        shutil.copytree(NOTEBOOKS.parent / "docs" / "results", lab.folder / "docs" / "results")  # its pictures
     page = lab.open(place(lab, notebook, **({} if notebook == "index" else {"run": hostile_run.name})))
     said = []
     page.on("dialog", lambda dialog: said.append(dialog.message) or dialog.dismiss())
