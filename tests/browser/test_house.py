@@ -105,6 +105,13 @@ def page(lab):
     page.close()
 
 
+def drag(page, width, height):
+    """Resize the window in two steps: a live figure measures at once, and JupyterLab may lay out after that."""
+    page.set_viewport_size(dict(width=width - 4, height=height))
+    page.wait_for_timeout(1000)
+    page.set_viewport_size(dict(width=width, height=height))
+
+
 def test_figures_are_as_wide_as_the_page_before_it_is_ever_resized(lab, page):
     until(page, FITS)
     menu = page.locator('.widget-dropdown:has-text("colour") select')
@@ -116,8 +123,7 @@ def test_figures_are_as_wide_as_the_page_before_it_is_ever_resized(lab, page):
 @pytest.mark.parametrize("theme", ("Light", "Dark"))
 @pytest.mark.parametrize("size", SIZES)
 def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
-    width, height = SIZES[size]
-    page.set_viewport_size(dict(width=width, height=height))
+    drag(page, *SIZES[size])
     page.evaluate(
         "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}"
     )
@@ -143,7 +149,7 @@ def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
 
 
 def test_where_there_is_no_room_a_figure_keeps_its_least_width_and_its_output_scrolls(lab, page):
-    page.set_viewport_size(dict(width=900, height=720))
+    drag(page, 900, 720)
     until(page, f"() => ({LOOK})().every(figure => Math.abs(figure.width - {LEAST}) < 1)")
     found = page.evaluate(LOOK)
     assert len(found) == 4
