@@ -85,6 +85,11 @@ def panels(titles: Sequence[str], columns: int, height: int, gap: int = GAP, **o
                    **{"horizontal_spacing": 0.1, **options})  # fmt: skip
 
 
+def place_of(number: int, columns: int) -> dict[str, int]:
+    """Row and column of a panel of :func:`panels`, counted from 0."""
+    return dict(row=number // columns + 1, col=number % columns + 1)
+
+
 def stack(heights: Sequence[int], titles: Sequence[str] | None, gap: int, **options: Any) -> tuple[go.Figure, int]:
     """Return a figure of panels below each other, of ``heights`` in pixels, and the height of all."""
     total = sum(heights) + gap * (len(heights) - 1)

@@ -17,6 +17,7 @@ from srcid.charts import (
     name_rows,
     nothing,
     panels,
+    place_of,
     sentences,
     side_by_side,
     whiskers,
@@ -172,7 +173,7 @@ def confusion_map(
     fig, height = panels(titles, columns, 240 if columns == 3 else 330, horizontal_spacing=0.09)
     covered, biggest = [], 0
     for number, c in enumerate(confusions):
-        here = dict(row=number // columns + 1, col=number % columns + 1)
+        here = place_of(number, columns)
         shown = _meetings(fig, c.counts, (c.first, c.second), (c.codes, c.codes), most, here)
         covered.append(shown.sum() / max(c.steps, 1))
         biggest = max(biggest, len(shown))

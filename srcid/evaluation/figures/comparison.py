@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import error_bars, legend_entry, panels, side_by_side
+from srcid.charts import error_bars, legend_entry, panels, place_of, side_by_side
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, Differences
 from srcid.evaluation.tradeoff import Ablation, Quality
 from srcid.style import FAINT, GENERAL, INK, OKABE_ITO, empty_figure, fade, finish, legend_line
@@ -116,7 +116,7 @@ def cost_figure(quality: Quality, source: str = "") -> go.Figure:
         return empty_figure(_NOTHING)
     fig, height = panels(list(_PANELS.values()), 3, 30 * len(names) + 40, shared_yaxes=True, horizontal_spacing=0.04)
     for number, quantity in enumerate(_PANELS):
-        where = dict(row=number // 3 + 1, col=number % 3 + 1)
+        where = place_of(number, 3)
         _points(fig, rows, quantity, None, method_looks(names), size=9, legend=False, **where)
         if quantity not in ("across", "within"):
             fig.update_xaxes(rangemode="tozero", **where)

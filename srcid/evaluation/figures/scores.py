@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import legend_entry, name_rows, panels, segments, sentences, side_by_side, whiskers
+from srcid.charts import legend_entry, name_rows, panels, place_of, segments, sentences, side_by_side, whiskers
 from srcid.evaluation.details import ClassConfusion, ClassScores
 from srcid.evaluation.results import score_finding
 from srcid.style import GENERAL, INK, blanks, empty_figure, fade, finish, legend_line, modality_colors, swatch
@@ -57,12 +57,12 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
     # a free row between cross-modal and same-modality directions
     rows = {pair: place + (0.6 if pair[0] == pair[1] else 0) for place, pair in enumerate(directions)}
     metric = {task: summary.loc[summary["task"] == task, "metric"].iloc[0] for task in tasks}
-    columns, high = min(3, len(tasks)), int(_ROW * (len(rows) + 0.6))
+    columns, tall = min(3, len(tasks)), int(_ROW * (len(rows) + 0.6))
     titles = [f"{task}, {_METRICS.get(metric[task], metric[task])}" for task in tasks]
-    fig, height = panels(titles, columns, high, shared_yaxes=True, horizontal_spacing=0.05)
+    fig, height = panels(titles, columns, tall, shared_yaxes=True, horizontal_spacing=0.05)
     representations = list(dict.fromkeys(summary["representation"]))
     for number, task in enumerate(tasks):
-        where = dict(row=number // columns + 1, col=number % columns + 1)
+        where = place_of(number, columns)
         for place, name in enumerate(representations):
             part = summary[(summary["task"] == task) & (summary["representation"] == name)]
             shift = 0.22 * (place - (len(representations) - 1) / 2)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from srcid.charts import name_rows, panels
+from srcid.charts import name_rows, panels, place_of
 from srcid.information.figures.estimators import add_interval, nats_ticks, squash
 from srcid.statistics import Interval, t_interval
 from srcid.style import OKABE_ITO, SYMBOLS, empty_figure, fade, finish, legend_line
@@ -35,7 +35,7 @@ def settings_figure(frame: pd.DataFrame, quantities: Mapping[str, str], caption:
     fig, height = panels(list(shown.values()), min(3, len(shown)), 30 * len(settings) + 20, 70, shared_yaxes=True,
                          horizontal_spacing=0.04)  # fmt: skip
     for number, key in enumerate(shown):
-        where, nats = dict(row=number // 3 + 1, col=number % 3 + 1), key.split("/")[0] in _NATS
+        where, nats = place_of(number, 3), key.split("/")[0] in _NATS
         for place, name in enumerate(settings):
             part = frame.loc[frame["setting"] == name, key].dropna()
             color, symbol = OKABE_ITO[place % len(OKABE_ITO)], SYMBOLS[place % len(SYMBOLS)]
@@ -81,7 +81,7 @@ def relation_figure(
     titles = [_short(found) for found in relations.values()]
     fig, height = panels(titles, min(3, len(titles)), 190, 100, horizontal_spacing=0.075)
     for number, (x, y) in enumerate(relations):
-        where, nats = dict(row=number // 3 + 1, col=number % 3 + 1), x.split("/")[0] in _NATS
+        where, nats = place_of(number, 3), x.split("/")[0] in _NATS
         used = frame.dropna(subset=[x, y]) if {x, y} <= set(frame) else frame.iloc[:0]
         for place, (name, part) in enumerate(frame.groupby("setting", sort=False)):
             part = part.loc[part.index.intersection(used.index)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import error_bars, legend_entry, panels
+from srcid.charts import error_bars, legend_entry, panels, place_of
 from srcid.information.calibration import TOLERANCE
 from srcid.statistics import Interval
 from srcid.style import INK, OKABE_ITO, empty_figure, fade, finish, legend_line
@@ -101,7 +101,7 @@ def calibration_figure(calibration: Calibration | None, caption: str = "") -> go
     kinds = {case.estimate.name: case.estimate.kind for case in calibration.cases}
     colors = dict(zip(dict.fromkeys(SYMBOLS.values()), OKABE_ITO, strict=False))
     for number, panel in enumerate(calibration.panels):
-        where = dict(row=number // columns + 1, col=number % columns + 1)
+        where = place_of(number, columns)
         line = squash(np.linspace(0, top, 60))
         fig.add_scatter(x=line, y=line, mode="lines", line=dict(color=INK, width=1.2, dash="dot"), hoverinfo="skip",
                         showlegend=False, **where)  # fmt: skip
@@ -121,7 +121,7 @@ def calibration_figure(calibration: Calibration | None, caption: str = "") -> go
     fig.update_xaxes(range=[squash(-0.3), squash(top)], **nats_ticks(0, top))
     fig.update_yaxes(range=[squash(edge[0]) - 0.15, squash(edge[1]) + 0.15], **nats_ticks(*edge))
     for number in range(len(calibration.panels))[-columns:]:  # the lowest of each column
-        fig.update_xaxes(title_text="truth, nats", row=number // columns + 1, col=number % columns + 1)
+        fig.update_xaxes(title_text="truth, nats", **place_of(number, columns))
     fig.update_yaxes(title_text="estimate, nats", col=1)
     note = (
         f"Up to {calibration.clips:,} clips. Dotted: estimate = truth. Filled: a bound on its side of the truth, an "
