@@ -42,7 +42,7 @@ def expand(values: Mapping[str, Any], most: int = MOST) -> list[dict[str, Any]]:
             f"the grid has {size:,} runs; need {most:,} or fewer, or your word that you want that many: "
             f"most={size} (--most {size} on the command line)"
         )
-    several = [[cell(name, value) for part in axis for value in part] for name, axis in axes.items()]
+    several = [[unfold(name, value) for part in axis for value in part] for name, axis in axes.items()]
     return [{k: v for given in cells for k, v in given.items()} for cells in itertools.product(*several)]
 
 
@@ -54,16 +54,16 @@ def corners(values: Mapping[str, Any], most: int = 50) -> Iterator[dict[str, Any
     """
     axes = {name: [value for part in axis for value in itertools.islice(part, most)][:most]
             for name, axis in _axes(values).items()}  # fmt: skip
-    first = {k: v for name, several in axes.items() for k, v in cell(name, several[0]).items()}
+    first = {k: v for name, several in axes.items() for k, v in unfold(name, several[0]).items()}
     yield first
     for name, several in axes.items():
-        yield from (first | cell(name, value) for value in several[1:])
+        yield from (first | unfold(name, value) for value in several[1:])
 
 
-def cell(name: str, value: Any) -> dict[str, Any]:
+def unfold(name: str, value: Any) -> dict[str, Any]:
     """The parameters that one value of a name stands for: ``rvq3`` as a quantizer for two of them.
 
-    >>> cell("quantizer", "rfsq2")
+    >>> unfold("quantizer", "rfsq2")
     {'quantizer': 'rfsq', 'stages': '2'}
     """
     fits = name == "quantizer" and isinstance(value, str)
@@ -86,7 +86,7 @@ def _axes(values: Mapping[str, Any]) -> dict[str, list[Sequence[Any]]]:
         except ValueError as error:
             problems.append(f"{name}={shorten(given)}: {error}")
     staged = [value for part in axes.get("quantizer", ()) if isinstance(part, list | tuple) for value in part
-              if len(cell("quantizer", value)) > 1]  # fmt: skip
+              if len(unfold("quantizer", value)) > 1]  # fmt: skip
     if staged and "stages" in values:
         problems.append(f"found stages beside quantizer={staged[0]}; leave stages out, or the number")
     ParameterError.check("the grid cannot be read:", problems)

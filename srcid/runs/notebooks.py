@@ -25,7 +25,7 @@ from srcid.features.source import DATA_SETS, check_data, clips_of, fingerprint, 
 from srcid.files import exists, whole_file
 from srcid.params import ParameterError, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home
-from srcid.runs.grid import cell
+from srcid.runs.grid import unfold
 from srcid.values import Word, finite, plain, shorten
 
 Declared = Mapping[str, tuple[type | None, Any]]  # type and default of each parameter
@@ -73,8 +73,8 @@ def read_notebook(path: Path) -> Any:
         raise RunError(f"{path} is no notebook, or a damaged one ({_first_line(error)})") from None
     book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     book.metadata["jupytext"].pop("text_representation", None)  # of the twin
-    for number, one in enumerate(book.cells):
-        one.id = f"cell-{number}"  # jupytext draws them by chance
+    for number, cell in enumerate(book.cells):
+        cell.id = f"cell-{number}"  # jupytext draws them by chance
     return book
 
 
@@ -188,9 +188,10 @@ def check(notebooks: Sequence[Path], values: Mapping[str, Any], names: Declared 
     problems = [f"{shorten(n)} is no parameter of {where}{suggest(str(n), sorted(known))}" for n in unknown]
     values, wrong = _plain({n: v for n, v in values.items() if n in known})
     problems += wrong
-    if values.keys() & {"stages"} and len(cell("quantizer", values.get("quantizer"))) > 1:
-        problems.append(f"found stages beside quantizer={values['quantizer']}; leave stages out, or the number")
-    values = {n: v for name, value in values.items() for n, v in cell(name, value).items()}
+    if "stages" in known:  # else quantizer is a word of the notebook's own
+        if "stages" in values and len(unfold("quantizer", values.get("quantizer"))) > 1:
+            problems.append(f"found stages beside quantizer={values['quantizer']}; leave stages out, or the number")
+        values = {n: v for name, value in values.items() for n, v in unfold(name, value).items()}
     checked = []
     for path, names in zip(notebooks, everything, strict=True):
         own: dict[str, Any] = {}
@@ -262,9 +263,9 @@ def declared(notebook: Path) -> Declared:
         RunError: the file is no notebook, or that cell is no Python.
     """
     book = read_notebook(notebook)
-    found = next((one for one in book.cells if "parameters" in one.metadata.get("tags", ())), None)
+    cell = next((cell for cell in book.cells if "parameters" in cell.metadata.get("tags", ())), None)
     try:
-        body = ast.parse(found.source if found else "").body
+        body = ast.parse(cell.source if cell else "").body
     except SyntaxError as error:
         raise RunError(f"{notebook}: its parameters cell is no Python ({_first_line(error)})") from None
     names = {}
@@ -285,8 +286,8 @@ def declared(notebook: Path) -> Declared:
 def quick_imports() -> Iterator[None]:
     """Let what is imported within leave out a grammar of international addresses.
 
-    jsonschema, on which nbformat stands, would parse it on import (1.7 s), to check a format that
-    notebooks do not have.
+    jsonschema, on which nbformat stands, would parse it on import (1.7 s), to check a format that notebooks
+    do not have.
     """
     grammar = "rfc3987_syntax"
     if "jsonschema" in sys.modules or grammar in sys.modules:

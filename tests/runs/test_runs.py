@@ -394,6 +394,12 @@ def test_a_default_may_hold_what_looks_like_an_assignment(tmp_path):
         runs.check_parameters(tmp_path / "own.ipynb", {})
 
 
+def test_a_quantizer_with_stages_is_a_word_where_a_notebook_has_no_stages(tmp_path):
+    cell = nbformat.v4.new_code_cell('quantizer: str = ""', metadata={"tags": ["parameters"]})
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "own.ipynb")
+    assert runs.check_parameters(tmp_path / "own.ipynb", {"quantizer": "rvq3"}) == {"quantizer": "rvq3"}
+
+
 def test_fields_of_params_go_into_options(tiny):
     words = {name: Word(text) for name, text in dict(beta="0.5", club_off="1,2", quantizer="rvq").items()}
     found = runs.check_parameters("tiny", dict(**words, cpc_horizon=2))
