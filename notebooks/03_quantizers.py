@@ -189,10 +189,10 @@ costs
 # says that only the second is shared. How far the modalities choose the same code in each part, on test clips:
 
 # %% tags=[]
-codes = {run: found.codes[run] for run in found.plain["run"].unique()}
-gone = [run for run in codes if not codes[run].exists()]  # whoever is short of space deletes these first
-print(f"{len(gone)} runs whose codes were deleted are left out." if gone else "All runs have their codes.")
-codes = {run: CodeTable.open(codes[run]) for run in codes if run not in gone}
+asked = found.plain["run"].unique()
+codes = {run: CodeTable.open(found.codes[run]) for run in asked if found.codes[run].exists()}
+gone = len(asked) - len(codes)  # whoever is short of space deletes these first
+print(f"{gone} runs whose codes were deleted are left out." if gone else "All runs have their codes.")
 each = [dict(method=found.params.loc[run, "method"], **part) for run in codes for part in part_agreement(codes[run])]
 agreement = part_figure(pd.DataFrame(each), found.source)
 here.save_figure(agreement, "agreement")
