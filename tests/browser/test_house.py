@@ -105,13 +105,6 @@ def page(lab):
     page.close()
 
 
-def drag(page, width, height):
-    """Resize the window in two steps: a live figure measures at once, and JupyterLab may lay out after that."""
-    page.set_viewport_size(dict(width=width - 4, height=height))
-    page.wait_for_timeout(1000)
-    page.set_viewport_size(dict(width=width, height=height))
-
-
 def test_figures_are_as_wide_as_the_page_before_it_is_ever_resized(lab, page):
     until(page, FITS)
     menu = page.locator('.widget-dropdown:has-text("colour") select')
@@ -120,10 +113,17 @@ def test_figures_are_as_wide_as_the_page_before_it_is_ever_resized(lab, page):
     until(page, FITS)
 
 
+def test_figures_keep_to_their_page_where_it_changes_and_the_window_does_not(page):
+    before = page.evaluate(LOOK)[0]["room"]
+    for wider in (True, False):
+        page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+        until(page, f"() => (({LOOK})()[0].room > {before} + 100) === {str(wider).lower()} && ({FITS})()")
+
+
 @pytest.mark.parametrize("theme", ("Light", "Dark"))
 @pytest.mark.parametrize("size", SIZES)
 def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
-    drag(page, *SIZES[size])
+    page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
     page.evaluate(
         "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}"
     )
@@ -149,7 +149,7 @@ def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
 
 
 def test_where_there_is_no_room_a_figure_keeps_its_least_width_and_its_output_scrolls(lab, page):
-    drag(page, 900, 720)
+    page.set_viewport_size(dict(width=900, height=720))
     until(page, f"() => ({LOOK})().every(figure => Math.abs(figure.width - {LEAST}) < 1)")
     found = page.evaluate(LOOK)
     assert len(found) == 4
