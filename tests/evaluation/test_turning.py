@@ -134,7 +134,7 @@ def test_the_figure_says_the_finding_and_has_a_mark_for_every_effect(table, prob
     turned = turn_code(table, probes, Turn(1, 0, 1), controls=3)
     figure = turning_figure(turned, table.modalities)
     assert figure.layout.title.text.replace("<br>", " ") == turned.finding
-    own = [t for t in figure.data if t.name == "this code"]
+    own = [t for t in figure.data if t.name == "code 0 of layer 1 turned into 1"]
     assert len(own[0].x) == len(of(turned, "classification", "localisation", "retrieval"))
     assert len(own[1].x) == len(turned.effects)
     assert "2, 3, 4" in figure.layout.annotations[-1].text
@@ -145,6 +145,7 @@ def test_the_browser_turns_what_is_chosen(table, probes):
     assert view.turned.turn == Turn(1, 0, 1) and view.view._frame[0].value.count("Code 0 of layer 1")
     view.code.value = -1
     assert view.turned.turn == Turn(1) and view.into.disabled
+    assert {trace.name for trace in view.view.data} == {"layer 1 left out"}  # the legend says what was done
     view.layer.value = 2
     assert view.turned.turn.layer == 2 and view.turned.turn.code >= 0
     view.into.value = view.code.value

@@ -221,7 +221,8 @@ def ablation_figure(ablation: Ablation, source: str = "") -> go.Figure:
     fig.update_xaxes(tickvals=list(range(len(states))), ticktext=labels, range=[-0.5, max(len(states), 1) - 0.5], col=3)
     fig.update_yaxes(zeroline=False)
     fig.update_yaxes(title_text="score, %", row=1, col=1)
-    for axis, found, what in (("x", sizes, "several codebook sizes"), ("x3", club, "CLUB switched off")):
+    several = "several codebook sizes"
+    for axis, found, what in (("x", sizes, several), ("x2", sizes, several), ("x3", club, "CLUB switched off")):
         if not found:
             fig.add_annotation(text=f"no runs with {what}", x=0.5, y=0.5, showarrow=False, xref=f"{axis} domain",
                                yref=f"{axis.replace('x', 'y')} domain")  # fmt: skip
