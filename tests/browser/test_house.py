@@ -48,6 +48,7 @@ for axis, color in zip((fig.layout.xaxis, fig.layout.yaxis), OKABE_ITO):
     axis.title = dict(text="a modality", font=dict(color=color))
 finish(fig, "Titles of axes in colours of modalities", "Small print.", height=240)""",
     "empty_figure('There is nothing to draw, for <script>this</script> reason.')",
+    "print('disentanglement ' * 40)",
     """
 import pandas as pd
 from srcid.widget import offer_csv
@@ -163,6 +164,19 @@ def test_where_there_is_no_room_a_figure_keeps_its_least_width_and_its_output_sc
             e.scrollLeft = 1e4; return plot.getBoundingClientRect().right - e.getBoundingClientRect().right; } } })"""
     )
     assert all(right <= 1 for right in reach), reach
+
+
+def test_printed_sentences_wrap_between_words(page):
+    lines, broken = page.evaluate(
+        """() => {
+        const pre = [...document.querySelectorAll('.jp-OutputArea-output pre')]
+            .find(e => e.textContent.startsWith('disentanglement')), text = pre.firstChild;
+        const rects = (start, end) => { const range = document.createRange();
+            range.setStart(text, start); range.setEnd(text, end); return range.getClientRects().length; };
+        return [rects(0, text.length), [...text.data.matchAll(/\\w+/g)].filter(
+            found => rects(found.index, found.index + found[0].length) > 1).length]; }"""
+    )
+    assert lines > 3 and broken == 0
 
 
 def test_a_table_is_saved_as_csv_and_a_figure_as_svg(lab, page):
