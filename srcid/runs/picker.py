@@ -136,11 +136,12 @@ class RunIndex:
         rows = []
         for entry in self.frame[:most].to_dict("records"):
             run = Run(root() / entry["run"])
-            words = map(html.escape, (entry["run"], entry["status"], _data(run)))
+            name, *words = map(html.escape, (entry["run"], entry["status"], _data(run)))
+            name = name.replace("_", "_<wbr>")
             numbers = (f"{entry[name]:.1f}" if entry[name] == entry[name] else "" for name in names)
             day, _, hour = html.escape(str(entry["started"] or "")[:16]).partition("T")
             started = f"<span style='white-space:nowrap'>{day}</span> {hour}"  # the hour goes below where room is short
-            rows.append(_row("td", [*words, sparkline(_losses(run.metrics)), *numbers, started]))
+            rows.append(_row("td", [name, *words, sparkline(_losses(run.metrics)), *numbers, started]))
         titles = _row("th", [html.escape(name).replace("/", "/<wbr>") for name in head])
         more = f"<p>and {len(self.frame) - most} older ones</p>" if len(self.frame) > most else ""
         return f"<table>{titles}{''.join(rows)}</table>{more}"
