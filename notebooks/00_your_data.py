@@ -30,6 +30,7 @@ passes: int = 30  # passes over the training clips
 seed: int = 0  # seed of weights, order and sampling
 
 # %% tags=[]
+import sys
 from pathlib import Path
 
 from IPython.display import HTML, display
@@ -71,7 +72,8 @@ for path in sorted(source.glob("*.csv")):
 
 # %% tags=[]
 path = made / "stores" / f"extracted-{source.resolve().name}-{steps}x{seconds:g}"
-store = FeatureStore.open(path) if path.exists() else extract(source, path, steps=steps, seconds=seconds).store
+cut = dict(steps=steps, seconds=seconds, progress=sys.stdout)
+store = FeatureStore.open(path) if path.exists() else extract(source, path, **cut).store
 
 # %% tags=["nbval-check-output"]
 print(f"{store.clips} clips of {store.steps} steps")

@@ -154,7 +154,8 @@ usage
 # %% tags=[]
 agreed = for_each(code_agreement, table, [dict(layer=k, clips="test") for k in layers])
 columns = ["layer", "first", "second", "where", "match", "match_low", "match_high", "chance", "sample"]
-pd.concat([found.frame() for found in agreed.results] or [pd.DataFrame(columns=columns)])[columns].round(3)
+frames = [found.frame() for found in agreed.results] or [pd.DataFrame(columns=columns)]
+pd.concat(frames, ignore_index=True)[columns].round(3)
 
 # %% [markdown] tags=[]
 # ## What the codes are worth
@@ -187,7 +188,7 @@ print("\n".join(probes.notes) or "nothing was left out")
 codes = summary[summary["representation"] == "all"]
 for task, part in codes.groupby("task", sort=False):
     across, within = part[~part["same"]], part[part["same"]]
-    above = (across[["clip_low", "seed_low"]].min(axis=1) > across["chance"]).sum()
+    above = (across[["clip_low", "seed_low"]].min(axis=1, skipna=False) > across["chance"]).sum()
     print(
         f"{task}: on modalities it has never seen, a probe reaches {across['score'].mean():.1f} % "
         f"({across['score'].min():.1f} to {across['score'].max():.1f} %), "

@@ -262,12 +262,24 @@ def without_handlers(tiles: str) -> str:
 
 
 def _wave(samples: np.ndarray, color: str) -> str:
-    """Draw a sound as upright bars, an SVG of a tile's width."""
+    """Draw a sound as upright bars, as wide as a tile."""
     bars = "".join(f"M{x + 0.5},{-h:.2f}V{h:.2f}" for x, h in enumerate(envelope(samples, _BARS)))
-    return (
-        f"<svg viewBox='0 -1 {_BARS} 2' preserveAspectRatio='none' style='flex:1;min-width:0;height:34px' "
-        f"aria-hidden='true'><path d='{bars}' stroke='{color}' stroke-width='.6'/></svg>"
-    )
+    path = f"<path d='{bars}' stroke='{color}' stroke-width='.6'/>"
+    return drawing(path, f"0 -1 {_BARS} 2", "flex:1;min-width:0;height:34px")
+
+
+def drawing(lines: str, box: str, style: str, said: str = "") -> str:
+    """Return elements of SVG as a picture: JupyterLab removes SVG itself from a notebook that it does not trust.
+
+    Args:
+        lines: what is drawn; it cannot take a colour from the page.
+        box: the part of the plane that fills the picture, ``x y width height``.
+        style: CSS of the picture.
+        said: what there is to see, for who cannot.
+    """
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='{box}' preserveAspectRatio='none'>{lines}</svg>"
+    address = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    return f"<img alt='{html.escape(said)}' src='{address}' style='{style}'>"
 
 
 def envelope(samples: np.ndarray, bars: int) -> np.ndarray:

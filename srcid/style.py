@@ -72,7 +72,8 @@ PAGE_STYLE = (
     )
     + ".js-plotly-plot text tspan[style*='fill']{fill-opacity:1}"
     f".js-plotly-plot{{min-width:{LEAST}px}}"
-    ".js-plotly-plot .modebar-group{background-color:var(--jp-layout-color0,transparent)!important}</style>"
+    ".js-plotly-plot .modebar-group{background-color:var(--jp-layout-color0,transparent)!important}"
+    ".jp-OutputArea-output pre{word-break:normal!important}</style>"  # JupyterLab breaks printed lines inside words
 )
 
 

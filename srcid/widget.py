@@ -161,35 +161,36 @@ class ClipView(View):
         raise NotImplementedError
 
 
+# Lies behind a framed figure, as large as the frame, and fits the figure to it whenever that changes. Plotly measures
+# only when the window changes, which may be before the page has laid out, and keeps to a width that a layout brought.
+_FIT = """export default { render({ el }) {
+  Object.assign(el.style, {position: 'absolute', inset: 0, zIndex: -1, pointerEvents: 'none'});
+  const observer = new ResizeObserver(() => {
+    const plot = el.parentElement?.querySelector('.js-plotly-plot');
+    if (!plot?.layout) return;
+    delete plot.layout.width;
+    plot._responsiveChartHandler?.();
+  });
+  observer.observe(el);
+  return () => observer.disconnect();
+} };"""
+
+
 def framed(view: Any) -> Any:
     """A FigureWidget between its title and its caption, which are text of the page; :func:`redraw` renews all three.
 
     Raises:
         ValueError: the widget was drawn before, with its title and caption in the picture.
     """
+    import anywidget
     import ipywidgets
 
     if view.data:
         raise ValueError("found a figure that is drawn already; need an empty FigureWidget, framed before its redraw")
     view._frame = ipywidgets.HTML(), ipywidgets.HTML()
-    framed_view = ipywidgets.VBox([view._frame[0], view, view._frame[1]], layout=dict(width="100%"))
+    parts = [view._frame[0], view, view._frame[1], anywidget.AnyWidget(_esm=_FIT)]
     retell(view)
-
-    def drawn(told: Any) -> None:  # the browser draws before it knows how wide the page is, and tells when it has drawn
-        if told.new:
-            view.unobserve(drawn, "_js2py_traceDeltas")
-            _fit(view)
-
-    view.observe(drawn, "_js2py_traceDeltas")
-    return framed_view
-
-
-def _fit(view: Any) -> None:
-    """Let the browser make a figure as wide as its page; a new layout alone would leave it as wide as it is.
-
-    Plotly takes ``autosize`` and ``height`` in the order in which they come: the later one decides on the width.
-    """
-    view._send_relayout_msg({"height": view.layout.height, "autosize": True})
+    return ipywidgets.VBox(parts, layout=dict(width="100%"))
 
 
 def retell(view: Any) -> None:
@@ -211,7 +212,6 @@ def redraw(view: Any, figure: Any) -> None:
         view.add_traces(shown.data)
     view._config = figure._config
     if framed_view:
-        _fit(view)
         retell(view)
 
 

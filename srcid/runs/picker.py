@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from srcid.files import read_json, write_json
+from srcid.page import drawing
 from srcid.runs.folders import Run, RunError, root
 from srcid.runs.launch import execute
 from srcid.runs.overview import RunWarning, latest, table
+from srcid.style import INK
 from srcid.training.log import read_log
 from srcid.widget import has_front_end
 
@@ -134,11 +136,12 @@ class RunIndex:
         rows = []
         for entry in self.frame[:most].to_dict("records"):
             run = Run(root() / entry["run"])
-            words = map(html.escape, (entry["run"], entry["status"], _data(run)))
+            name, *words = map(html.escape, (entry["run"], entry["status"], _data(run)))
+            name = name.replace("_", "_<wbr>")
             numbers = (f"{entry[name]:.1f}" if entry[name] == entry[name] else "" for name in names)
-            started = html.escape(str(entry["started"] or "")[:16].replace("T", " "))
-            started = f"<span style='white-space:nowrap'>{started}</span>"
-            rows.append(_row("td", [*words, sparkline(_losses(run.metrics)), *numbers, started]))
+            day, _, hour = html.escape(str(entry["started"] or "")[:16]).partition("T")
+            started = f"<span style='white-space:nowrap'>{day}</span> {hour}"  # the hour goes below where room is short
+            rows.append(_row("td", [name, *words, sparkline(_losses(run.metrics)), *numbers, started]))
         titles = _row("th", [html.escape(name).replace("/", "/<wbr>") for name in head])
         more = f"<p>and {len(self.frame) - most} older ones</p>" if len(self.frame) > most else ""
         return f"<table>{titles}{''.join(rows)}</table>{more}"
@@ -156,7 +159,7 @@ class RunIndex:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return ``values`` as a small line in SVG; nothing for fewer than two finite ones."""
+    """Return ``values`` as a small line; nothing for fewer than two finite ones."""
     values = [value for value in values if math.isfinite(value)]
     if len(values) < 2:
         return ""
@@ -165,10 +168,10 @@ def sparkline(values: Sequence[float]) -> str:
     dots = (
         f"{2 + step * i:.1f},{2 + (_HEIGHT - 4) * (1 - (value - low) / span):.1f}" for i, value in enumerate(values)
     )
+    line = f"<polyline points='{' '.join(dots)}' fill='none' stroke='{INK}' stroke-width='1.5'/>"
+    look = f"width:{_WIDTH}px;min-width:{_WIDTH}px;height:{_HEIGHT}px"
     said = f"from {values[0]:.3g} to {values[-1]:.3g}"
-    box = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" style="width:{_WIDTH}px;min-width:{_WIDTH}px"'
-    line = f'<polyline points="{" ".join(dots)}" fill="none" stroke="currentColor" stroke-width="1.5"/>'
-    return f'<svg {box} role="img" aria-label="{said}"><title>{said}</title>{line}</svg>'
+    return f"<span title='{said}'>{drawing(line, f'0 0 {_WIDTH} {_HEIGHT}', look, said)}</span>"
 
 
 def _row(kind: str, cells: Sequence[str]) -> str:

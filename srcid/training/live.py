@@ -168,7 +168,7 @@ class LiveTraining:
             description="Stop", icon="stop", tooltip="end after the step in progress; the run can be resumed"
         )
         self._button.on_click(lambda _: self.stop())
-        self._bar = ipywidgets.FloatProgress(min=0, max=1, layout=dict(width="180px"))
+        self._bar = ipywidgets.FloatProgress(min=0, max=1, layout=dict(width="100px"))
         self._state = ipywidgets.HTML("preparing …")
         self._curves = go.FigureWidget()
         line = ipywidgets.HBox([self._button, self._bar, self._state], layout=dict(align_items="center"))

@@ -48,6 +48,7 @@ for axis, color in zip((fig.layout.xaxis, fig.layout.yaxis), OKABE_ITO):
     axis.title = dict(text="a modality", font=dict(color=color))
 finish(fig, "Titles of axes in colours of modalities", "Small print.", height=240)""",
     "empty_figure('There is nothing to draw, for <script>this</script> reason.')",
+    "print('disentanglement ' * 40)",
     """
 import pandas as pd
 from srcid.widget import offer_csv
@@ -105,13 +106,6 @@ def page(lab):
     page.close()
 
 
-def drag(page, width, height):
-    """Resize the window in two steps: a live figure measures at once, and JupyterLab may lay out after that."""
-    page.set_viewport_size(dict(width=width - 4, height=height))
-    page.wait_for_timeout(1000)
-    page.set_viewport_size(dict(width=width, height=height))
-
-
 def test_figures_are_as_wide_as_the_page_before_it_is_ever_resized(lab, page):
     until(page, FITS)
     menu = page.locator('.widget-dropdown:has-text("colour") select')
@@ -120,10 +114,17 @@ def test_figures_are_as_wide_as_the_page_before_it_is_ever_resized(lab, page):
     until(page, FITS)
 
 
+def test_figures_keep_to_their_page_where_it_changes_and_the_window_does_not(page):
+    before = page.evaluate(LOOK)[0]["room"]
+    for wider in (True, False):
+        page.evaluate("window.jupyterapp.commands.execute('application:toggle-left-area')")
+        until(page, f"() => (({LOOK})()[0].room > {before} + 100) === {str(wider).lower()} && ({FITS})()")
+
+
 @pytest.mark.parametrize("theme", ("Light", "Dark"))
 @pytest.mark.parametrize("size", SIZES)
 def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
-    drag(page, *SIZES[size])
+    page.set_viewport_size(dict(zip(("width", "height"), SIZES[size], strict=True)))
     page.evaluate(
         "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", f"JupyterLab {theme}"
     )
@@ -149,7 +150,7 @@ def test_figures_fit_their_page_and_can_be_read(lab, page, size, theme):
 
 
 def test_where_there_is_no_room_a_figure_keeps_its_least_width_and_its_output_scrolls(lab, page):
-    drag(page, 900, 720)
+    page.set_viewport_size(dict(width=900, height=720))
     until(page, f"() => ({LOOK})().every(figure => Math.abs(figure.width - {LEAST}) < 1)")
     found = page.evaluate(LOOK)
     assert len(found) == 4
@@ -163,6 +164,19 @@ def test_where_there_is_no_room_a_figure_keeps_its_least_width_and_its_output_sc
             e.scrollLeft = 1e4; return plot.getBoundingClientRect().right - e.getBoundingClientRect().right; } } })"""
     )
     assert all(right <= 1 for right in reach), reach
+
+
+def test_printed_sentences_wrap_between_words(page):
+    lines, broken = page.evaluate(
+        """() => {
+        const pre = [...document.querySelectorAll('.jp-OutputArea-output pre')]
+            .find(e => e.textContent.startsWith('disentanglement')), text = pre.firstChild;
+        const rects = (start, end) => { const range = document.createRange();
+            range.setStart(text, start); range.setEnd(text, end); return range.getClientRects().length; };
+        return [rects(0, text.length), [...text.data.matchAll(/\\w+/g)].filter(
+            found => rects(found.index, found.index + found[0].length) > 1).length]; }"""
+    )
+    assert lines > 3 and broken == 0
 
 
 def test_a_table_is_saved_as_csv_and_a_figure_as_svg(lab, page):

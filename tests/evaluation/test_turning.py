@@ -1,8 +1,10 @@
 """Turning a code on tables whose truth is known: what must follow follows, and nothing else."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from srcid.evaluation.browser import CodeTurner
@@ -134,23 +136,35 @@ def test_the_figure_says_the_finding_and_has_a_mark_for_every_effect(table, prob
     turned = turn_code(table, probes, Turn(1, 0, 1), controls=3)
     figure = turning_figure(turned, table.modalities)
     assert figure.layout.title.text.replace("<br>", " ") == turned.finding
-    own = [t for t in figure.data if t.name == "this code"]
+    own = [t for t in figure.data if t.name == "code 0 of layer 1 turned into 1"]
     assert len(own[0].x) == len(of(turned, "classification", "localisation", "retrieval"))
     assert len(own[1].x) == len(turned.effects)
     assert "2, 3, 4" in figure.layout.annotations[-1].text
 
 
+def test_answers_that_differ_in_how_sure_they_are_alone_are_the_same(table, probes, monkeypatch):
+    view = CodeTurner(table, probes, code=0, into=1)
+    before = ["five 25%", "five 25%", "nothing (2 of 2 steps, 46%)", "nothing (2 of 2 steps, 46%)", "38% of the power"]
+    after = ["five 23%", "two 25%", "nothing (2 of 2 steps, 47%)", "nothing (1 of 2 steps, 46%)", "43% of the power"]
+    frame = pd.DataFrame(dict(task="t", train="a", test="b", steps=2, before=before, after=after))
+    monkeypatch.setattr(view, "frame", lambda: frame)
+    view._tell()
+    assert re.findall(">([=≠])<", view.answers.value) == ["=", "≠", "=", "≠", "≠"]
+
+
 def test_the_browser_turns_what_is_chosen(table, probes):
     view = CodeTurner(table, probes, code=0, into=1)
     assert view.turned.turn == Turn(1, 0, 1) and view.view._frame[0].value.count("Code 0 of layer 1")
+    assert "≠" in view.answers.value
     view.code.value = -1
     assert view.turned.turn == Turn(1) and view.into.disabled
+    assert {trace.name for trace in view.view.data} == {"layer 1 left out"}  # the legend says what was done
     view.layer.value = 2
     assert view.turned.turn.layer == 2 and view.turned.turn.code >= 0
     view.into.value = view.code.value
     assert "turned into itself" in view.guard.message.value
     view.into.value = next(v for _, v in view.into.options if v not in (-1, view.code.value))
-    assert view.guard.message.value == "" and "≠" in view.answers.value
+    assert view.guard.message.value == ""
 
 
 def test_it_begins_with_codes_of_two_classes_though_background_is_more_frequent(table, probes):

@@ -14,7 +14,7 @@ import numpy as np
 
 from srcid.codebook.figures.tiles import exemplar_tiles
 from srcid.features.clip_media import CardMedia
-from srcid.page import PLAY, picture_uri, policy, without_handlers
+from srcid.page import PLAY, drawing, picture_uri, policy, without_handlers
 from srcid.style import GENERAL, code_color, modality_colors, swatch
 from srcid.symbols import BACKGROUND
 
@@ -201,11 +201,11 @@ def _lines(series: Mapping[str, np.ndarray], colors: Mapping[str, str], nothing:
                      "vector-effect='non-scaling-stroke'/>")  # fmt: skip
     legend = " ".join(swatch(f"{html.escape(m)} up to {c.max():,}", colors[m]) for m, c in drawn.items())
     size = len(next(iter(drawn.values())))
+    look = "width:100%;height:84px;display:block;border-bottom:1px solid currentColor"
     return (
-        f"<svg viewBox='0 -.05 {size} 1.1' preserveAspectRatio='none' style='width:100%;height:84px;display:block;"
-        f"border-bottom:1px solid currentColor' role='img' aria-label='histogram'>{''.join(paths)}</svg>"
-        f"<div style='display:flex;justify-content:space-between;{_SMALL}'><span>{ends[0]}</span><span>{legend}</span>"
-        f"<span>{ends[1]}</span></div>"
+        drawing("".join(paths), f"0 -.05 {size} 1.1", look, "histogram")
+        + f"<div style='display:flex;justify-content:space-between;{_SMALL}'>"
+        f"<span>{ends[0]}</span><span>{legend}</span><span>{ends[1]}</span></div>"
     )
 
 

@@ -195,8 +195,9 @@ def ablation_figure(ablation: Ablation, source: str = "") -> go.Figure:
             club[key] = part[(part["codebook_size"] == variants.idxmax()) & part["club_off"].isin(_CLUB)]
     if not sizes and not club:
         return empty_figure("No ablation: these runs have one codebook size each, and CLUB on in every layer.")
-    titles = ["codebook size, scored m → n", "codebook size, scored m → m", "CLUB switched off"]
-    fig = side_by_side(titles, column_widths=[0.32, 0.32, 0.36], shared_yaxes=True, horizontal_spacing=0.03)
+    titles = ["codebook size, scored m → n", "codebook size, scored m → m"] if sizes else []
+    last, titles = len(titles) + 1, [*titles, "CLUB switched off"] if club else titles
+    fig = side_by_side(titles, shared_yaxes=True, horizontal_spacing=0.03)
     families = list(dict.fromkeys(family for family, _ in [*sizes, *club]))
     colors = {family: OKABE_ITO[place % len(OKABE_ITO)] for place, family in enumerate(families)}
     for (family, direction), part in sizes.items():
@@ -208,30 +209,29 @@ def ablation_figure(ablation: Ablation, source: str = "") -> go.Figure:
             x=[states.index(state) + shift for state in part["club_off"]], y=part["score"], mode="markers",
             error_y=error_bars(*part[["score", "low", "high"]].to_numpy(float).T, colors[family]),
             marker=_dot(colors[family], direction), legendgroup=family, showlegend=False,
-            hovertemplate=f"{family}, {direction}: %{{y:.1f}} %<extra></extra>", row=1, col=3,
+            hovertemplate=f"{family}, {direction}: %{{y:.1f}} %<extra></extra>", row=1, col=last,
         )  # fmt: skip
     for family, color in colors.items():
         line = dict(color=color, width=2)
         legend_entry(fig, family, "lines+markers", line=line, marker=_dot(color, ACROSS), legendgroup=family)
     ticks = sorted({size for part in sizes.values() for size in part["codebook_size"]})
-    for column in (1, 2):
+    for column in range(1, last):
         fig.update_xaxes(type="log", tickvals=ticks, ticktext=[str(t) for t in ticks],
                          title_text="codes L of a codebook", row=1, col=column)  # fmt: skip
-    labels = [f"CLUB<br>{_CLUB[state]}" for state in states]
-    fig.update_xaxes(tickvals=list(range(len(states))), ticktext=labels, range=[-0.5, max(len(states), 1) - 0.5], col=3)
+    if club:
+        labels = [f"CLUB<br>{_CLUB[state]}" for state in states]
+        fig.update_xaxes(tickvals=list(range(len(states))), ticktext=labels, range=[-0.5, len(states) - 0.5], col=last)
     fig.update_yaxes(zeroline=False)
     fig.update_yaxes(title_text="score, %", row=1, col=1)
-    for axis, found, what in (("x", sizes, "several codebook sizes"), ("x3", club, "CLUB switched off")):
-        if not found:
-            fig.add_annotation(text=f"no runs with {what}", x=0.5, y=0.5, showarrow=False, xref=f"{axis} domain",
-                               yref=f"{axis.replace('x', 'y')} domain")  # fmt: skip
+    missing = "" if sizes else "No runs with several codebook sizes. "
+    missing += "" if club else "No runs with CLUB switched off. "
     seeds = " or ".join(str(n) for n in sorted({int(n) for n in rows["seeds"]}))
     caption = (
         f"Average over tasks and directions, mean over {seeds} training seeds; bands and bars: 95 % t-intervals. "
         "Filled: scored on another modality (m → n); open: on the one learned from (m → m). Undecided: not certain "
         "after correction for all pairs. "
     )
-    finish(fig, ablation.finding, caption + source, height=320, top=112)
+    finish(fig, ablation.finding, caption + missing + source, height=320, top=112)
     return legend_line(fig)
 
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from srcid.features.clip_media import ClipMedia, clip_media
-from srcid.style import INK, blanks, code_color, empty_figure, fade, finish, heat_scale, modality_colors
+from srcid.style import INK, code_color, empty_figure, fade, finish, heat_scale, modality_colors
 from srcid.symbols import known_of
 
 _ROW, _GAP = 74, 34  # pixels of a row, and between rows for the titles
@@ -111,15 +111,12 @@ def _clip(fig: go.Figure, table: Any, clip: int, modality: str, media: ClipMedia
 def _pictures(fig: go.Figure, pictures: list[np.ndarray | None], color: str, here: dict) -> None:
     """Lay the pictures of all steps out in two rows."""
     shape = next((np.shape(p) for p in pictures if p is not None), (1, 1))
-    frames = [np.full(shape, np.nan) if p is None else np.asarray(p, float) for p in pictures]
-    frames = [np.pad(frame, ((0, 1), (0, 1)), constant_values=np.nan) for frame in frames]
+    frames = [np.zeros(shape) if p is None else np.asarray(p) for p in pictures]
+    frames = [np.pad(frame, ((0, 1), (0, 1))) for frame in frames]
     half = -(-len(frames) // 2)
-    frames += [np.full_like(frames[0], np.nan)] * (2 * half - len(frames))
-    image = np.concatenate([np.concatenate(frames[:half], 1), np.concatenate(frames[half:], 1)])
-    fig.add_trace(
-        go.Heatmap(z=blanks(image), colorscale=heat_scale(color, signed=False), showscale=False, hoverinfo="skip"),
-        **here,
-    )
+    frames += [np.zeros_like(frames[0])] * (2 * half - len(frames))
+    image = np.concatenate([np.concatenate(frames[:half], 1), np.concatenate(frames[half:], 1)]).astype(np.float32)
+    fig.add_heatmap(z=image, colorscale=heat_scale(color, signed=False), showscale=False, hoverinfo="skip", **here)
     fig.update_yaxes(autorange="reversed", **here)
 
 

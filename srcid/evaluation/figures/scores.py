@@ -33,7 +33,7 @@ _TURN_PANELS = (
     ("change", "right answers, change in points"),
 )
 _TURN_LOOKS = (
-    ("", "this code", GENERAL, "circle", -0.16),
+    ("", "{turn}", GENERAL, "circle", -0.16),
     ("control_", "random codes of equal use", INK, "diamond", 0.16),
 )
 
@@ -85,8 +85,9 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
     name_rows(fig, {y: _arrow(pair, colors) for pair, y in rows.items()}, max(rows.values()))
     fig.update_xaxes(range=[0, 103], title_text="score, %", zeroline=False)
     clips = ", ".join(f"{task} {int(summary.loc[summary['task'] == task, 'clips'].max())}" for task in tasks)
+    seeds = int(summary["seeds"].max())
     caption = (
-        f"Mean over {int(summary['seeds'].max())} probe seeds; scored test clips: {clips}. Thick line: 95 % "
+        f"Mean over {seeds} probe seed{'s' if seeds > 1 else ''}; scored test clips: {clips}. Thick line: 95 % "
         "interval over seeds, thin line over clips; brackets in the title: over clips. Chance: always answering the "
         f"most frequent class. Rows above the gap: scored on another modality than trained on ({across} directions)."
     )
@@ -165,7 +166,8 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
         rows, y, before = [*rows, y], y + 1, effect.task
     fig = side_by_side([name for _, name in _TURN_PANELS], shared_yaxes=True, horizontal_spacing=0.04)
     for column, (field, _) in enumerate(_TURN_PANELS, start=1):
-        for prefix, name, color, symbol, shift in _TURN_LOOKS:
+        for prefix, word, color, symbol, shift in _TURN_LOOKS:
+            name = word.format(turn=turned.turn)
             found = [(row, e, getattr(e, prefix + field)) for row, e in zip(rows, turned.effects, strict=True)]
             found = [(row, e, i) for row, e, i in found if np.isfinite(i.value)]
             if not found:
