@@ -125,8 +125,8 @@ model = load(run.folder, params.device)
 table = encode(model, store, run.codes)
 
 # %% tags=["nbval-check-output"]
-print(f"{table.layers} layers, {len(table.modalities)} modalities, {table.clips:,} clips, {table.steps} steps")
-print(f"{table.stages} symbols a step, from alphabets of {table.sizes}")
+print(f"layers: {table.layers}; modalities: {', '.join(table.modalities)}; clips: {table.clips:,}; steps: {table.steps}")
+print(f"symbols a step: {table.stages}; size of each alphabet: {table.sizes}")
 
 # %% [markdown] tags=[]
 # ## One clip in codes

@@ -64,7 +64,7 @@ keep = estimates_cache(source.folder / "information")
 chosen = ask.sample(table, clips, steps, split)
 
 # %% tags=["nbval-check-output"]
-print(f"{table.layers} layers; modalities: {', '.join(table.modalities)}; compared: {chosen}")
+print(f"layers: {table.layers}; modalities: {', '.join(table.modalities)}; compared: {chosen}")
 
 # %% [markdown] tags=[]
 # ## Are the estimators sound here?

@@ -147,7 +147,8 @@ class Differences:
         """Return the rows rounded for reading, without what is the same in all of them."""
         shown = self.rows[["method", "task", "direction", "difference", "low", "high", "p_holm"]]
         shown = shown.round({"difference": 1, "low": 1, "high": 1, "p_holm": 4})
-        return shown.assign(pairs=self.rows["seeds"].map(len), without_partner=self.rows["missing"])
+        missing = self.rows["missing"].map(lambda seeds: ", ".join(map(str, seeds)))
+        return shown.assign(pairs=self.rows["seeds"].map(len), without_partner=missing)
 
     @property
     def finding(self) -> str:
