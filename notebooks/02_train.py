@@ -125,7 +125,9 @@ model = load(run.folder, params.device)
 table = encode(model, store, run.codes)
 
 # %% tags=["nbval-check-output"]
-print(f"layers: {table.layers}; modalities: {', '.join(table.modalities)}; clips: {table.clips:,}; steps: {table.steps}")
+print(
+    f"layers: {table.layers}; modalities: {', '.join(table.modalities)}; clips: {table.clips:,}; steps: {table.steps}"
+)
 print(f"symbols a step: {table.stages}; size of each alphabet: {table.sizes}")
 
 # %% [markdown] tags=[]

@@ -59,7 +59,7 @@ def settings_figure(frame: pd.DataFrame, quantities: Mapping[str, str], caption:
         f"{name} {mean.text('.1f')}" for name, mean in means.items()
     )
     counts = ", ".join(f"{name} {count}" for name, count in frame["setting"].value_counts(sort=False).items())
-    note = f"Small: single runs; large: their mean with its 95 % interval over runs (t), "
+    note = "Small: single runs; large: their mean with its 95 % interval over runs (t), "
     note += f"which goes on where its line meets the border. Runs: {counts}. {caption}"
     return finish(fig, title, note, height=height, top=70, left=120)
 
