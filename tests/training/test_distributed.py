@@ -26,7 +26,7 @@ from tests.campaign.conftest import FULL
 from tests.helpers import demo_model, tiny_params, tiny_store
 
 ROOT = Path(__file__).resolve().parents[2]
-STEPS = 20
+STEPS = 10
 CASES = {
     "vq": dict(club_estimator="sampled"),
     "rvq": dict(quantizer="rvq", revival_after=2, lstm_modalities=("third",), lstm_dim=8),
@@ -61,7 +61,7 @@ def parameters(case, **changes):
 
 
 def outcome(stores, case, ranks=None):
-    """Losses of 20 steps, validation, codes of the test clips and every tensor of the training."""
+    """Losses of all steps, validation, codes of the test clips and every tensor of the training."""
     store = FeatureStore.open(stores / ("padded" if case in PADDED else "plain"))
     trainer = Trainer(store, parameters(case), ranks)
     found = [trainer.advance(*batch) for batch in trainer.batches()] + [trainer.validate()]
@@ -120,8 +120,8 @@ def test_processes_that_disagree_name_the_tensor(two):
 
 
 def long(case, **changes):
-    """Three times as many steps: time for somebody who looks at the log five times a second to stop it."""
-    return parameters(case, epochs=3 * STEPS // 2, **changes)
+    """Six times as many steps: time for somebody who looks at the log five times a second to stop it."""
+    return parameters(case, epochs=3 * STEPS, **changes)
 
 
 def workers():
@@ -172,7 +172,7 @@ def test_a_run_goes_on_with_two_processes_and_with_one_again(store, undisturbed,
         assert not workers()
         reached.append(result)
     assert [result.status for result in reached] == ["stopped", "stopped", "finished"]
-    assert 4 <= reached[0].step < reached[1].step < reached[2].step == 3 * STEPS
+    assert 4 <= reached[0].step < reached[1].step < reached[2].step == 6 * STEPS
     assert_as_one(tmp_path, undisturbed)
 
 
@@ -187,7 +187,7 @@ def test_a_killed_process_ends_the_run_with_a_sentence_and_the_same_call_goes_on
     params = long("vq", processes=2)
     with pytest.raises(TrainingError, match=r"^process 1 of 2 was killed \(SIGKILL\); step \d+ is saved, and the same"):
         train(store, params, tmp_path, kill)
-    assert not workers() and 5 <= checkpoint.load(tmp_path / "checkpoint")[0] < 3 * STEPS
+    assert not workers() and 5 <= checkpoint.load(tmp_path / "checkpoint")[0] < 6 * STEPS
     assert train(store, params, tmp_path).status == "finished"
     assert_as_one(tmp_path, undisturbed)
 

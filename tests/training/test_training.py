@@ -64,7 +64,7 @@ def undisturbed(store, tmp_path_factory):
 
 
 def test_losses_fall(store, tmp_path):
-    train(store, tiny_params(epochs=30), tmp_path)
+    train(store, tiny_params(epochs=8, lr=1e-2), tmp_path)
     recon = [line["recon/1/first"] for line in lines(tmp_path) if "recon/1/first" in line]
     assert np.mean(recon[-3:]) < 0.8 * np.mean(recon[:3])
 
