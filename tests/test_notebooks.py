@@ -2,12 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupytext.cli import jupytext
 
 from srcid import runs
 from srcid.__main__ import MAIN_JOB
@@ -49,10 +48,9 @@ def test_these_are_all_notebooks():
 
 
 @NAMES
-def test_the_pair_says_the_same(name):
-    command = [sys.executable, "-m", "jupytext", "--quiet", "--to", "py:percent", "--output", "-"]
-    made = subprocess.run([*command, str(FOLDER / f"{name}.ipynb")], capture_output=True, text=True, check=True)
-    assert made.stdout == (FOLDER / f"{name}.py").read_text()
+def test_the_pair_says_the_same(name, capsys):
+    jupytext(["--quiet", "--to", "py:percent", "--output", "-", str(FOLDER / f"{name}.ipynb")])
+    assert capsys.readouterr().out == (FOLDER / f"{name}.py").read_text()
 
 
 def test_the_index_leads_to_all_notebooks_and_all_that_look_into_a_run_can_choose_one():

@@ -24,6 +24,7 @@ from srcid.evaluation.open_set import OpenSet
 from srcid.evaluation.representation import Codes, Representation, labelled_part, true_events
 from srcid.evaluation.results import ProbeResults, ProbeScore
 from srcid.evaluation.tasks import Classification, CrossDataset, Localisation, Readout, Task, Unpaired, Weights
+from srcid.optimiser import Adam
 from srcid.params import EvaluationParams, suggest
 
 TASKS: dict[str, type[Task]] = {
@@ -184,7 +185,7 @@ class _Stack:
         published = p.protocol == "published"
         generators = [self._generator(m, seed) for m in train for seed in seeds]
         weights = self._initial(generators)
-        optimiser = torch.optim.Adam(list(weights.values()), lr=p.probe_lr, fused=True)
+        optimiser = Adam(list(weights.values()), lr=p.probe_lr, fused=True)
         which = self._which(*(m for m in train for _ in seeds))
         own = torch.from_numpy(np.repeat([fitted[m] for m in train], len(seeds), axis=0)).to(self.device)
         target, present = task.targets(self.device), self.inputs.present

@@ -29,6 +29,7 @@ from srcid.information.estimates import (
     transform,
 )
 from srcid.model.mutual_information import LOGVAR_LIMIT, Club
+from srcid.optimiser import Adam
 from srcid.statistics import bootstrap_weights
 
 HIDDEN, EMBEDDING = 128, 64  # widths of the networks, and of InfoNCE's separable critic
@@ -239,7 +240,7 @@ def _fit(module: nn.Module, gain: Callable, data: dict[str, tuple], settings: Se
     fit, stop = (x.float(), y.float(), mask), [torch.from_numpy(z) for z in data["stop"]]
     stop = (stop[0].float(), stop[1].float(), stop[2])
     rng, n = np.random.default_rng([seed, 7]), len(mask)
-    optimiser = torch.optim.Adam(module.parameters(), lr=LR, fused=True)  # small networks: overhead counts
+    optimiser = Adam(module.parameters(), lr=LR, fused=True)  # small networks: overhead counts
     best, most, waited, curve, recent = copy.deepcopy(module.state_dict()), -math.inf, 0, [], []
     order = np.empty(0, dtype=int)
     for step in range(1, settings.steps + 1):

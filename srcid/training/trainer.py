@@ -17,6 +17,7 @@ from srcid.features import FeatureStore, batch_rows
 from srcid.model.network import SRCID
 from srcid.model.output import LayerOutput, describe
 from srcid.model.share import Share, shared
+from srcid.optimiser import Adam
 from srcid.params import Params
 from srcid.training import checkpoint
 from srcid.training.ranks import Ranks
@@ -53,9 +54,9 @@ class Trainer:
         self.network = SRCID(store.shapes, params).to(self.device, self.dtype).train()
         self.parameters, self.club_parameters = self.network.main_parameters(), self.network.club_parameters()
         self.clipped = [list(m.parameters()) for m in self.network.modules_to_clip()]  # asked for once: walks take time
-        self.main = torch.optim.Adam(self.parameters, lr=params.lr, fused=True)
+        self.main = Adam(self.parameters, lr=params.lr, fused=True)
         club = [{"params": self.club_parameters}]  # where a method has none, a group may be empty and a list may not
-        self.club = torch.optim.Adam(club, lr=params.club_lr, fused=True, capturable=self.device.type == "cuda")
+        self.club = Adam(club, lr=params.club_lr, fused=True, capturable=self.device.type == "cuda")
         self.fit = self._fitting()
         self.warm = WarmStart(params, self.steps, self.per_epoch)
         self.step = 0
