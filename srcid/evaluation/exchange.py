@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from srcid.evaluation.metrics import EvaluationError, with_background
-from srcid.evaluation.ranking import retrieve
+from srcid.evaluation.ranking import ranked
 from srcid.evaluation.representation import Codes, labelled_part
 from srcid.evaluation.results import ProbeResults
 from srcid.evaluation.retrieval import pooled
@@ -196,12 +196,13 @@ class Exchange:
             place = np.searchsorted(kept, rows[np.isin(rows, kept)])
             if len(kept) <= NEAREST or not len(place):
                 continue
-            groups = self.items[kept], self.items[kept]
-            before, after = (retrieve(side[both], answers[both], groups, (NEAREST,))[0] for side in (queries, turned))
-            same = [np.isin(b, a).mean() for b, a in zip(before.top[place], after.top[place], strict=True)]
+            offered = answers[both], self.items[kept]
+            sides = ((side[both][place], self.items[kept][place]) for side in (queries, turned))
+            before, after = (ranked(side, offered, (NEAREST,)) for side in sides)
+            same = (before.top[:, :, None] == after.top[:, None]).any(-1).mean(-1)
             yield ("retrieval", other, modality), Answers(
-                kept[place], before.found[NEAREST][place], after.found[NEAREST][place], 1 - np.array(same),
-                tuple(f"its partner comes at place {s.ranks[place[0]] + 1:.3g}" for s in (before, after)),
+                kept[place], before.found[NEAREST], after.found[NEAREST], 1 - same,
+                tuple(f"its partner comes at place {s.ranks[0] + 1:.3g}" for s in (before, after)),
             )  # fmt: skip
 
     def _pooled(self, representation: Any, modality: str, rows: np.ndarray) -> np.ndarray:

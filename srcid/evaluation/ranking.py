@@ -95,8 +95,8 @@ def retrieve(
         if len(lost):
             problems.append(f"found {len(lost)} {what}, the first is of item {one[lost[0]]}; leave them out")
     EvaluationError.check("retrieval cannot be scored:", problems)
-    sides = (_unit(items), mine), (_unit(captions), theirs)
-    return _score(*sides, cutoffs), _score(*sides[::-1], cutoffs)
+    sides = (items, mine), (captions, theirs)
+    return ranked(*sides, cutoffs), ranked(*sides[::-1], cutoffs)
 
 
 def resampled_recall(score: RetrievalScore, k: int) -> np.ndarray:
@@ -116,16 +116,17 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
-def _score(
+def ranked(
     asked: tuple[np.ndarray, np.ndarray],
     offered: tuple[np.ndarray, np.ndarray],
     cutoffs: Sequence[int],
 ) -> RetrievalScore:
-    """Rank the best partner of each query; both sides are (unit vectors, groups)."""
+    """Rank each query's best partner among what is offered; both sides are (vectors ``[n, D]``, groups ``[n]``)."""
+    queries, candidates = _unit(asked[0]), _unit(offered[0])
     parts = [
-        _rank(asked[0][start : start + CHUNK] @ offered[0].T,
+        _rank(queries[start : start + CHUNK] @ candidates.T,
               asked[1][start : start + CHUNK, None] == offered[1][None, :], cutoffs)
-        for start in range(0, len(asked[0]), CHUNK)
+        for start in range(0, len(queries), CHUNK)
     ]  # fmt: skip
     ranks, found, chance, top, right = (np.concatenate(part) for part in zip(*parts, strict=True))
     return RetrievalScore(

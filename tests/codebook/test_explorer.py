@@ -184,7 +184,7 @@ def test_a_store_that_is_gone_is_said_in_a_sentence(tmp_path):
     )
     explorer.select(1, int(code))
     assert "no longer at" in explorer.view.value and explorer.players() == ()
-    assert "<img" not in explorer.view.value and explorer.guard.message.value == ""
+    assert "data:image/png" not in explorer.view.value and explorer.guard.message.value == ""
 
 
 # -- clips in codes

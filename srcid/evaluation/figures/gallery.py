@@ -15,6 +15,7 @@ from srcid.symbols import known_of
 
 _ROW, _GAP = 74, 34  # pixels of a row, and between rows for the titles
 _POINTS = 240  # of a drawn sound
+_BARE = dict(showticklabels=False, ticks="", showgrid=False, zeroline=False)  # an axis that is a frame only
 
 
 def gallery_media(gallery: Any, store: Any) -> dict[int, ClipMedia]:
@@ -44,25 +45,31 @@ def retrieval_gallery(gallery: Any, table: Any, media: Mapping[int, ClipMedia] |
     for query, hits, right, rank in zip(gallery.queries, gallery.hits, gallery.right, gallery.ranks, strict=True):
         titles.append(f"<b>{_events(table, query)}</b> (partner at {rank:.0f})")
         titles += [("✓ " if ok else "") + _events(table, hit) for hit, ok in zip(hits, right, strict=True)]
-    fig = make_subplots(
+    grid = make_subplots(
         count,
         1 + top,
         column_widths=[1.25, *[1] * top],
         horizontal_spacing=0.016,
         vertical_spacing=_GAP / total if count > 1 else 0,
         subplot_titles=titles,
-    )
-    for note in fig.layout.annotations:
+    ).layout.to_plotly_json()  # plain dictionaries: plotly checks thirty panels at once much faster than one by one
+    for note in grid["annotations"]:
         note.update(font=dict(size=10.5, color=INK), yshift=2)
-    for row in range(count):
-        cells = [(gallery.queries[row], gallery.query, False)]
-        cells += [(hit, gallery.target, ok) for hit, ok in zip(gallery.hits[row], gallery.right[row], strict=True)]
-        for column, (clip, modality, ok) in enumerate(cells, start=1):
-            here = dict(row=row + 1, col=column)
-            _clip(fig, table, int(clip), modality, media.get(int(clip), ClipMedia()), colors[modality], here)
-            frame = dict(showline=True, mirror=True, linewidth=3 if ok else 1, linecolor=INK if ok else fade(INK, 0.35))
-            fig.update_xaxes(showticklabels=False, ticks="", showgrid=False, zeroline=False, **frame, **here)
-            fig.update_yaxes(showticklabels=False, ticks="", showgrid=False, zeroline=False, **frame, **here)
+    cells = []
+    for query, hits, right in zip(gallery.queries, gallery.hits, gallery.right, strict=True):
+        cells += [
+            (query, gallery.query, False),
+            *((hit, gallery.target, ok) for hit, ok in zip(hits, right, strict=True)),
+        ]
+    traces = []
+    for place, (clip, modality, ok) in enumerate(cells, start=1):
+        number = "" if place == 1 else place
+        trace, spans = _clip(table, int(clip), modality, media.get(int(clip), ClipMedia()), colors[modality])
+        traces.append(dict(trace, xaxis=f"x{number}", yaxis=f"y{number}", showlegend=False))
+        frame = dict(showline=True, mirror=True, linewidth=3 if ok else 1, linecolor=INK if ok else fade(INK, 0.35))
+        for axis in "xy":
+            grid[f"{axis}axis{number}"].update(_BARE | frame | spans.get(axis, {}))
+    fig = go.Figure(traces, grid)
     found = int(gallery.right.any(1).sum())
     coded = [m for m in dict.fromkeys((gallery.query, gallery.target)) if not any(_shows(c, m) for c in media.values())]
     title = (
@@ -96,19 +103,18 @@ def _shows(media: ClipMedia, modality: str) -> bool:
     return modality in media.pictures or modality in media.sounds or any(media.words.get(modality, ()))
 
 
-def _clip(fig: go.Figure, table: Any, clip: int, modality: str, media: ClipMedia, color: str, here: dict) -> None:
+def _clip(table: Any, clip: int, modality: str, media: ClipMedia, color: str) -> tuple[dict, dict]:
+    """Return a trace that shows a clip, and what its axes need."""
     if modality in media.pictures:
-        _pictures(fig, media.pictures[modality], color, here)
-    elif modality in media.sounds:
-        samples, rate = media.sounds[modality]
-        _sound(fig, samples, rate, color, here)
-    elif any(media.words.get(modality, ())):
-        _words(fig, media.words[modality], color, here)
-    else:
-        _codes(fig, table, clip, modality, here)
+        return _pictures(media.pictures[modality], color)
+    if modality in media.sounds:
+        return _sound(*media.sounds[modality], color)
+    if any(media.words.get(modality, ())):
+        return _words(media.words[modality], color)
+    return _codes(table, clip, modality)
 
 
-def _pictures(fig: go.Figure, pictures: list[np.ndarray | None], color: str, here: dict) -> None:
+def _pictures(pictures: list[np.ndarray | None], color: str) -> tuple[dict, dict]:
     """Lay the pictures of all steps out in two rows."""
     shape = next((np.shape(p) for p in pictures if p is not None), (1, 1))
     frames = [np.zeros(shape) if p is None else np.asarray(p) for p in pictures]
@@ -116,61 +122,47 @@ def _pictures(fig: go.Figure, pictures: list[np.ndarray | None], color: str, her
     half = -(-len(frames) // 2)
     frames += [np.zeros_like(frames[0])] * (2 * half - len(frames))
     image = np.concatenate([np.concatenate(frames[:half], 1), np.concatenate(frames[half:], 1)]).astype(np.float32)
-    fig.add_heatmap(z=image, colorscale=heat_scale(color, signed=False), showscale=False, hoverinfo="skip", **here)
-    fig.update_yaxes(autorange="reversed", **here)
+    look = dict(colorscale=heat_scale(color, signed=False), showscale=False, hoverinfo="skip")
+    return dict(type="heatmap", z=image, **look), dict(y=dict(autorange="reversed"))
 
 
-def _sound(fig: go.Figure, samples: np.ndarray, rate: int, color: str, here: dict) -> None:
+def _sound(samples: np.ndarray, rate: int, color: str) -> tuple[dict, dict]:
     """Draw the envelope of a sound."""
     parts = np.array_split(np.asarray(samples, float), min(_POINTS, max(len(samples), 1)))
     high = np.array([np.abs(part).max() if len(part) else 0.0 for part in parts])
     x = np.linspace(0, len(samples) / rate, len(high))
-    fig.add_scatter(
+    line = dict(
         x=np.round(np.concatenate([x, x[::-1]]), 3),
         y=np.round(np.concatenate([high, -high[::-1]]), 3),
-        mode="lines",
-        fill="toself",
         line=dict(color=color, width=0.6),
         fillcolor=fade(color, 0.6),
-        hoverinfo="skip",
-        showlegend=False,
-        **here,
     )
+    return dict(type="scatter", mode="lines", fill="toself", hoverinfo="skip", **line), {}
 
 
-def _words(fig: go.Figure, words: list[str], color: str, here: dict) -> None:
+def _words(words: list[str], color: str) -> tuple[dict, dict]:
     size = -(-len(words) // 4)
     lines = [" ".join(word for word in words[i : i + size] if word) for i in range(0, len(words), size)]
-    fig.add_scatter(
-        x=[0],
-        y=[0],
-        mode="text",
+    text = dict(
         text=["<br>".join(line for line in lines if line)],
         textfont=dict(size=9.5, color=color),
         hovertext=" ".join(word for word in words if word),
-        hoverinfo="text",
-        showlegend=False,
-        **here,
     )
-    fig.update_xaxes(range=[-1, 1], **here)
-    fig.update_yaxes(range=[-1, 1], **here)
+    around = dict(range=[-1, 1])
+    return dict(type="scatter", mode="text", x=[0], y=[0], hoverinfo="text", **text), dict(x=around, y=around)
 
 
-def _codes(fig: go.Figure, table: Any, clip: int, modality: str, here: dict) -> None:
+def _codes(table: Any, clip: int, modality: str) -> tuple[dict, dict]:
     """Show the codes of layer 1, or that there are none."""
     if not getattr(table, "stages", 1):
-        _words(fig, ["no", "codes"], INK, here)
-        return
+        return _words(["no", "codes"], INK)
     codes = [(step, int(code)) for step, code in enumerate(table.code(1, modality)[clip]) if code >= 0]
-    fig.add_bar(
+    bars = dict(
         x=[step for step, _ in codes],
         y=[1] * len(codes),
         width=0.9,
         marker=dict(color=[code_color(code) for _, code in codes], line_width=0),
         customdata=[code for _, code in codes],
         hovertemplate="step %{x}: code %{customdata}<extra>" + modality + "</extra>",
-        showlegend=False,
-        **here,
     )
-    fig.update_yaxes(range=[0, 1], **here)
-    fig.update_xaxes(range=[-0.6, table.steps - 0.4], **here)
+    return dict(type="bar", **bars), dict(x=dict(range=[-0.6, table.steps - 0.4]), y=dict(range=[0, 1]))
