@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from srcid.symbols import known_of
 
 _ROW, _GAP = 74, 34  # pixels of a row, and between rows for the titles
 _POINTS = 240  # of a drawn sound
+_LETTERS = 24  # of a line of words
 _BARE = dict(showticklabels=False, ticks="", showgrid=False, zeroline=False)  # an axis that is a frame only
 
 
@@ -141,13 +143,9 @@ def _sound(samples: np.ndarray, rate: int, color: str) -> tuple[dict, dict]:
 
 
 def _words(words: list[str], color: str) -> tuple[dict, dict]:
-    size = -(-len(words) // 4)
-    lines = [" ".join(word for word in words[i : i + size] if word) for i in range(0, len(words), size)]
-    text = dict(
-        text=["<br>".join(line for line in lines if line)],
-        textfont=dict(size=9.5, color=color),
-        hovertext=" ".join(word for word in words if word),
-    )
+    said = " ".join(word for word in words if word)
+    lines = textwrap.wrap(said, _LETTERS, max_lines=5, placeholder=" …")
+    text = dict(text=["<br>".join(lines)], textfont=dict(size=9.5, color=color), hovertext=said)
     around = dict(range=[-1, 1])
     return dict(type="scatter", mode="text", x=[0], y=[0], hoverinfo="text", **text), dict(x=around, y=around)
 
