@@ -31,6 +31,7 @@ import numpy as np
 from pydantic import Field
 
 from srcid.features.front_ends import measure_scale, standardised, word_vector
+from srcid.features.product import product
 from srcid.features.recordings import HOP, Recording, Speech, mel_filters, read_speech, spectrum
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import consecutive_splits, distinct, event_fits, event_slots, multi_hot
@@ -209,7 +210,7 @@ def mel_quarters(spectrum: np.ndarray, filters: np.ndarray) -> np.ndarray:
     power = spectrum.real**2 + spectrum.imag**2
     bounds = np.linspace(0, len(power), _QUARTERS + 1).astype(int)
     quarters = np.stack([power[a:b].mean(axis=0) for a, b in pairwise(bounds)])
-    return np.log(quarters @ filters + 1e-3).ravel()
+    return np.log(product(quarters, filters) + 1e-3).ravel()
 
 
 def image_splits(count: int) -> np.ndarray:
@@ -259,7 +260,7 @@ def patches(frames: np.ndarray, params: DigitsParams) -> np.ndarray:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (_PATCH, _PATCH), axis=(2, 3))
     windows = windows[:, :, :: 8 // _CELLS, :: 8 // _CELLS]
     cells = windows.reshape(-1, _CELLS * _CELLS, _PATCH * _PATCH).transpose(1, 0, 2)
-    features = np.maximum(cells @ projections, 0).transpose(1, 0, 2)
+    features = np.maximum(product(cells, projections), 0).transpose(1, 0, 2)
     return features.reshape(*frames.shape[:2], _CELLS, _CELLS, params.image_dim)
 
 

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from srcid.features.checks import StoreError
+from srcid.features.product import product
 from srcid.features.recordings import mel_filters, spectrum
 from srcid.params import suggest
 from srcid.problems import ProblemsError
@@ -98,7 +99,7 @@ def log_mel(steps: np.ndarray) -> np.ndarray:
     filters = mel_filters(_BANDS, RATE, _WINDOW)
     power = [np.abs(spectrum(samples, _WINDOW, _HOP)) ** 2 / _WINDOW for samples in steps]
     quarters = np.array([[part.mean(axis=0) for part in np.array_split(frames, _QUARTERS)] for frames in power])
-    return (np.log10(quarters @ filters + 1e-7).reshape(len(steps), -1) + 4) / 1.5
+    return (np.log10(product(quarters, filters) + 1e-7).reshape(len(steps), -1) + 4) / 1.5
 
 
 def patches(steps: np.ndarray) -> np.ndarray:

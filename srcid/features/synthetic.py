@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from srcid.features.product import product
 from srcid.features.store import FeatureStore
 from srcid.params import Section
 
@@ -200,8 +201,8 @@ class _Modality:
         shared = self.coarse[classes[clip, slot]] + self.fine[shades[clip, slot]]
         latent[clip, step, event_cell[clip, slot]] += shared
         latent[np.arange(clips), :, own_cell] += self.nuisance[private][:, None]
-        bent = latent + self.params.nonlinearity * np.tanh(latent @ self.bend)
-        return (bent @ self.mix).reshape(clips, steps, *self.shape)
+        bent = latent + self.params.nonlinearity * np.tanh(product(latent, self.bend))
+        return product(bent, self.mix).reshape(clips, steps, *self.shape)
 
 
 def _stream(params: SyntheticParams, name: str, number: int = 0) -> np.random.Generator:

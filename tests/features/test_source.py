@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from srcid.features import FeatureStore, StoreError, open_data
 from srcid.features.source import check_data, clips_of
@@ -29,6 +30,16 @@ def test_other_options_make_another_store(tmp_path):
     ]
     assert len({store.path for store in stores}) == 4
     assert [store.modalities for store in stores[2:]] == [("a", "b"), ("b", "a")]
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_the_number_of_threads_changes_no_bit(name, tmp_path):
+    """As in a sweep, whose runs have one thread each, and by hand; with 300 clips BLAS does share out the work."""
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            found.append(open_data(name, tmp_path / str(threads), dict(train=260, val=20, test=20)).checksum)
+    assert found[0] == found[1]
 
 
 def test_digits_are_made_and_found_again_by_what_they_are_made_of(shared, tmp_path):
