@@ -15,7 +15,6 @@ from srcid.page import drawing
 from srcid.runs.folders import Run, RunError, root
 from srcid.runs.launch import execute
 from srcid.runs.overview import RunWarning, latest, table
-from srcid.style import INK
 from srcid.training.log import read_log
 from srcid.widget import has_front_end
 
@@ -160,6 +159,8 @@ class RunIndex:
 
 def sparkline(values: Sequence[float]) -> str:
     """Return ``values`` as a small line; nothing for fewer than two finite ones."""
+    from srcid.style import INK
+
     values = [value for value in values if math.isfinite(value)]
     if len(values) < 2:
         return ""
