@@ -99,7 +99,8 @@ def test_exemplars_are_heard_seen_and_read(lab, page, made):
     expected = [float(e.media.rpartition(",")[2]) for e in heard]
     assert seconds == pytest.approx(expected, abs=0.01) and seconds
     pictures = page.evaluate(
-        f"""() => [...{PAGE}.querySelectorAll('figure img')].map(i => [i.complete, i.naturalWidth, i.naturalHeight])"""
+        f"""() => [...{PAGE}.querySelectorAll('figure img[src^="data:image/png"]')]
+            .map(i => [i.complete, i.naturalWidth, i.naturalHeight])"""
     )
     shown = [e for found in (card.exemplars, card.near_misses) for e in found["second"] if e.media]
     assert pictures == [[True, 64, 48]] * len(shown) and pictures
