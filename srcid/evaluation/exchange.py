@@ -183,25 +183,23 @@ class Exchange:
         if first is None or not others:
             return
         read, asked = first.representation, self.rows[self.items[self.rows] >= 0]
-        queries = self._pooled(read, modality, asked)
-        turned = queries.copy()
         mine = np.isin(rows, asked)
-        turned[np.searchsorted(asked, rows[mine])] = pooled(
-            self._features(read, modality, rows[mine], where[mine]), read.present(self.table, modality)[rows[mine]]
-        )
+        some, at = rows[mine], np.searchsorted(asked, rows[mine])
+        queries = self._pooled(read, modality, asked)
+        features = self._features(read, modality, some, where[mine])
+        turned = pooled(features, read.present(self.table, modality)[some])
         for other in others:
             answers = self._pooled(read, other, asked)
             both = np.isfinite(queries).all(-1) & np.isfinite(answers).all(-1)
-            kept = asked[both]
-            place = np.searchsorted(kept, rows[np.isin(rows, kept)])
-            if len(kept) <= NEAREST or not len(place):
+            kept = both[at]
+            if both.sum() <= NEAREST or not kept.any():
                 continue
-            offered = answers[both], self.items[kept]
-            sides = ((side[both][place], self.items[kept][place]) for side in (queries, turned))
-            before, after = (ranked(side, offered, (NEAREST,)) for side in sides)
+            offered, groups = (answers[both], self.items[asked[both]]), self.items[some[kept]]
+            sides = queries[at][kept], turned[kept]
+            before, after = (ranked((side, groups), offered, (NEAREST,)) for side in sides)
             same = (before.top[:, :, None] == after.top[:, None]).any(-1).mean(-1)
             yield ("retrieval", other, modality), Answers(
-                kept[place], before.found[NEAREST], after.found[NEAREST], 1 - same,
+                some[kept], before.found[NEAREST], after.found[NEAREST], 1 - same,
                 tuple(f"its partner comes at place {s.ranks[0] + 1:.3g}" for s in (before, after)),
             )  # fmt: skip
 
