@@ -33,9 +33,17 @@ def main() -> None:
     from srcid.codebook.browser.explorer import CodeExplorer
     from srcid.codebook.browser.usage import UsageBrowser
     from srcid.codes import CodeTable
+    from srcid.evaluation.browser import CodeTurner, RetrievalGallery
+    from srcid.evaluation.probes import fit_probes
+    from srcid.evaluation.retrieval import code_retrieval
+    from srcid.features import FeatureStore
+    from srcid.params import EvaluationParams
 
     table = CodeTable.open(path / "codes")
     explorer, clips, usage = CodeExplorer(table, clips="test"), ClipCodes({"run": table}), UsageBrowser(table)
+    probes = fit_probes(table, EvaluationParams(probe_seeds=1, probe_epochs=1), representations=("all",))
+    turner = CodeTurner(table, probes)
+    gallery = RetrievalGallery(code_retrieval(table), table, FeatureStore.open(table.store_path, verify=False))
     codes = [int(code) for code in explorer.index.used(1)[:20]]
     names = [name for _, name in explorer.index.classes][:8]
     found = {
@@ -43,6 +51,10 @@ def main() -> None:
         "explorer, a search": median(lambda name: setattr(explorer.search, "value", name), names or ["0", "1", "2"]),
         "clips, another clip": median(lambda clip: setattr(clips.slider, "value", clip), range(1, 12)),
         "map of codes, another code": median(lambda place: setattr(usage.slider, "value", place), range(1, 12)),
+        "turn, another code": median(lambda code: setattr(turner.code, "value", code), codes),
+        "gallery, another direction": median(
+            lambda way: setattr(gallery.direction, "value", way), [way for _, way in gallery.direction.options]
+        ),
     }
     for name, spent in found.items():
         print(f"{name:28s} {spent:6.0f} ms")

@@ -184,7 +184,9 @@ class CodeTable:
     def codebook(self, layer: int) -> np.ndarray | None:
         """Code vectors ``[stages, L, D]`` float32; None for quantisers without (identity, raw fsq)."""
         name = f"codebook_{self._check(layer)}.npy"
-        return self._load(name, "f", (None, None, None)) if self._keeps(name) else None
+        if name not in self._held and self._keeps(name):
+            self._held[name] = self._load(name, "f", (None, None, None))
+        return self._held.get(name)
 
     def quantized(self, layer: int, modality: str, rows: np.ndarray | None = None) -> np.ndarray:
         """Quantised features ``[n, T, D]`` float32 of the clips ``rows`` (all by default); zeros at padded steps."""
@@ -315,14 +317,14 @@ class CodeTable:
             hints = dict.fromkeys(("general", "specific"), " features; train with keep_features above 0")
             hints["nearest"] = " distances; it was made by an earlier version: delete the folder and encode again"
             raise CodeTableError(f"{self.path} keeps no {kind}{hints.get(kind, '')} (layer {layer}, {modality})")
-        if name not in self._mapped:
-            self._mapped[name] = self._load(name, *self._shape(kind), share=True)
+        if name not in self._held:
+            self._held[name] = self._load(name, *self._shape(kind), share=True)
             if kind == "codes":
-                self._check_codes(self._mapped[name], name)
-        return self._mapped[name]
+                self._check_codes(self._held[name], name)
+        return self._held[name]
 
     @cached_property
-    def _mapped(self) -> dict[str, np.ndarray]:
+    def _held(self) -> dict[str, np.ndarray]:
         return {}
 
     def _keeps(self, name: str) -> bool:

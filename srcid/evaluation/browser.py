@@ -82,7 +82,7 @@ class CodeTurner(View):
         split: whose clips are turned.
 
     Raises:
-        EvaluationError: as :func:`srcid.evaluation.turning.turn_code`.
+        EvaluationError: as :class:`srcid.evaluation.turning.Turner`.
     """
 
     def __init__(
@@ -94,12 +94,13 @@ class CodeTurner(View):
 
         from srcid.evaluation.metrics import EvaluationError
         from srcid.evaluation.representation import labelled_part
-        from srcid.evaluation.turning import LAYER_OUT
+        from srcid.evaluation.turning import LAYER_OUT, Turner
 
-        self.table, self.probes, self.split = table, probes, split
+        self.table = table
         self._rows = np.sort(np.asarray(labelled_part(table).splits.get(split, ()), int))  # those that are turned
         if not len(self._rows):
             raise EvaluationError(f"found no labelled clip in split '{split}' to turn a code in")
+        self._turner = Turner(table, probes, split)
         self._found: dict[Any, Any] = {}
         used = self._used(layer)
         pair = [c for c in self._telling(used) if c not in (code, into)] + [LAYER_OUT] * 2
@@ -121,10 +122,8 @@ class CodeTurner(View):
     @property
     def turned(self) -> Any:
         """What the turn does over clips, a :class:`srcid.evaluation.turning.Turned`; computed once."""
-        from srcid.evaluation.turning import turn_code
-
         if (turn := self._turn()) not in self._found:
-            self._found[turn] = turn_code(self.table, self.probes, turn, self.split)
+            self._found[turn] = self._turner.turn(turn)
         return self._found[turn]
 
     def figure(self) -> Any:
@@ -135,9 +134,7 @@ class CodeTurner(View):
 
     def frame(self) -> Any:
         """Return what is answered in the chosen clip before and after, as a DataFrame."""
-        from srcid.evaluation.turning import turn_clip
-
-        return turn_clip(self.table, self.probes, self._turn(), int(self.clip.value), self.split)
+        return self._turner.clip(self._turn(), int(self.clip.value))
 
     def _turn(self) -> Any:
         from srcid.evaluation.turning import LAYER_OUT, Turn

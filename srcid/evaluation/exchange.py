@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from srcid.evaluation.metrics import EvaluationError, with_background
-from srcid.evaluation.ranking import ranked
+from srcid.evaluation.ranking import RetrievalScore, ranked
 from srcid.evaluation.representation import Codes, labelled_part
 from srcid.evaluation.results import ProbeResults
 from srcid.evaluation.retrieval import pooled
@@ -83,25 +83,76 @@ def pool(found: Sequence[Answers]) -> Answers:
     return Answers(clips, *(side / np.bincount(of) for side in sums), bounded=found[0].bounded)
 
 
-class Exchange:
-    """Turns codes of a table in its clips, and asks what is then answered."""
+class Unturned:
+    """What is there before anything is turned: clips of a split and what probes answer of them, asked once."""
 
-    def __init__(self, table: Codes, probes: ProbeResults, turn: Turn, split: str) -> None:
-        everything, table = table, labelled_part(table)  # as probes see it: steps whose event is unknown are absent
-        self.table, self.turn = table, turn
-        problems = []
+    def __init__(self, table: Codes, probes: ProbeResults, split: str) -> None:
+        self.table = labelled_part(table)  # as probes see it: steps whose event is unknown are absent
+        self.everything, self.probes, self.split = table, probes, split
+        if not len(self.table.splits.get(split, ())):
+            raise EvaluationError(f"found no clip in split '{split}'; the table has {', '.join(self.table.splits)}")
+        self.rows = np.sort(np.asarray(self.table.splits[split], np.int64))
+        numbers = self.table.labels.get("item")
+        self.items = np.arange(self.table.clips) if numbers is None else np.asarray(numbers)
+        self.asked = self.rows[self.items[self.rows] >= 0]  # clips that have partners to be found
+        self._found: dict[Any, Any] = {}
+
+    def features(self, representation: Any, modality: str, rows: np.ndarray) -> list[np.ndarray]:
+        """Features of each layer ``[n, T, D]``."""
+        vectors = (representation.vectors(self.table, layer, modality, rows) for layer in representation.layers)
+        return [np.array(values) for values in vectors]
+
+    def outputs(self, readout: Any, modality: str, rows: np.ndarray) -> np.ndarray:
+        """What the probes of a readout answer of clips ``rows``, ``[P, n, ...]``."""
+        key = id(readout), modality
+        if key not in self._found:
+            present = readout.representation.present(self.table, modality)[self.rows]
+            self._found[key] = readout.ask(self.features(readout.representation, modality, self.rows), present)
+        return self._found[key][:, np.searchsorted(self.rows, rows)]
+
+    def pooled(self, representation: Any, modality: str) -> np.ndarray:
+        """A vector for each of the clips ``asked``, ``[n, D]``; NaN where nothing is known of one."""
+        key = "pooled", representation.name, modality
+        if key not in self._found:
+            features = self.features(representation, modality, self.asked)
+            self._found[key] = pooled(features, representation.present(self.table, modality)[self.asked])
+        return self._found[key]
+
+    def retrieved(self, representation: Any, query: str, target: str) -> tuple[np.ndarray, RetrievalScore] | None:
+        """Which of the clips ``asked`` are known in both modalities, and their partners' ranks; None: too few are."""
+        key = "retrieved", representation.name, query, target
+        if key not in self._found:
+            queries, answers = self.pooled(representation, query), self.pooled(representation, target)
+            both = np.isfinite(queries).all(-1) & np.isfinite(answers).all(-1)
+            groups = self.items[self.asked[both]]
+            enough = both.sum() > NEAREST
+            self._found[key] = (
+                (both, ranked((queries[both], groups), (answers[both], groups), (NEAREST,))) if enough else None
+            )
+        return self._found[key]
+
+
+class Exchange:
+    """Turns a code of a table in its clips, and asks what is then answered.
+
+    Raises:
+        EvaluationError: no such layer or code, or a code that no clip has; all at once.
+    """
+
+    def __init__(self, unturned: Unturned, turn: Turn) -> None:
+        self.unturned, self.table, self.rows, self.turn = unturned, unturned.table, unturned.rows, turn
+        table, probes, split = self.table, unturned.probes, unturned.split
         if not 1 <= turn.layer <= table.layers:
-            problems.append(f"found layer {turn.layer}; need one from 1 to {table.layers}")
-        if not len(table.splits.get(split, ())):
-            problems.append(f"found no clip in split '{split}'; the table has {', '.join(table.splits)}")
-        EvaluationError.check("a code cannot be turned:", problems)
-        self.rows = np.sort(np.asarray(table.splits[split], np.int64))
+            raise EvaluationError(
+                f"a code cannot be turned: found layer {turn.layer}; need one from 1 to {table.layers}"
+            )
         self.readouts = [r for r in probes.readouts if turn.layer in r.representation.layers]
         self.notes = [] if self.readouts else ["no probe reads this layer"]
         self.classes = (*probes.classes, "background")
         self.codes = {m: np.asarray(table.code(turn.layer, m)) for m in table.modalities} if self._coded() else {}
         self.use = np.bincount(np.concatenate([c[self.rows][c[self.rows] >= 0] for c in self.codes.values()] or
                                               [np.zeros(0, int)]), minlength=1)  # fmt: skip
+        problems = []
         if turn.code != LAYER_OUT:
             problems = [] if self.codes else ["the identity quantiser has no code; leave a layer out instead"]
             if self.codes and not (0 <= turn.code < len(self.use) and self.use[turn.code]):
@@ -109,11 +160,8 @@ class Exchange:
                                 f"it uses {', '.join(map(str, np.flatnonzero(self.use)[:12]))}, ...")  # fmt: skip
             if turn.into == turn.code:
                 problems.append(f"found code {turn.code} turned into itself; need another one")
-        self.target = None if problems else self._vector(everything, problems)
+        self.target = None if problems else self._vector(unturned.everything, problems)
         EvaluationError.check("a code cannot be turned:", problems)
-        numbers = table.labels.get("item")
-        self.items = np.arange(table.clips) if numbers is None else np.asarray(numbers)
-        self._answers: dict[tuple[str, str], np.ndarray] = {}
 
     def _coded(self) -> bool:
         return np.shape(self.table.codes(self.turn.layer, self.table.modalities[0]))[-1] > 0
@@ -152,14 +200,11 @@ class Exchange:
         yield from self._retrieval(modality, rows, where)
         yield from self._reconstruction(modality, rows, where)
 
-    def _features(self, representation: Any, modality: str, rows: np.ndarray, where: np.ndarray | None) -> list:
+    def _features(self, representation: Any, modality: str, rows: np.ndarray, where: np.ndarray) -> list[np.ndarray]:
         """Features of each layer ``[n, T, D]``, turned at the steps ``where``."""
-        features = []
-        for layer in representation.layers:
-            values = np.array(representation.vectors(self.table, layer, modality, rows))
-            if where is not None and layer == self.turn.layer:
-                values[where] = self.target[representation.coordinates(self.table, layer)]
-            features.append(values)
+        features = self.unturned.features(representation, modality, rows)
+        place = representation.layers.index(self.turn.layer)
+        features[place][where] = self.target[representation.coordinates(self.table, self.turn.layer)]
         return features
 
     def _probes(self, modality: str, rows: np.ndarray, where: np.ndarray) -> Iterator:
@@ -168,47 +213,36 @@ class Exchange:
             if name not in ("classification", "localisation") or readout.representation.kind != "quantized":
                 continue
             present = readout.representation.present(self.table, modality)[rows]
-            outputs = [
-                readout.ask(self._features(readout.representation, modality, rows, turned), present)
-                for turned in (None, where)
-            ]
+            before = self.unturned.outputs(readout, modality, rows)
+            after = readout.ask(self._features(readout.representation, modality, rows, where), present)
             describe = _classified if name == "classification" else _localised
-            for probe, train in enumerate(readout.train):
-                pair = [values[probe] for values in outputs]
+            for train, *pair in zip(readout.train, before, after, strict=True):
                 yield (name, train, modality), describe(pair, task, rows, where, present, self.classes)
 
     def _retrieval(self, modality: str, rows: np.ndarray, where: np.ndarray) -> Iterator:
-        others = [m for m in self.table.modalities if m != modality]
         first = next((r for r in self.readouts if r.representation.kind == "quantized"), None)
-        if first is None or not others:
+        if first is None:
             return
-        read, asked = first.representation, self.rows[self.items[self.rows] >= 0]
-        mine = np.isin(rows, asked)
-        some, at = rows[mine], np.searchsorted(asked, rows[mine])
-        queries = self._pooled(read, modality, asked)
+        read, there = first.representation, self.unturned
+        mine = np.isin(rows, there.asked)
+        some, at = rows[mine], np.searchsorted(there.asked, rows[mine])
         features = self._features(read, modality, some, where[mine])
         turned = pooled(features, read.present(self.table, modality)[some])
-        for other in others:
-            answers = self._pooled(read, other, asked)
-            both = np.isfinite(queries).all(-1) & np.isfinite(answers).all(-1)
-            kept = both[at]
-            if both.sum() <= NEAREST or not kept.any():
+        for other in self.table.modalities:
+            found = there.retrieved(read, modality, other) if other != modality else None
+            if found is None or not found[0][at].any():
                 continue
-            offered, groups = (answers[both], self.items[asked[both]]), self.items[some[kept]]
-            sides = queries[at][kept], turned[kept]
-            before, after = (ranked((side, groups), offered, (NEAREST,)) for side in sides)
-            same = (before.top[:, :, None] == after.top[:, None]).any(-1).mean(-1)
+            both, before = found
+            kept = both[at]
+            answers, groups = there.pooled(read, other)[both], there.items[there.asked[both]]
+            clips, place = some[kept], (np.cumsum(both) - 1)[at[kept]]
+            after = ranked((turned[kept], there.items[clips]), (answers, groups), (NEAREST,))
+            same = (before.top[place][:, :, None] == after.top[:, None]).any(-1).mean(-1)
+            ranks = before.ranks[place[0]], after.ranks[0]
             yield ("retrieval", other, modality), Answers(
-                some[kept], before.found[NEAREST], after.found[NEAREST], 1 - same,
-                tuple(f"its partner comes at place {s.ranks[0] + 1:.3g}" for s in (before, after)),
+                clips, before.found[NEAREST][place], after.found[NEAREST], 1 - same,
+                tuple(f"its partner comes at place {rank + 1:.3g}" for rank in ranks),
             )  # fmt: skip
-
-    def _pooled(self, representation: Any, modality: str, rows: np.ndarray) -> np.ndarray:
-        key = representation.name, modality
-        if key not in self._answers:
-            features = self._features(representation, modality, rows, None)
-            self._answers[key] = pooled(features, representation.present(self.table, modality)[rows])
-        return self._answers[key]
 
     def _reconstruction(self, modality: str, rows: np.ndarray, where: np.ndarray) -> Iterator:
         try:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from srcid.evaluation.exchange import LAYER_OUT, Answers, Exchange, Turn, pool
+from srcid.evaluation.exchange import LAYER_OUT, Answers, Exchange, Turn, Unturned, pool
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.representation import Codes
 from srcid.evaluation.results import ProbeResults
@@ -100,84 +101,92 @@ class Turned:
         )
 
 
-def turn_code(
-    table: Codes,
-    probes: ProbeResults,
-    turn: Turn,
-    split: str = "test",
-    most: int = 200,
-    controls: int = 5,
-    seed: int = 0,
-) -> Turned:
-    """Turn a code in up to ``most`` clips of a split that have it, each modality by itself, and ask again.
+class Turner:
+    """Turns codes in the clips of a split; what probes answer before is asked once.
 
     Args:
         table: the codes, those that the probes were fitted on.
         probes: of :func:`srcid.evaluation.probes.fit_probes`; its ``readouts`` are asked.
-        controls: random codes of equal use: drawn from twice as many whose use is nearest.
+        split: whose clips are turned.
 
     Raises:
-        EvaluationError: no such split, layer or code, or a code that no clip has; all at once.
+        EvaluationError: no such split, or nothing labelled in it.
     """
-    turner = Exchange(table, probes, turn, split)
-    draw = np.random.default_rng(seed)
-    use = turner.use
-    codes: tuple[int, ...] = ()
-    notes = list(turner.notes)
-    if turn.code != LAYER_OUT and controls:
-        others = np.setdiff1d(np.flatnonzero(use), [turn.code, turn.into])
-        near = others[np.argsort(abs(use[others] - use[turn.code]), kind="stable")][: 2 * controls]
-        codes = tuple(int(c) for c in np.sort(draw.permutation(near)[:controls]))
-    if not codes:
-        notes.append("no other code is used" if turn.code != LAYER_OUT else "there is no random code to compare with")
-    own, counts = {}, {}
-    random: dict[tuple[str, str, str], list[Answers]] = {}
-    for modality in table.modalities:
-        rows, steps = turner.clips(modality, turn.code, most, draw)
-        counts[modality] = len(rows), steps
-        if not len(rows):
-            notes.append(f"no clip has the code in {modality}")
-            continue
-        own |= {key: found for key, found in turner.ask(modality, rows, turn.code)}
-        for code in codes:
-            others, _ = turner.clips(modality, code, most, draw)
-            for key, found in turner.ask(modality, others, code) if len(others) else ():
-                random.setdefault(key, []).append(found)
-    effects = []
-    for key, found in own.items():
-        beside = pool(random.get(key, []))
-        effects.append(
-            Effect(
-                *key, before=100 * float(found.before.mean()), after=100 * float(found.after.mean()),
-                moved=found.moved_interval(), change=found.change_interval(),
-                control_moved=beside.moved_interval(), control_change=beside.change_interval(),
-            )
-        )  # fmt: skip
-    effects.sort(key=lambda e: ORDER.index(e.task))
-    params = dict(most=most, controls=controls, seed=seed)
-    sample = f"{split} clips: " + ", ".join(f"{clips} in {m}" for m, (clips, _) in counts.items())
-    return Turned(turn, sample, tuple(effects), codes, counts, tuple(dict.fromkeys(notes)), params)
 
+    def __init__(self, table: Codes, probes: ProbeResults, split: str = "test") -> None:
+        self.unturned = Unturned(table, probes, split)
 
-def turn_clip(table: Codes, probes: ProbeResults, turn: Turn, clip: int, split: str = "test") -> pd.DataFrame:
-    """Turn a code in one clip of the split, and say what each probe and retrieval answer before and after.
+    def turn(self, turn: Turn, most: int = 200, controls: int = 5, seed: int = 0) -> Turned:
+        """Turn a code in up to ``most`` clips that have it, each modality by itself, and ask again.
 
-    Returns:
-        a row a task and direction: the answer in words before and after; empty where the clip does not have the code.
+        Args:
+            controls: random codes of equal use: drawn from twice as many whose use is nearest.
 
-    Raises:
-        EvaluationError: as :func:`turn_code`, or no such clip in the split.
-    """
-    turner = Exchange(table, probes, turn, split)
-    if clip not in turner.rows:
-        raise EvaluationError(f"found clip {clip}, need a row of split '{split}'")
-    rows = []
-    for modality in table.modalities:
-        where = turner.where(modality, np.array([clip]), turn.code)
-        if where.any():
-            rows += [
-                dict(task=key[0], train=key[1], test=key[2], steps=int(where.sum()), before=found.words[0],
-                     after=found.words[1])
-                for key, found in turner.ask(modality, np.array([clip]), turn.code)
-            ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["task", "train", "test", "steps", "before", "after"])
+        Raises:
+            EvaluationError: no such layer or code, or a code that no clip has; all at once.
+        """
+        exchange = Exchange(self.unturned, turn)
+        draw = np.random.default_rng(seed)
+        use = exchange.use
+        codes: tuple[int, ...] = ()
+        notes = list(exchange.notes)
+        if turn.code != LAYER_OUT and controls:
+            others = np.setdiff1d(np.flatnonzero(use), [turn.code, turn.into])
+            near = others[np.argsort(abs(use[others] - use[turn.code]), kind="stable")][: 2 * controls]
+            codes = tuple(int(c) for c in np.sort(draw.permutation(near)[:controls]))
+        if not codes:
+            alone = turn.code != LAYER_OUT
+            notes.append("no other code is used" if alone else "there is no random code to compare with")
+        own, counts = {}, {}
+        random: dict[tuple[str, str, str], list[Answers]] = {}
+        with threadpool_limits(1):  # products this small take twice as long on two threads
+            for modality in exchange.table.modalities:
+                rows, steps = exchange.clips(modality, turn.code, most, draw)
+                counts[modality] = len(rows), steps
+                if not len(rows):
+                    notes.append(f"no clip has the code in {modality}")
+                    continue
+                own |= dict(exchange.ask(modality, rows, turn.code))
+                for code in codes:
+                    others, _ = exchange.clips(modality, code, most, draw)
+                    for key, found in exchange.ask(modality, others, code) if len(others) else ():
+                        random.setdefault(key, []).append(found)
+        effects = []
+        for key, found in own.items():
+            beside = pool(random.get(key, []))
+            effects.append(
+                Effect(
+                    *key, before=100 * float(found.before.mean()), after=100 * float(found.after.mean()),
+                    moved=found.moved_interval(), change=found.change_interval(),
+                    control_moved=beside.moved_interval(), control_change=beside.change_interval(),
+                )
+            )  # fmt: skip
+        effects.sort(key=lambda e: ORDER.index(e.task))
+        params = dict(most=most, controls=controls, seed=seed)
+        sample = f"{self.unturned.split} clips: " + ", ".join(f"{clips} in {m}" for m, (clips, _) in counts.items())
+        return Turned(turn, sample, tuple(effects), codes, counts, tuple(dict.fromkeys(notes)), params)
+
+    def clip(self, turn: Turn, clip: int) -> pd.DataFrame:
+        """Turn a code in one clip of the split, and say what each probe and retrieval answer before and after.
+
+        Returns:
+            a row a task and direction: the answer in words before and after; empty where the clip does not have the
+            code.
+
+        Raises:
+            EvaluationError: as :meth:`turn`, or no such clip in the split.
+        """
+        exchange = Exchange(self.unturned, turn)
+        if clip not in exchange.rows:
+            raise EvaluationError(f"found clip {clip}, need a row of split '{self.unturned.split}'")
+        rows = []
+        with threadpool_limits(1):
+            for modality in exchange.table.modalities:
+                where = exchange.where(modality, np.array([clip]), turn.code)
+                if where.any():
+                    rows += [
+                        dict(task=key[0], train=key[1], test=key[2], steps=int(where.sum()), before=found.words[0],
+                             after=found.words[1])
+                        for key, found in exchange.ask(modality, np.array([clip]), turn.code)
+                    ]  # fmt: skip
+        return pd.DataFrame(rows, columns=["task", "train", "test", "steps", "before", "after"])

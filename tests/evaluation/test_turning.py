@@ -11,7 +11,7 @@ from srcid.evaluation.browser import CodeTurner
 from srcid.evaluation.figures.scores import turning_figure
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.probes import fit_probes
-from srcid.evaluation.turning import Turn, turn_clip, turn_code
+from srcid.evaluation.turning import Turn, Turner
 from srcid.params import EvaluationParams
 from tests.evaluation.fake import make_table
 
@@ -48,7 +48,7 @@ def of(turned, *tasks):
 
 
 def test_a_code_that_means_a_class_takes_the_answer_with_it_and_random_codes_do_not(table, probes):
-    turned = turn_code(table, probes, Turn(1, 0, 1), controls=3)
+    turned = Turner(table, probes).turn(Turn(1, 0, 1), controls=3)
     steps = sum((table.code(1, m)[table.splits["test"]] == 0).sum() for m in table.modalities)
     assert sum(n for _, n in turned.counts.values()) == steps > 0
     assert turned.controls == (2, 3, 4)
@@ -66,7 +66,7 @@ def test_a_code_that_means_a_class_takes_the_answer_with_it_and_random_codes_do_
 
 def test_random_codes_say_how_much_any_exchange_moves(table, probes):
     """Background codes turned into each other change no answer, whichever they are."""
-    turned = turn_code(table, probes, Turn(1, 2, 3), controls=1)
+    turned = Turner(table, probes).turn(Turn(1, 2, 3), controls=1)
     for e in of(turned, "classification", "localisation"):
         assert (e.before, e.after, e.moved.value, e.moved.low) == (100, 100, 0, 0)
         assert 0 < e.moved.high < 25 and e.change.low < 0 < e.change.high  # no clip moved, which is not: none can
@@ -74,7 +74,7 @@ def test_random_codes_say_how_much_any_exchange_moves(table, probes):
 
 
 def test_a_layer_of_noise_can_be_left_out_and_the_layer_that_carries_all_cannot(table, probes):
-    noise, all_of_it = (turn_code(table, probes, Turn(layer)) for layer in (2, 1))
+    noise, all_of_it = (Turner(table, probes).turn(Turn(layer)) for layer in (2, 1))
     assert all(e.moved.value == 0 for e in of(noise, "classification", "localisation"))
     assert all(e.after < 80 and e.change.high < 0 for e in of(all_of_it, "classification", "localisation"))
     assert noise.controls == () and not np.isfinite(noise.effects[0].control_moved.value)
@@ -84,7 +84,7 @@ def test_a_layer_of_noise_can_be_left_out_and_the_layer_that_carries_all_cannot(
 
 
 def test_retrieval_and_reconstruction_follow_too(table, probes):
-    turned = turn_code(table, probes, Turn(1, 0, 1))
+    turned = Turner(table, probes).turn(Turn(1, 0, 1))
     book = table.books[0][0]
     for e in of(turned, "reconstruction"):
         assert e.before == pytest.approx(25)
@@ -101,8 +101,8 @@ def test_retrieval_and_reconstruction_follow_too(table, probes):
 
 def test_the_table_itself_stays_as_it_is(table, probes):
     before = {m: table.quantized(1, m).copy() for m in table.modalities}
-    turn_code(table, probes, Turn(1, 0, 1))
-    turn_code(table, probes, Turn(1))
+    Turner(table, probes).turn(Turn(1, 0, 1))
+    Turner(table, probes).turn(Turn(1))
     assert all(np.array_equal(before[m], table.quantized(1, m)) for m in table.modalities)
 
 
@@ -110,12 +110,12 @@ def test_one_clip_says_its_answers_before_and_after(table, probes):
     rows = np.sort(table.splits["test"])
     clip = int(next(r for r in rows if (table.code(1, "audio")[r] == 0).any()))
     steps = int((table.code(1, "audio")[clip] == 0).sum())
-    answers = turn_clip(table, probes, Turn(1, 0, 1), clip).set_index(["task", "train", "test"])
+    answers = Turner(table, probes).clip(Turn(1, 0, 1), clip).set_index(["task", "train", "test"])
     whole = answers.loc[("classification", "audio", "video")]
     assert whole["before"].startswith("class 0 ") and whole["after"].startswith("class 1 ")
     assert answers.loc[("localisation", "video", "audio"), "after"].startswith(f"class 1 ({steps} of {steps} steps")
     other = int(next(r for r in rows if not (table.code(1, "audio")[r] == 0).any()))
-    assert turn_clip(table, probes, Turn(1, 0, 1), other).empty
+    assert Turner(table, probes).clip(Turn(1, 0, 1), other).empty
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_one_clip_says_its_answers_before_and_after(table, probes):
 )
 def test_what_cannot_be_turned_is_said(table, probes, turn, words):
     with pytest.raises(EvaluationError, match=words.replace("(", r"\(")):
-        turn_code(table, probes, turn)
+        Turner(table, probes).turn(turn)
 
 
 def test_the_figure_says_the_finding_and_has_a_mark_for_every_effect(table, probes):
-    turned = turn_code(table, probes, Turn(1, 0, 1), controls=3)
+    turned = Turner(table, probes).turn(Turn(1, 0, 1), controls=3)
     figure = turning_figure(turned, table.modalities)
     assert figure.layout.title.text.replace("<br>", " ") == turned.finding
     own = [t for t in figure.data if t.name == "code 0 of layer 1 turned into 1"]
@@ -181,7 +181,7 @@ def test_clips_whose_event_is_unknown_are_not_turned(table, probes):
     known = np.zeros(CLIPS, bool)
     known[np.sort(table.splits["test"])[:12]] = True
     part = replace(table, labelled={"event": known})
-    turned = turn_code(part, probes, Turn(2))
+    turned = Turner(part, probes).turn(Turn(2))
     assert {clips for clips, _ in turned.counts.values()} == {12}
     assert len(CodeTurner(part, probes, layer=2, code=0, into=1).clip.options) <= 12
     with pytest.raises(EvaluationError, match="found no labelled clip in split 'test'"):
