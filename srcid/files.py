@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from srcid.problems import PlainError
 from srcid.values import shorten
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -38,7 +39,7 @@ _PAUSE = 60.0
 _BLOCK, _BLOCKS = 4096, 64  # bytes and number of the blocks that a sample of a file consists of
 
 
-class DiskError(OSError):
+class DiskError(PlainError, OSError):
     """A disk that is full or cannot be written; the message says where, what is needed and what is free."""
 
     def __str__(self) -> str:

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 MOST_SHOWN = 50  # problems that a message lists
 
 
-class ProblemsError(ValueError):
+class PlainError(Exception):
+    """An error whose message says what to do: a notebook shows that, and not where it was raised."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ProblemsError(PlainError, ValueError):
     """What cannot be done, and everything that stands against it.
 
     A concern (a store, a run, an estimate) has one subclass of its own. Whoever wants the single problems reads
@@ -24,10 +32,6 @@ class ProblemsError(ValueError):
         more = len(self.problems) - MOST_SHOWN
         shown = self.problems[:MOST_SHOWN] + ((f"and {more:,} more",) if more > 0 else ())
         super().__init__("\n  - ".join([heading, *shown]))
-
-    def _render_traceback_(self) -> list[str]:
-        """What IPython shows in a notebook: the message, which says what to do, and not where it was raised."""
-        return [f"{type(self).__name__}: {self}"]
 
     @classmethod
     def check(cls, heading: str, problems: Iterable[str]) -> None:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from srcid.params import suggest
+from srcid.problems import ProblemsError
 from srcid.values import shorten
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 FILES = ("wav", "sound", "png")  # kinds of references whose files lie in the store's media folder
 
 
-class MediaError(ValueError):
+class MediaError(ProblemsError):
     """A media reference that cannot be resolved."""
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from srcid.problems import ProblemsError
+
 BLOCK = 2**26  # largest [rows, codes] distance matrix that `nearest_codes` holds at once, in elements
 
 
@@ -24,7 +26,7 @@ Parts = tuple[Tensor, Tensor, Tensor, Tensor | None]
 """Straight-through values, codes, commitment ``[M]`` and logits of a batch ``[M, B, T, D]``."""
 
 
-class QuantizerError(ValueError):
+class QuantizerError(ProblemsError):
     """Features or settings a quantiser cannot work with."""
 
 

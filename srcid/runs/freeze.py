@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from srcid.problems import ProblemsError
 from srcid.runs.pictures import render
 from srcid.runs.report import PLOTLY, VIEWS, read_notebooks
 
@@ -15,7 +16,7 @@ LARGEST = 1_000_000  # bytes of a committed notebook
 _VOLATILE = ("papermill", "execution", "widgets", "ExecuteTime", "collapsed")
 
 
-class FreezeError(ValueError):
+class FreezeError(ProblemsError):
     """A notebook that cannot be committed as it is."""
 
 

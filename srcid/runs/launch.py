@@ -14,13 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from srcid.problems import PlainError
 from srcid.runs.folders import Run, home, root
 from srcid.runs.kernel import forget, how_it_died, kernel_manager
 from srcid.runs.notebooks import quick_imports, read_notebook
 from srcid.runs.requests import Request, claimed, request
 
 
-class RunFailed(RuntimeError):
+class RunFailed(PlainError):
     """A notebook stopped in a cell; the executed notebook with the error is in :attr:`run`'s folder."""
 
     def __init__(self, message: str, run: Run):

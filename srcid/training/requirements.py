@@ -8,10 +8,11 @@ import torch
 from srcid.features import FeatureStore
 from srcid.model.network import SRCID
 from srcid.params import PRESETS, Params
+from srcid.problems import ProblemsError
 from srcid.training.ranks import Ranks
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ProblemsError):
     """Training cannot start or go on; the message says what was found and what to do."""
 
 
@@ -54,8 +55,7 @@ def check_training(store: FeatureStore, params: Params, ranks: Ranks) -> None:
                 f"weights, their optimiser and the distances to codes take about {need / 1e9:,.1f} GB, and "
                 f"{free / 1e9:,.1f} GB are free; lower dim, codebook_size, batch_size or other sizes"
             )
-    if problems:
-        raise TrainingError("training cannot start:\n" + "\n".join(f"  - {line}" for line in problems))
+    TrainingError.check("training cannot start:", problems)
 
 
 def memory(store: FeatureStore, params: Params) -> int:

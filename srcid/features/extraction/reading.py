@@ -13,6 +13,7 @@ import numpy as np
 from srcid.features.extraction.listing import OTHER_SOUND, PICTURE, SOUND, VIDEO
 from srcid.features.media import MediaError, read_image, read_wav
 from srcid.features.published.lists import OLD, encoding_of
+from srcid.problems import ProblemsError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MAX_TEXT_BYTES = 2**20
 
 
-class ReadError(ValueError):
+class ReadError(ProblemsError):
     """A file that cannot be read, and why."""
 
 

@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from srcid.problems import ProblemsError
+
 MAX_OPERATIONS = 20_000
 """Operations of one pickle; one array takes about forty."""
 
@@ -39,7 +41,7 @@ _OPERATIONS = frozenset((
 _NUMBER = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])|\?")
 
 
-class PickleRefused(ValueError):
+class PickleRefused(ProblemsError):
     """A pickle that holds, or asks for, anything but arrays of numbers."""
 
 
