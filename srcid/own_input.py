@@ -16,6 +16,7 @@ from srcid.codebook.exemplars import CodeIndex
 from srcid.codes import CodeTable, encode
 from srcid.features import FeatureStore
 from srcid.features.own import own_front, read_picture, read_sound
+from srcid.problems import ProblemsError
 from srcid.runs.folders import Run
 from srcid.widget import Guard, View, listing
 
@@ -106,12 +107,12 @@ class OwnInput(View):
         """Return the clips whose codes in ``modality`` are nearest to what was asked, by the cosine of mean vectors.
 
         Raises:
-            ValueError: nothing was asked yet.
+            ProblemsError: nothing was asked yet.
         """
         import pandas as pd
 
         if self.codes is None:
-            raise ValueError("nothing was asked yet: type a word, draw a digit or load a file")
+            raise ProblemsError("nothing was asked yet: type a word, draw a digit or load a file")
         own = np.concatenate([
             np.mean([self.codes.quantized(layer, m)[0].mean(0) for m in self.codes.modalities], axis=0)
             for layer in self.index.layers

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcid.files import whole_file
+from srcid.problems import ProblemsError
 from srcid.values import reserved
 from srcid.widget import Guard, View
 
@@ -44,7 +45,7 @@ class SelectionView(View):
         Where the view has a folder, ``<folder>/<name>.csv`` is the table and ``<name>.txt`` beside it the note.
 
         Raises:
-            ValueError: nothing is selected, or the name is none for a file.
+            ProblemsError: nothing is selected, or the name is none for a file.
         """
         table = self._selected()
         table.attrs["note"] = note
@@ -72,7 +73,7 @@ class SelectionView(View):
 def _write(folder: Path, name: str, table: pd.DataFrame, note: str) -> None:
     name = unicodedata.normalize("NFC", name)
     if not re.fullmatch(r"\w[\w .-]{0,59}", name) or name.endswith((".", " ")) or reserved(name):
-        raise ValueError(f"found the name '{name[:80]}'; need up to 60 letters, digits, spaces, dots, dashes")
+        raise ProblemsError(f"found the name '{name[:80]}'; need up to 60 letters, digits, spaces, dots, dashes")
     path, beside = (folder / f"{name}.{ending}" for ending in ("csv", "txt"))
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as draft:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
+from srcid.problems import ProblemsError
 from srcid.widget import Guard, View, framed, listing, redraw
 
 
@@ -20,7 +21,7 @@ class RetrievalGallery(View):
         queries, top: how many are shown.
 
     Raises:
-        ValueError: there are no scores, or none of that direction.
+        ProblemsError: there are no scores, or none of that direction.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class RetrievalGallery(View):
         start = next((key for key in self.scores if direction in (None, key[:2])), None)
         if start is None:
             there = ", ".join(f"{a} → {b}" for a, b, _ in self.scores) or "none"
-            raise ValueError(f"found no retrieval scores of {direction}; there are {there}")
+            raise ProblemsError(f"found no retrieval scores of {direction}; there are {there}")
         options = [(f"{a} asks, {b} answers ({name})", (a, b, name)) for a, b, name in self.scores]
         self.direction = ipywidgets.Dropdown(options=options, value=start, layout=dict(width="360px"))
         self.guard, self.players, self.view = Guard(), ipywidgets.VBox(), go.FigureWidget()

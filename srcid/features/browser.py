@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from srcid.problems import ProblemsError
 from srcid.widget import ClipView, Guard, framed, redraw
 
 
@@ -16,7 +17,7 @@ class ClipBrowser(ClipView):
         clip: row to begin with; it must be in a split.
 
     Raises:
-        ValueError: the clip is in no split.
+        ProblemsError: the clip is in no split.
     """
 
     def __init__(self, store: Any, clip: int = 0) -> None:
@@ -25,7 +26,7 @@ class ClipBrowser(ClipView):
 
         self.store = store
         if not any(clip in rows for rows in store.splits.values()):
-            raise ValueError(f"clip {clip} is in no split; choose a row of {', '.join(store.splits)}")
+            raise ProblemsError(f"clip {clip} is in no split; choose a row of {', '.join(store.splits)}")
         self.guard, self.players, self.view = Guard(), ipywidgets.HBox(), go.FigureWidget()
         line, view = self._choose_among(store.splits, clip), framed(self.view)
         self.guard(self._show)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from srcid.problems import ProblemsError
 from srcid.widget import Guard, View, framed, redraw
 
 
@@ -16,7 +17,7 @@ class InformationBrowser(View):
         modalities: of the run in the store's order, which fixes their colours.
 
     Raises:
-        ValueError: there is nothing measured to choose from.
+        ProblemsError: there is nothing measured to choose from.
 
     ``bracket`` draws all estimators of the pair, ``card`` the chosen one in full; ``bracket_figure`` and
     ``estimate_card`` of :mod:`srcid.information.figures.brackets` are their static forms.
@@ -29,7 +30,7 @@ class InformationBrowser(View):
         self.modalities = tuple(modalities)
         self.found = {pair: found for found in measurements for pair in found.brackets}
         if not self.found:
-            raise ValueError("found no measured pair; need at least one, see Measurements.missing for reasons")
+            raise ProblemsError("found no measured pair; need at least one, see Measurements.missing for reasons")
         self.guard = Guard()
         self.question, self.layer, self.pair, self.estimator = self.menus = [
             ipywidgets.Dropdown(description=name) for name in ("question", "layer", "pair", "estimator")

@@ -12,6 +12,7 @@ import numpy as np
 from srcid.maps.atlas import Missing
 from srcid.maps.linking import Choice, Links
 from srcid.maps.projection import Projection
+from srcid.problems import ProblemsError
 from srcid.selections import SelectionView
 from srcid.widget import Guard, framed, redraw
 
@@ -40,7 +41,7 @@ class LinkedMaps(SelectionView):
         folder: where kept selections lie, a CSV file each and a note beside it; None keeps them in memory only.
 
     Raises:
-        ValueError: no views, or one of three dimensions, in which nothing can be lassoed.
+        ProblemsError: no views, or one of three dimensions, in which nothing can be lassoed.
 
     Attributes:
         chosen: the :class:`srcid.maps.linking.Choice`, or None.
@@ -58,7 +59,7 @@ class LinkedMaps(SelectionView):
         self.views, self.modalities, self.on_code = tuple(views), tuple(modalities), on_code
         self._made = [i for i, view in enumerate(self.views) if isinstance(view, Projection)]
         if not self.views or any(self.views[i].dimensions != 2 for i in self._made):
-            raise ValueError(f"found {len(self.views)} maps; need one or more, all of two dimensions")
+            raise ProblemsError(f"found {len(self.views)} maps; need one or more, all of two dimensions")
         self.links = Links([self.views[i].columns for i in self._made])
         self.chosen: Choice | None = None
         self._code: tuple[int, int] | None = None  # whose points are marked
@@ -129,7 +130,7 @@ class LinkedMaps(SelectionView):
 
     def _selected(self) -> Any:
         if self.chosen is None:
-            raise ValueError("found nothing marked; draw a lasso or a box first")
+            raise ProblemsError("found nothing marked; draw a lasso or a box first")
         return self.frame()
 
     def _draw(self, color: str) -> Any:
@@ -189,10 +190,10 @@ class LinkedMaps(SelectionView):
             self._show_media(view, row)
         name = "symbol" if "symbol" in columns else "code"
         if name not in columns:
-            raise ValueError("these points have no codes (identity quantiser), so there is none to look up")
+            raise ProblemsError("these points have no codes (identity quantiser), so there is none to look up")
         layer, code = int(columns["layer"][row]), int(columns[name][row])
         if code < 0:
-            raise ValueError(
+            raise ProblemsError(
                 f"vector {columns['code'][row]} of stage {columns['stage'][row]} is no code by itself: a code joins "
                 "one vector of every stage" if "stage" in columns else "this point has no code"
             )  # fmt: skip

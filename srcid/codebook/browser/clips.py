@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from srcid.problems import ProblemsError
 from srcid.widget import ClipView, Guard, framed, redraw
 
 ALONE = "(nothing)"
@@ -97,7 +98,7 @@ class ClipCodes(ClipView):
     def _go_to(self, trace: Any, points: Any) -> None:
         run, layer = trace.meta
         if self.tables[run] is not self.table:
-            raise ValueError(f"this is a code of {run}; the code explorer shows codes of {next(iter(self.tables))}")
+            raise ProblemsError(f"this is a code of {run}; the code explorer shows codes of {next(iter(self.tables))}")
         modality = self.table.modalities[list(trace.y).index(points.ys[0])]
         code = int(self.table.code(layer, modality)[self.clip, round(points.xs[0])])
         if code >= 0:

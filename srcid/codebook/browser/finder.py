@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from srcid.problems import ProblemsError
 from srcid.selections import SelectionView
 from srcid.widget import Guard
 
@@ -72,7 +73,7 @@ class ClipFinder(SelectionView):
 
     def _selected(self) -> Any:
         if self.found is None or self.found.empty:
-            raise ValueError("found no clip to keep; ask for less")
+            raise ProblemsError("found no clip to keep; ask for less")
         return self.frame()
 
     def _find(self) -> None:

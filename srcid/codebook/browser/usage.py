@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable
 from typing import Any
 
+from srcid.problems import ProblemsError
 from srcid.widget import Guard, View, framed, listing, redraw
 
 _SHOWN = 10  # rows of the table
@@ -101,7 +102,7 @@ class UsageBrowser(View):
         if not self.stage.value:
             self.on_code(self.layer.value, code)
         else:
-            raise ValueError("this is a symbol of one stage; for the code behind it choose all stages as one")
+            raise ProblemsError("this is a symbol of one stage; for the code behind it choose all stages as one")
 
     def _read(self) -> tuple[Any, Any, tuple[str, ...]]:
         """Sharing and association of what is chosen (None where there is none), and why."""
