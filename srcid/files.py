@@ -115,14 +115,6 @@ def _machine() -> str:
     return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
-def exists(path: Path) -> bool:
-    """Whether there is something at ``path``; also for names that no file can have."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
 def read_json(path: Path) -> Any:
     """Return what a JSON file says, if it is a file: a pipe would keep its reader waiting, a device has no end.
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from srcid.files import exists
 from srcid.problems import ProblemsError
 from srcid.values import reserved
 
@@ -102,7 +101,7 @@ def check_target(path: Path) -> list[str]:
 
 def check_room(path: Path, need: int) -> list[str]:
     """The disk on which a store is to be made has room for ``need`` bytes."""
-    there = next((parent for parent in path.absolute().parents if exists(parent)), Path.cwd())
+    there = next((parent for parent in path.absolute().parents if os.path.exists(parent)), Path.cwd())
     free = shutil.disk_usage(there).free
     if free >= need:
         return []

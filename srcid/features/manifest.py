@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from srcid.features.checks import FILE_NAME, MODALITY, StoreError
-from srcid.files import digest, exists
+from srcid.files import digest
 
 FORMAT, VERSION = "srcid-features", 1
 MAX_MANIFEST_BYTES = 64 * 2**20
@@ -126,7 +126,7 @@ def read_manifest(path: Path) -> Manifest:
     """Return the manifest of the store at ``path``; raise :class:`StoreError` if it cannot be trusted."""
     heading = f"{path} is no feature store:"
     file = path / "manifest.json"
-    if not exists(path) or not path.is_dir():
+    if not os.path.isdir(path):  # False also for names that no folder can have
         raise StoreError(heading, ["there is no such folder"])
     if not file.is_file():
         raise StoreError(heading, ["found no manifest.json; it is another folder, or a store that was never finished"])

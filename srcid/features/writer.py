@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
-import hashlib
 import json
 import os
 import re
@@ -37,7 +36,7 @@ from srcid.features.checks import (
     stored,
 )
 from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum, flush
-from srcid.files import code_version, exists, read_json, sha256, write_json
+from srcid.files import code_version, digest, read_json, sha256, write_json
 from srcid.values import shorten
 
 Store = TypeVar("Store")
@@ -273,7 +272,7 @@ def request_of(files: Iterable[Path], path: Path, **options: Any) -> str:
         with contextlib.suppress(OSError, ValueError):
             found = os.stat(file)
             about += [[file, found.st_size, found.st_mtime_ns]] if stat.S_ISREG(found.st_mode) else []
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+    return digest(about)
 
 
 def keep_request(folder: Path, request: str) -> None:
@@ -283,7 +282,7 @@ def keep_request(folder: Path, request: str) -> None:
 
 def may_answer(path: Path) -> bool:
     """Whether something lies at ``path`` that says by which request it was made."""
-    return exists(path / _REQUEST)
+    return os.path.exists(path / _REQUEST)
 
 
 def answers(path: Path, request: str) -> bool:

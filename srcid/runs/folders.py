@@ -32,7 +32,6 @@ from srcid.files import (
     code_version,
     digest,
     draft_of,
-    exists,
     make_folder,
     read_json,
     remove_orphans,
@@ -117,9 +116,9 @@ class Run:
             RunError: the folder is missing, is no run, is damaged, or was written by another format version.
         """
         path = Path(folder)
-        if not exists(path) and path.name == str(folder):
+        if not os.path.exists(path) and path.name == str(folder):
             path = root() / unicodedata.normalize("NFC", str(folder))
-        if not exists(path):
+        if not os.path.exists(path):  # False also for names that no file can have
             raise RunError(f"there is no run {shorten(str(folder))}{among(path.name, _names(path.parent))}")
         run = cls(path.resolve())
         status = run.read("status.json")

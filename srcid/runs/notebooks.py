@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from srcid.features import FeatureStore
 from srcid.features.source import DATA_SETS, check_data, clips_of, fingerprint, open_data
-from srcid.files import exists, whole_file
+from srcid.files import whole_file
 from srcid.params import ParameterError, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home
 from srcid.runs.grid import unfold
@@ -46,7 +46,7 @@ def find_notebook(notebook: str | Path) -> Path:
     name = path if path.suffix == ".ipynb" else path.parent / (path.name.removesuffix(".py") + ".ipynb")
     places = [name, home() / name, shelf / name]
     for candidate in places[::-1] if str(notebook) == name.stem else places:
-        if exists(candidate) and candidate.is_file():
+        if os.path.isfile(candidate):  # False also for names that no file can have
             return candidate.resolve()
     known = sorted(p.stem for p in shelf.glob("*.ipynb"))
     there = f"; there are {', '.join(known)}" if known else ""
@@ -130,7 +130,7 @@ def _data_source(data: str, generator: Mapping[str, Any] | None, fsdd: str) -> t
 def _located(path: str) -> str:
     """An absolute path for one that exists, seen from here or from the project."""
     for place in (Path(os.path.expanduser(path)), home() / path):
-        if path and exists(place):
+        if path and os.path.exists(place):
             return str(place.resolve())
     return path
 
@@ -321,7 +321,7 @@ def _plain(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _convert(value: Any, kind: type | None) -> Any:
     """Return a plain value as ``kind``: words are read, anything else must have the type already."""
     if kind in (None, str) and isinstance(value, str):
-        there = os.sep in value and exists(Path(value))  # kernels start in another folder
+        there = os.sep in value and os.path.exists(Path(value))  # kernels start in another folder
         return str(Path(value).resolve()) if there else str(value)
     if kind is None:
         return value
