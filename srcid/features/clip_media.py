@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ def clip_media(store: Any, clip: int) -> ClipMedia:
             found.words[m] = [shown.get(t, "") for t in range(store.steps)]
         elif kind == "audio":
             found.sounds[m] = _sequence(shown, store.steps)
-    return ClipMedia(found.pictures, found.sounds, found.words, tuple(problems))
+    return replace(found, problems=tuple(problems))
 
 
 @dataclass(frozen=True)
