@@ -24,6 +24,9 @@ CHUNK_BYTES = 32 * 2**20
 SPLITS = ("train", "val", "test")
 """The splits that training, probes and this package's own data sets have."""
 
+MAX_CLASSES = 10**6
+"""Classes that a label may have."""
+
 FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 MODALITY = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
 """Patterns of the names of labels and splits, and of modalities: they become file names."""

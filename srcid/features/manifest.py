@@ -18,12 +18,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from srcid.features.checks import FILE_NAME, MODALITY, StoreError
+from srcid.features.checks import FILE_NAME, MAX_CLASSES, MODALITY, StoreError
 from srcid.files import digest
 
 FORMAT, VERSION = "srcid-features", 1
 MAX_MANIFEST_BYTES = 64 * 2**20
-MAX_CLIPS, MAX_STEPS, MAX_CLASSES = 2**32, 10**6, 10**6
+MAX_CLIPS, MAX_STEPS = 2**32, 10**6
 
 Modality = Annotated[str, Field(pattern=f"^{MODALITY}$", max_length=100)]
 Name = Annotated[str, Field(pattern=f"^{FILE_NAME}$", max_length=100)]

@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -57,12 +57,13 @@ class StoreWriter(Generic[Store]):
         evaluation_only: bool,
         opened: Callable[[Path], Store],
     ):
+        self._heading = f"cannot make a feature store at {path}:"
         problems = check_target(path) + check_names(list(shapes), evaluation_only)
         if media_root is not None and (not isinstance(media_root, str | os.PathLike) or "\0" in str(media_root)):
             problems.append(f"media_root: found {shorten(media_root)}, need a folder")
         for name, shape in shapes.items():
             problems += check_shape(name, (1, steps, *shape))
-        StoreError.check(f"cannot make a feature store at {path}:", problems)
+        StoreError.check(self._heading, problems)
         self.path, self.steps = path, steps
         self._shapes = {name: tuple(int(n) for n in shape) for name, shape in shapes.items()}
         self._dtypes = {name: np.dtype((dtypes or {}).get(name, "<f4")) for name in shapes}
@@ -86,9 +87,7 @@ class StoreWriter(Generic[Store]):
             self._close()
             shutil.rmtree(self._partial, ignore_errors=True)
             _release(self._lock)
-            raise StoreError(
-                f"cannot make a feature store at {self.path}:", [f"cannot write there ({error})"]
-            ) from None
+            raise StoreError(self._heading, [f"cannot write there ({error})"]) from None
         return self
 
     def _close(self) -> None:
@@ -157,7 +156,7 @@ class StoreWriter(Generic[Store]):
         checked, problems = annotate(list(self._shapes), self.clips, self.steps, **annotations)
         if not self.clips:
             problems.append("found no clips; append some first")
-        StoreError.check(f"cannot make a feature store at {self.path}:", problems)
+        StoreError.check(self._heading, problems)
         return self.publish(checked)
 
     def _header(self, name: str) -> None:
@@ -178,24 +177,24 @@ class StoreWriter(Generic[Store]):
         for name, file in self._files.items():
             self._header(name)
             file.close()
-        for name, array in _named_arrays(annotations):
+        groups = {what: getattr(annotations, what) for what in ("labels", "labelled", "splits", "masks", "media")}
+        arrays = {f"{what}/{name}.npy": array for what, group in groups.items() for name, array in group.items()}
+        for name, array in (arrays | {"ids.npy": annotations.ids}).items():
             (self._partial / name).parent.mkdir(exist_ok=True)
             np.save(self._partial / name, array, allow_pickle=False)
-        file, heading = self._partial / "manifest.json", f"cannot make a feature store at {self.path}:"
-        manifest = self._manifest(annotations)
-        text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+        file = self._partial / "manifest.json"
+        text = json.dumps(self._manifest(annotations), indent=1, ensure_ascii=False).encode()
         if len(text) > MAX_MANIFEST_BYTES:  # it could never be opened
             need = f"at most {MAX_MANIFEST_BYTES:,}"
-            raise StoreError(heading, [f"provenance and names of classes take {len(text):,} bytes, need {need}"])
-        checked(json.loads(text), heading)
+            raise StoreError(self._heading, [f"provenance and names of classes take {len(text):,} bytes, need {need}"])
+        checked(json.loads(text), self._heading)
         file.write_bytes(text)
         flush(file)
         flush(self._partial)
         try:
             self._partial.rename(self.path)
         except OSError as error:
-            problem = f"the folder is taken ({error})"
-            raise StoreError(f"cannot make a feature store at {self.path}:", [problem]) from None
+            raise StoreError(self._heading, [f"the folder is taken ({error})"]) from None
         flush(self.path.parent)
         self._closed = True
         return self._opened(self.path)
@@ -249,13 +248,6 @@ def _release(lock: FileLock) -> None:
     with contextlib.suppress(OSError):  # where nothing may be written there is none
         Path(lock.lock_file).unlink(missing_ok=True)  # before it is released: nobody else has it then
     lock.release()
-
-
-def _named_arrays(annotations: Annotations) -> Iterator[tuple[str, np.ndarray]]:
-    for folder in ("labels", "labelled", "splits", "masks", "media"):
-        for name, array in getattr(annotations, folder).items():
-            yield f"{folder}/{name}.npy", array
-    yield "ids.npy", annotations.ids
 
 
 def request_of(files: Iterable[Path], path: Path, **options: Any) -> str:
