@@ -70,7 +70,7 @@ def read_notebook(path: Path) -> Any:
             return nbformat.read(path, as_version=4)
         book = jupytext.reads(text, fmt="py:percent")
     except Exception as error:  # whatever the reader stumbles upon: no JSON, no UTF-8, JSON of something else
-        raise RunError(f"{path} is no notebook, or a damaged one ({_first_line(error)})") from None
+        raise RunError(f"{path} is no notebook, or a damaged one ({first_line(error)})") from None
     book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     book.metadata["jupytext"].pop("text_representation", None)  # of the twin
     for number, cell in enumerate(book.cells):
@@ -267,7 +267,7 @@ def declared(notebook: Path) -> Declared:
     try:
         body = ast.parse(cell.source if cell else "").body
     except SyntaxError as error:
-        raise RunError(f"{notebook}: its parameters cell is no Python ({_first_line(error)})") from None
+        raise RunError(f"{notebook}: its parameters cell is no Python ({first_line(error)})") from None
     names = {}
     for node in body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
@@ -300,7 +300,8 @@ def quick_imports() -> Iterator[None]:
         del sys.modules[grammar]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error is and the beginning of what it says, for a sentence about it."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:120]
 
 

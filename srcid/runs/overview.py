@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-import os
 import platform
 import textwrap
 import warnings
@@ -198,8 +197,13 @@ def state_of(folder: Path) -> str:
 
 
 def _state(status: Mapping[str, Any]) -> str:
-    gone = status.get("host") == platform.node() and not _alive(status.get("pid"))
-    return "interrupted" if status["status"] == "running" and gone else status["status"]
+    """The status that a run says, or ``interrupted`` where its process on this machine is gone."""
+    import psutil
+
+    if status["status"] == "running" and status.get("host") == platform.node():
+        pid = status.get("pid")
+        return "running" if pid and psutil.pid_exists(int(pid)) else "interrupted"
+    return status["status"]
 
 
 def _summary(entry: Entry) -> dict[str, Any]:
@@ -214,13 +218,3 @@ def _summary(entry: Entry) -> dict[str, Any]:
 def _place(status: Mapping[str, Any]) -> tuple[int, str]:
     sequence = status.get("sequence")
     return sequence if type(sequence) is int else 0, status["ended"]
-
-
-def _alive(pid: int | None) -> bool:
-    try:
-        os.kill(int(pid or 0), 0) if pid else None
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return bool(pid)
