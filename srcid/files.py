@@ -63,12 +63,20 @@ def whole_file(path: Path) -> Iterator[Path]:
             mode = draft.stat().st_mode
             yield draft
             draft.chmod(mode)  # as the umask has it; safetensors makes files for their owner alone
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
+            flush(draft)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
     remove_orphans(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Have a file or folder written to the disk itself, not only to the system's cache."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def make_folder(path: Path) -> None:
@@ -249,10 +257,10 @@ def mapped(path: Path) -> np.ndarray:
 
 def fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size, hash of a sample and hash of the whole of each file in ``folder``, by name."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        found[path.name] = {"bytes": path.stat().st_size, "sample": _sample(path), "sha256": sha256(path)}
-    return found
+    return {
+        path.name: {"bytes": path.stat().st_size, "sample": _sample(path), "sha256": sha256(path)}
+        for path in sorted(folder.iterdir())
+    }
 
 
 def differences(folder: Path, expected: Mapping[str, Mapping[str, Any]], whole: bool = False) -> list[str]:

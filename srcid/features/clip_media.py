@@ -126,16 +126,13 @@ def card_media(exemplars: Mapping[str, Sequence[Any]], table: Any) -> CardMedia:
     for m, several in exemplars.items():
         found = []
         for e in several:
-            kind = e.media.partition(":")[0]
-            if not e.media or (kind in FILES and root is None):
-                found.append(Shown("none"))
-                continue
-            try:
-                media = resolve(e.media, root or ".")
-                found.append(_shown(media, table, e))
-            except (MediaError, OSError) as error:
-                problems.append(f"{m}, clip {e.clip}, step {e.step}: {error}")
-                found.append(Shown("none"))
+            seen = Shown("none")
+            if root is not None or e.media.partition(":")[0] not in FILES:
+                try:
+                    seen = _shown(resolve(e.media, root or "."), table, e)
+                except (MediaError, OSError) as error:
+                    problems.append(f"{m}, clip {e.clip}, step {e.step}: {error}")
+            found.append(seen)
         shown[m] = tuple(found)
     return CardMedia(shown, tuple(problems))
 

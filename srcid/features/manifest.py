@@ -166,12 +166,3 @@ def checksum(manifest: Mapping[str, Any]) -> str:
     """SHA-256 over a manifest and with it, through the hashes of the files, over all content."""
     content = {key: value for key, value in manifest.items() if key not in ("checksum", "media_root")}
     return digest(content)
-
-
-def flush(path: Path) -> None:
-    """Have a file or folder written to the disk itself, not only to the system's cache."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -35,8 +35,8 @@ from srcid.features.checks import (
     check_type,
     stored,
 )
-from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum, flush
-from srcid.files import code_version, digest, read_json, sha256, write_json
+from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum
+from srcid.files import code_version, digest, flush, read_json, sha256, write_json
 from srcid.values import shorten
 
 Store = TypeVar("Store")

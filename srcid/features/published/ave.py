@@ -7,13 +7,14 @@ both.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 
 import numpy as np
 
 from srcid.features.published.archives import Found, SourceError, check_hdf5
 from srcid.features.published.lists import AveClip, Events, ave_annotations, avvp_events, event_seconds, order
-from srcid.features.published.plan import STEPS, Options, Plan, archived, few, sentences, whole
+from srcid.features.published.plan import SHAPES, STEPS, Options, Plan, archived, few, sentences, whole
 
 CLASSES = (
     "Accordion", "Acoustic_guitar", "Baby_cry_infant_cry", "Baby_laughter", "Banjo", "Basketball_bounce", "Blender",
@@ -48,8 +49,8 @@ def ave_plan(found: Found, options: Options, shared: bool = False) -> Plan:
     clips = ave_annotations(found.need("annotations.txt", given=options.list))
     rows, problems, notes = len(clips), [], []
     files = {"audio": found.need("audio_feature.h5"), "video": found.need("visual_feature.h5")}
-    for name, tail in (("audio", (128,)), ("video", (7, 7, 512))):
-        problems += check_hdf5(files[name], "avadataset", (rows, STEPS, *tail))[0]
+    for name, file in files.items():
+        problems += check_hdf5(file, "avadataset", (rows, STEPS, *SHAPES[name]))[0]
     classes, event = _labels(found, clips, problems, notes)
     splits = [""] * rows
     for split in ("train", "val", "test"):
@@ -67,10 +68,10 @@ def ave_plan(found: Found, options: Options, shared: bool = False) -> Plan:
         classes, categories = list(SHARED), [into[clips[row].category] for row in chosen]
     else:
         categories = [clip.category for clip in clips]
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     ids = []
     for clip in clips:
-        seen[clip.video_id] = seen.get(clip.video_id, 0) + 1
+        seen[clip.video_id] += 1
         ids.append(clip.video_id + (f"#{seen[clip.video_id]}" if seen[clip.video_id] > 1 else ""))
     result = Plan(
         [ids[row] for row in chosen],

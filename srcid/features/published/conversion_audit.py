@@ -228,7 +228,8 @@ def _groups(plan: Plan, groups: Iterable[list[int]]) -> list[list[str]]:
 
 
 def _place(split: str) -> tuple[int, str]:
-    return (SPLITS.index(split) if split in SPLITS else len(SPLITS), split)
+    """Order of splits: train, val, test, and others by name."""
+    return (*SPLITS, split).index(split), split
 
 
 def _lengths(clips: Mapping[str, int]) -> str:
