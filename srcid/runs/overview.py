@@ -86,11 +86,11 @@ def table(notebook: str | None = None, where: Mapping[str, Any] | None = None, a
     same: dict[str, list[Mapping[str, Any]]] = {}
     for entry in chosen:
         same.setdefault(entry.status["notebook"], []).append(entry.facts)
-    differing = list(dict.fromkeys(key for together in same.values() for key in _differing(together)))
-    shown = list(dict.fromkeys([*differing, *(n for n in also if any(n in e.facts for e in chosen))]))
+    differing = [key for together in same.values() for key in _differing(together)]
+    asked = [name for name in also if any(name in entry.facts for entry in chosen)]
     told = [_summary(entry) for entry in chosen]
     # a parameter named run hides no run's name
-    shown = {key: f"parameter/{key}" if told and key in told[0] else key for key in shown}
+    shown = {key: f"parameter/{key}" if key in told[0] else key for key in (*differing, *asked)}
     rows = [
         summary
         | {column: entry.facts.get(key) for key, column in shown.items()}

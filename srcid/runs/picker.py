@@ -20,6 +20,7 @@ from srcid.widget import has_front_end
 
 _CHOSEN = ".chosen.json"  # below the root of runs; only what somebody clicked, so nothing headless reads it
 _WIDTH, _HEIGHT = 120, 24  # pixels of a sparkline
+_SCORES = 2  # columns of scores in the index
 
 
 def pick(run: str | Path = "") -> Run:
@@ -121,15 +122,15 @@ class RunIndex:
         frame = _table()[::-1]
         self.frame = frame[frame["notebook"] != "index"] if len(frame) else frame  # headless, itself a run
 
-    def table(self, most: int = 20, scores: int = 2) -> str:
-        """Return the table as HTML: the newest ``most`` runs, with at most ``scores`` columns of scores.
+    def table(self, most: int = 20) -> str:
+        """Return the table as HTML: the newest ``most`` runs, with at most two columns of scores.
 
         Scores of codes whole, and those across modalities, come first. A run's name begins with its notebook.
         """
         if not len(self.frame):
             return "<p>No runs yet: open 02_train and run all its cells, or say ./lab run.</p>"
         names = [name for name in self.frame if name.startswith("score/")]
-        names = sorted(names, key=lambda name: (not name.endswith("/all"), "/across" not in name))[:scores]
+        names = sorted(names, key=lambda name: (not name.endswith("/all"), "/across" not in name))[:_SCORES]
         head = ["run", "status", "data", "loss in training", *(name[6:] for name in names), "started"]
         rows = []
         for entry in self.frame[:most].to_dict("records"):
