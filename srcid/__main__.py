@@ -9,7 +9,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -67,29 +68,30 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="srcid", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    job = commands.add_parser("lab", help="the main job: data, training, codes, scores, and one HTML report")
+    def command(name: str, does: Callable[[argparse.Namespace], int], said: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=said)
+        made.set_defaults(command=does)
+        return made
+
+    job = command("lab", _lab, "the main job: data, training, codes, scores, and one HTML report")
     job.add_argument("values", nargs="*", metavar="name=value", help="parameters of the notebooks")
-    job.set_defaults(command=_lab)
 
-    start = commands.add_parser("start", help="JupyterLab on working copies of the notebooks, in notebooks/work/")
+    start = command("start", _start, "JupyterLab on working copies of the notebooks, in notebooks/work/")
     start.add_argument("--anew", action="store_true", help="replace the copies that are there, edits and all")
-    start.set_defaults(command=_start)
 
-    run = commands.add_parser("run", help="execute one notebook into a run folder")
+    run = command("run", _run, "execute one notebook into a run folder")
     run.add_argument("notebook", metavar="NOTEBOOK", help="e.g. 02_train, or the path of a notebook")
     run.add_argument("values", nargs="*", metavar="name=value", help="parameters of the notebook")
     run.add_argument("--name", help="name of the run folder (default: made of notebook, parameters and identity)")
-    run.set_defaults(command=_run)
 
-    sweep = commands.add_parser("sweep", help="execute one notebook with all combinations of several values")
+    sweep = command("sweep", _sweep, "execute one notebook with all combinations of several values")
     sweep.add_argument("notebook", metavar="NOTEBOOK", help="e.g. 02_train, or the path of a notebook")
     sweep.add_argument("values", nargs="+", metavar="name=v1,v2", help="e.g. quantizer=vq,rvq2,fsq seed=0..4")
     sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     sweep.add_argument("--scheduler", default="", metavar="ADDRESS", help="of a Dask cluster that does the work")
     sweep.add_argument("--most", type=int, default=MOST, metavar="N", help=f"runs to agree to (default: {MOST:,})")
-    sweep.set_defaults(command=_sweep)
 
-    table = commands.add_parser("runs", help="table of runs")
+    table = command("runs", _runs, "table of runs")
     table.add_argument("notebook", nargs="?", metavar="NOTEBOOK", help="only runs of this one")
     table.add_argument("--where", nargs="+", default=[], metavar="name=value", help="e.g. quantizer=vq,rvq2 seed=0..2")
     table.add_argument("--sort", metavar="COLUMN", help="order by this column (default: start)")
@@ -97,9 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument(
         "--watch", nargs="?", type=float, const=2.0, metavar="SECONDS", help="show it anew until nothing is running"
     )
-    table.set_defaults(command=_runs)
 
-    convert = commands.add_parser("convert", help="make a feature store of published features (data/README.md)")
+    convert = command("convert", _convert, "make a feature store of published features (data/README.md)")
     convert.add_argument("layout", metavar="LAYOUT", help="e.g. vggsound-avel40k, ave, avvp; a wrong one lists all")
     convert.add_argument("source", type=Path, metavar="SOURCE", help="folder that holds the published files")
     convert.add_argument("store", type=Path, metavar="STORE", help="folder to make")
@@ -107,9 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--text", type=Path, metavar="FILE", help="word vectors of sentences: .npz or .npy")
     convert.add_argument("--dtype", default="float32", metavar="TYPE", help="float32 (default) or float16")
     convert.add_argument("--allow-missing", action="store_true", help="go on without clips that have no features")
-    convert.set_defaults(command=_convert)
 
-    extract = commands.add_parser("extract", help="make a feature store of media: videos, sounds, pictures, sentences")
+    extract = command("extract", _extract, "make a feature store of media: videos, sounds, pictures, sentences")
     extract.add_argument("source", type=Path, metavar="SOURCE", help="folder: media and a .csv, or folders as labels")
     extract.add_argument("store", type=Path, metavar="STORE", help="folder to make")
     extract.add_argument("--list", type=Path, metavar="FILE", help="list of clips (default: the folder's only .csv)")
@@ -120,23 +120,19 @@ def _parser() -> argparse.ArgumentParser:
         extract.add_argument(f"--{modality}", default="", metavar="FRONT_END", help=said)
     extract.add_argument("--no-media", action="store_true", help="keep no sounds and pictures in the store")
     extract.add_argument("--strict", action="store_true", help="end at the first file that cannot be read")
-    extract.set_defaults(command=_extract)
 
-    report = commands.add_parser("report", help="one HTML file, readable offline, of runs or executed notebooks")
+    report = command("report", _report, "one HTML file, readable offline, of runs or executed notebooks")
     report.add_argument("sources", nargs="+", metavar="RUN", help="run folders, their names, or executed notebooks")
     report.add_argument("--to", type=Path, default=Path("report.html"), metavar="FILE")
     report.add_argument("--title", default="SRCID")
-    report.set_defaults(command=_report)
 
-    figure = commands.add_parser("figure", help="draw a figure that a run has kept: .png, .svg, .pdf or .html")
+    figure = command("figure", _figure, "draw a figure that a run has kept: .png, .svg, .pdf or .html")
     figure.add_argument("run", metavar="RUN", help="run folder, or its name")
     figure.add_argument("name", metavar="FIGURE", help="e.g. scores")
     figure.add_argument("file", type=Path, metavar="FILE")
-    figure.set_defaults(command=_figure)
 
-    freeze = commands.add_parser("freeze", help="execute notebooks by default parameters and keep text and pictures")
+    freeze = command("freeze", _freeze, "execute notebooks by default parameters and keep text and pictures")
     freeze.add_argument("notebooks", nargs="+", metavar="NOTEBOOK")
-    freeze.set_defaults(command=_freeze)
     return parser
 
 
@@ -312,11 +308,10 @@ def _values(words: Sequence[str]) -> dict[str, Word]:
     wrong = [word for word in words if not word.partition("=")[0].isidentifier() or "=" not in word]
     if wrong:
         raise ValueError(f"found {', '.join(map(shorten, wrong))}; need name=value, e.g. data=digits seed=1")
-    pairs = [(name, Word(value)) for name, value in (word.split("=", 1) for word in words)]
-    twice = {name for name, _ in pairs if sum(name == other for other, _ in pairs) > 1}
-    if twice:
+    counts = Counter(word.partition("=")[0] for word in words)
+    if twice := [name for name, count in counts.items() if count > 1]:
         raise ValueError(f"{', '.join(sorted(map(shorten, twice)))} given more than once")
-    return dict(pairs)
+    return {name: Word(value) for name, _, value in (word.partition("=") for word in words)}
 
 
 def _short(path: Path) -> str:

@@ -16,7 +16,7 @@ import shutil
 import stat
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,20 @@ def whole_file(path: Path) -> Iterator[Path]:
             mode = draft.stat().st_mode
             yield draft
             draft.chmod(mode)  # as the umask has it; safetensors makes files for their owner alone
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
+            flush(draft)
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
     remove_orphans(path.parent)
+
+
+def flush(path: Path) -> None:
+    """Have a file or folder written to the disk itself, not only to the system's cache."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def make_folder(path: Path) -> None:
@@ -114,14 +122,6 @@ def remove_orphans(folder: Path) -> None:
 @functools.cache
 def _machine() -> str:
     return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-
-
-def exists(path: Path) -> bool:
-    """Whether there is something at ``path``; also for names that no file can have."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def read_json(path: Path) -> Any:
@@ -258,10 +258,10 @@ def mapped(path: Path) -> np.ndarray:
 
 def fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
     """Return size, hash of a sample and hash of the whole of each file in ``folder``, by name."""
-    found = {}
-    for path in sorted(folder.iterdir()):
-        found[path.name] = {"bytes": path.stat().st_size, "sample": _sample(path), "sha256": sha256(path)}
-    return found
+    return {
+        path.name: {"bytes": path.stat().st_size, "sample": _sample(path), "sha256": sha256(path)}
+        for path in sorted(folder.iterdir())
+    }
 
 
 def differences(folder: Path, expected: Mapping[str, Mapping[str, Any]], whole: bool = False) -> list[str]:
@@ -289,6 +289,13 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def listing_hash(folder: Path, files: Iterable[Path]) -> str:
+    """SHA-256 in hex over names and sizes of files below ``folder``, which tells them from others without reading."""
+    sizes = ((file, file.stat().st_size if file.exists() else "gone") for file in files)
+    listing = "\n".join(f"{file.relative_to(folder).as_posix()} {size}" for file, size in sizes)
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def _sample(path: Path) -> str:

@@ -65,20 +65,10 @@ _TAGS = [
     "source", "span", "strong", "sub", "summary", "sup", "svg", "table", "tbody", "td", "tfoot", "th", "thead",
     "tr", "tt", "u", "ul", "var", "video",
 ]  # fmt: skip
+_EVERYWHERE = {
+    "class", "id", "style", "title", "lang", "dir", "role", "aria-label", "aria-hidden", "data-figure", "tabindex",
+}  # fmt: skip
 _PLAIN = {
-    "*": {
-        "class",
-        "id",
-        "style",
-        "title",
-        "lang",
-        "dir",
-        "role",
-        "aria-label",
-        "aria-hidden",
-        "data-figure",
-        "tabindex",
-    },
     "a": {"href", "name"},
     "button": {"type", "data-play"},
     "audio": {"controls", "src", "preload"},
@@ -208,7 +198,7 @@ def _allowed(tag: str, name: str, value: str) -> bool:
     if name == "href":
         scheme = re.match(r"([^/?#]*?):", address)
         return scheme is None or scheme[1] in _SCHEMES
-    return name in _PLAIN["*"] or name in _PLAIN.get(tag, ())
+    return name in _EVERYWHERE or name in _PLAIN.get(tag, ())
 
 
 def picture_uri(image: Any, side: int = 72) -> str:

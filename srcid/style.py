@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
+from plotly.colors import hex_to_rgb
 
 from srcid.page import DRAW, figure_data, place, policy
 
@@ -59,9 +60,7 @@ _PAGE_INK, _PART = "var(--jp-content-font-color1,currentColor)", 0.4
 
 def _text_filled(color: str) -> str:
     """CSS selector of a figure's text in this colour."""
-    return ".js-plotly-plot text[style*='fill: rgb({}, {}, {})']".format(
-        *(int(color[i : i + 2], 16) for i in (1, 3, 5))
-    )
+    return ".js-plotly-plot text[style*='fill: rgb({}, {}, {})']".format(*hex_to_rgb(color))
 
 
 PAGE_STYLE = (
@@ -142,14 +141,14 @@ def ink_on(color: str) -> str:
     """Return black or white, whichever reads better on a ``#rrggbb`` colour (WCAG relative luminance)."""
     if not color.startswith("#"):
         return INK
-    linear = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 255 for part in hex_to_rgb(color)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in linear]
     return "#ffffff" if 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] < 0.18 else "#000000"
 
 
 def fade(color: str, alpha: float) -> str:
     """Return a ``#rrggbb`` colour at opacity ``alpha``."""
-    return f"rgba({int(color[1:3], 16)},{int(color[3:5], 16)},{int(color[5:7], 16)},{alpha:g})"
+    return "rgba({},{},{},{:g})".format(*hex_to_rgb(color), alpha)
 
 
 def heat_scale(color: str, signed: bool) -> list[list]:
@@ -299,12 +298,9 @@ def _show(fig: go.Figure) -> None:
 
 
 def _show_in_notebooks() -> None:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return
-    shell = get_ipython()
-    if shell is not None:
+    from IPython import get_ipython
+
+    if (shell := get_ipython()) is not None:
         shell.display_formatter.ipython_display_formatter.for_type(go.Figure, _show)
 
 

@@ -13,14 +13,10 @@ from typing import Any
 
 def has_front_end() -> bool:
     """Whether somebody can click: False in scripts, and under papermill, nbconvert and nbval (no input)."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
+    from IPython import get_ipython
+
     kernel = getattr(get_ipython(), "kernel", None)
-    if kernel is None:
-        return False
-    return bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
+    return kernel is not None and bool(kernel.get_parent("shell").get("content", {}).get("allow_stdin"))
 
 
 def keep_to_itself() -> None:

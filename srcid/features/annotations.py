@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from srcid.features.checks import FILE_NAME, LabelInfo, as_arrays, as_dict, bad_name, matches, only_case
+from srcid.features.checks import FILE_NAME, MAX_CLASSES, LabelInfo, as_arrays, as_dict, bad_name, matches, only_case
 from srcid.features.intake import joined_clips
 from srcid.features.media import reference_problem
 
-MAX_CLASSES = 10**6
 _LONGEST = 500  # letters of an id or a class name
 
 
@@ -261,14 +260,10 @@ def _category(
         if top > 4 * len(values):  # numbers that stand for something else, such as years: count those that occur
             array = np.where(array >= 0, np.searchsorted(values, array), array)
             top = len(values) - 1
-    problems = []
     if top >= len(names) or low < -1:
-        problems.append(
-            f"label {name}: found values {array.min()} to {top}, need -1 (none) to {len(names) - 1} "
-            f"for its {len(names)} class names"
-        )
-        return array, names, problems
-    return array.astype(np.int64), names, problems
+        need = f"-1 (none) to {len(names) - 1} for its {len(names)} class names"
+        return array, names, [f"label {name}: found values {array.min()} to {top}, need {need}"]
+    return array.astype(np.int64), names, []
 
 
 def _from_text(name: str, array: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,7 +95,7 @@ def audit(store: FeatureStore) -> StoreAudit:
     scans = {m: _scan(store.features[m], store.masks[m], items) for m in store.modalities}
     inside = sum(len(rows) for rows in store.splits.values())
     found = StoreAudit(
-        clips={**{name: len(rows) for name, rows in store.splits.items()}, "(none)": store.clips - inside},
+        clips={name: len(rows) for name, rows in store.splits.items()} | {"(none)": store.clips - inside},
         balance_counts=_balance(store),
         constant={m: scan["constant"] for m, scan in scans.items()},
         non_finite={m: scan["non_finite"] for m, scan in scans.items()},
@@ -106,7 +106,7 @@ def audit(store: FeatureStore) -> StoreAudit:
         duplicates={m: scan["duplicates"] for m, scan in scans.items()},
         problems=(),
     )
-    return StoreAudit(**{**vars(found), "problems": tuple(_problems(found, store))})
+    return replace(found, problems=tuple(_problems(found, store)))
 
 
 def _scan(features: np.ndarray, mask: np.ndarray, items: np.ndarray) -> dict:
@@ -142,17 +142,17 @@ def _balance(store: FeatureStore) -> dict[str, dict[str, dict[str, int]]]:
     for name, info in store.label_info.items():
         if info.kind == "continuous":
             continue
-        present = np.logical_or.reduce([store.masks[m] for m in info.visible_in])
+        labels, by_step = store.labels[name], info.level == "step"
+        known = store.labelled.get(name, np.ones(labels.shape[: 1 + by_step], bool))
+        if by_step:
+            known = known & np.logical_or.reduce([store.masks[m] for m in info.visible_in])
         for split, rows in store.splits.items():
-            values = store.labels[name][rows]
+            values = labels[rows]
             if info.kind == "category":
                 values = values[..., None] == np.arange(len(info.classes))
             values = np.concatenate([values, ~values.any(axis=-1, keepdims=True)], axis=-1)
-            known = store.labelled.get(name, np.ones(values.shape[:-1], bool))
-            known = known[rows] if name in store.labelled else known
-            weight = known & (present[rows] if info.level == "step" else True)
-            shown = values & weight[..., None]
-            clips = (shown.any(axis=1) if info.level == "step" else shown).sum(axis=0)
+            shown = values & known[rows][..., None]
+            clips = (shown.any(axis=1) if by_step else shown).sum(axis=0)
             counts.setdefault(name, {})[split] = dict(zip([*info.classes, "(none)"], clips.tolist(), strict=True))
     return counts
 

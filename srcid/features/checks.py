@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from srcid.files import exists
 from srcid.problems import ProblemsError
 from srcid.values import reserved
 
@@ -24,6 +23,9 @@ CHUNK_BYTES = 32 * 2**20
 
 SPLITS = ("train", "val", "test")
 """The splits that training, probes and this package's own data sets have."""
+
+MAX_CLASSES = 10**6
+"""Classes that a label may have."""
 
 FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 MODALITY = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
@@ -102,7 +104,7 @@ def check_target(path: Path) -> list[str]:
 
 def check_room(path: Path, need: int) -> list[str]:
     """The disk on which a store is to be made has room for ``need`` bytes."""
-    there = next((parent for parent in path.absolute().parents if exists(parent)), Path.cwd())
+    there = next((parent for parent in path.absolute().parents if os.path.exists(parent)), Path.cwd())
     free = shutil.disk_usage(there).free
     if free >= need:
         return []

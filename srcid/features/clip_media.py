@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +54,7 @@ def clip_media(store: Any, clip: int) -> ClipMedia:
             found.words[m] = [shown.get(t, "") for t in range(store.steps)]
         elif kind == "audio":
             found.sounds[m] = _sequence(shown, store.steps)
-    return ClipMedia(found.pictures, found.sounds, found.words, tuple(problems))
+    return replace(found, problems=tuple(problems))
 
 
 @dataclass(frozen=True)
@@ -126,16 +126,13 @@ def card_media(exemplars: Mapping[str, Sequence[Any]], table: Any) -> CardMedia:
     for m, several in exemplars.items():
         found = []
         for e in several:
-            kind = e.media.partition(":")[0]
-            if not e.media or (kind in FILES and root is None):
-                found.append(Shown("none"))
-                continue
-            try:
-                media = resolve(e.media, root or ".")
-                found.append(_shown(media, table, e))
-            except (MediaError, OSError) as error:
-                problems.append(f"{m}, clip {e.clip}, step {e.step}: {error}")
-                found.append(Shown("none"))
+            seen = Shown("none")
+            if root is not None or e.media.partition(":")[0] not in FILES:
+                try:
+                    seen = _shown(resolve(e.media, root or "."), table, e)
+                except (MediaError, OSError) as error:
+                    problems.append(f"{m}, clip {e.clip}, step {e.step}: {error}")
+            found.append(seen)
         shown[m] = tuple(found)
     return CardMedia(shown, tuple(problems))
 

@@ -243,13 +243,10 @@ def label_caption(store: Any) -> str:
         for name, info in store.label_info.items()
         if len(info.visible_in or store.modalities) == 1
     }
-    return "Grey labels are shared" + (
-        "; a coloured one is carried by one modality only ("
-        + ", ".join(f"{name}: {modality}" for name, modality in private.items())
-        + ")."
-        if private
-        else " by all modalities."
-    )
+    if not private:
+        return "Grey labels are shared by all modalities."
+    owners = ", ".join(f"{name}: {modality}" for name, modality in private.items())
+    return f"Grey labels are shared; a coloured one is carried by one modality only ({owners})."
 
 
 def add_label_bars(fig: go.Figure, bars: list[Bar], rows: list[str], letters: int = 7, **where: int) -> None:
@@ -287,7 +284,7 @@ def add_label_bars(fig: go.Figure, bars: list[Bar], rows: list[str], letters: in
 def step_axis(fig: go.Figure, steps: int) -> None:
     """Let x axes run over the steps of a clip, and name the lowest one."""
     fig.update_xaxes(range=[-0.55, steps - 0.45], zeroline=False, gridcolor=FAINT, ticks="")
-    bottom = [axis for axis in fig.select_xaxes()][-1]
+    bottom = list(fig.select_xaxes())[-1]
     bottom.update(title_text="step", tickmode="array" if steps <= 24 else "auto", showticklabels=True)
     if steps <= 24:
         bottom.update(tickvals=list(range(steps)))

@@ -45,9 +45,29 @@ def padded(features: Any, masks: Any) -> tuple[Any, Any, list[str]]:
             values[row, : len(clip)] = clip
         features[name] = values
         if isinstance(masks, dict) and not present.all():
-            given = np.asarray(masks.get(name, True))  # what was added is missing, whatever the mask says
-            masks[name] = present & given if given.dtype == bool and given.shape in ((), present.shape) else given
+            _mask_absent(masks, name, present)
     return features, masks, problems
+
+
+def unmasked(arrays: dict[str, np.ndarray], masks: Any) -> tuple[dict[str, np.ndarray], Any]:
+    """Return features without masked values (``numpy.ma``), and the masks of steps that say so."""
+    covered = {
+        name: ~np.ma.getmaskarray(array).reshape(*array.shape[:2], -1).any(axis=2)
+        for name, array in arrays.items()
+        if isinstance(array, np.ma.MaskedArray) and array.ndim >= 3 and array.size
+    }
+    if not covered or not (masks is None or isinstance(masks, Mapping)):
+        return arrays, masks
+    masks = dict(masks or {})
+    for name, present in covered.items():
+        _mask_absent(masks, name, present)
+    return {name: array.filled(0) if name in covered else array for name, array in arrays.items()}, masks
+
+
+def _mask_absent(masks: dict[str, Any], name: str, present: np.ndarray) -> None:
+    """Let steps that are not ``present`` be missing, whatever the mask says; one that is none stays, to be refused."""
+    given = np.asarray(masks.get(name, True))
+    masks[name] = present & given if given.dtype == bool and given.shape in ((), present.shape) else given
 
 
 def _clips(values: Any) -> list[np.ndarray] | None:

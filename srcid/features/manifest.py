@@ -18,12 +18,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from srcid.features.checks import FILE_NAME, MODALITY, StoreError
-from srcid.files import digest, exists
+from srcid.features.checks import FILE_NAME, MAX_CLASSES, MODALITY, StoreError
+from srcid.files import digest
 
 FORMAT, VERSION = "srcid-features", 1
 MAX_MANIFEST_BYTES = 64 * 2**20
-MAX_CLIPS, MAX_STEPS, MAX_CLASSES = 2**32, 10**6, 10**6
+MAX_CLIPS, MAX_STEPS = 2**32, 10**6
 
 Modality = Annotated[str, Field(pattern=f"^{MODALITY}$", max_length=100)]
 Name = Annotated[str, Field(pattern=f"^{FILE_NAME}$", max_length=100)]
@@ -126,7 +126,7 @@ def read_manifest(path: Path) -> Manifest:
     """Return the manifest of the store at ``path``; raise :class:`StoreError` if it cannot be trusted."""
     heading = f"{path} is no feature store:"
     file = path / "manifest.json"
-    if not exists(path) or not path.is_dir():
+    if not os.path.isdir(path):  # False also for names that no folder can have
         raise StoreError(heading, ["there is no such folder"])
     if not file.is_file():
         raise StoreError(heading, ["found no manifest.json; it is another folder, or a store that was never finished"])
@@ -166,12 +166,3 @@ def checksum(manifest: Mapping[str, Any]) -> str:
     """SHA-256 over a manifest and with it, through the hashes of the files, over all content."""
     content = {key: value for key, value in manifest.items() if key not in ("checksum", "media_root")}
     return digest(content)
-
-
-def flush(path: Path) -> None:
-    """Have a file or folder written to the disk itself, not only to the system's cache."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -81,11 +81,11 @@ def resolve(reference: str, root: str | Path = ".") -> Media:
     """Return what any reference stands for."""
     if not reference:
         return Media("none", None)
-    kind, _ = _split(reference)
+    kind, locator = _split(reference)
     if kind in ("wav", "sound", "voice"):
         return Media("audio", audio(reference, root))
     if kind == "word":
-        return Media("word", word(reference))
+        return Media("word", locator)
     return Media("image", image(reference, root))
 
 
@@ -248,20 +248,13 @@ def read_image(file: Path, formats: tuple[str, ...] | None = None) -> np.ndarray
         raise MediaError(f"{file.name} unpacks to too large an image ({error})") from None
 
 
-def word(reference: str) -> str:
-    """Return the word of a ``word:`` reference."""
-    return _split(reference, "word")
-
-
-def _split(reference: str, need: str = "") -> Any:
-    """Return ``(kind, locator)``, or the locator alone where one ``need``-ed kind is asked for."""
+def _split(reference: str) -> tuple[str, str]:
+    """Return ``(kind, locator)``."""
     kind, colon, locator = reference.partition(":")
     kinds = ["wav", "sound", "voice", "png", "digits", "word"]
     if not colon or kind not in kinds:
         raise MediaError(f"found media reference {shorten(reference, 200)}, need KIND:LOCATOR with one of {kinds}")
-    if need and kind != need:
-        raise MediaError(f"found media reference {shorten(reference, 200)}, need '{need}:...'")
-    return locator if need else (kind, locator)
+    return kind, locator
 
 
 def _file(name: str, root: str | Path) -> Path:

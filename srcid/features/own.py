@@ -15,7 +15,7 @@ from srcid.features.checks import StoreError
 from srcid.features.digits import BANDS, DigitsParams, mel_quarters, patches
 from srcid.features.front_ends import FRONT_ENDS, standardised, word_vector
 from srcid.features.media import MediaError, mono, read_wav
-from srcid.features.recordings import HOP, WINDOW, mel_filters, spectrum
+from srcid.features.recordings import HOP, WINDOW, mel_filters, spectrum, unit_spectrum
 from srcid.features.store import FeatureStore
 from srcid.features.voices import RATE
 
@@ -98,7 +98,7 @@ class OwnDigits:
         samples = samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
         if len(samples) < WINDOW:
             raise StoreError(f"found {len(samples) / RATE:.3f} s of sound; need {WINDOW / RATE:.3f} s or more")
-        heard = spectrum(samples / np.sqrt(np.mean(samples**2)))
+        heard = unit_spectrum(samples)
         draw, features = np.random.default_rng(0), []
         for _ in range(self.params.steps):
             noise = spectrum(draw.standard_normal(HOP * len(heard)))[: len(heard)]

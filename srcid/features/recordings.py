@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from srcid.features.checks import SPLITS, StoreError
 from srcid.features.media import MediaError, read_wav
 from srcid.features.voices import RATE, spoken, voices, voices_fingerprint
+from srcid.files import listing_hash
 
 FSDD_ADVICE = (
     "download https://github.com/Jakobovski/free-spoken-digit-dataset (3,000 recordings, CC BY-SA 4.0) "
@@ -94,9 +94,8 @@ def speech_fingerprint(fsdd: str | Path = "") -> str:
     """Hash that tells recordings from others: of the voices, or of the names and sizes of the files."""
     if not str(fsdd):
         return voices_fingerprint()
-    files = _wav_files(find_recordings(fsdd))
-    listing = "\n".join(f"{file.name} {file.stat().st_size if file.exists() else 'gone'}" for file in files)
-    return hashlib.sha256(listing.encode()).hexdigest()
+    folder = find_recordings(fsdd)
+    return listing_hash(folder, _wav_files(folder))
 
 
 def find_recordings(fsdd: str | Path) -> Path:
@@ -111,10 +110,9 @@ def find_recordings(fsdd: str | Path) -> Path:
 def _read_voices() -> tuple[Recording, ...]:
     found = voices()
     return tuple(
-        Recording(f"voice:{number}", number % 10, name, kind, SPLITS.index(split), _unit_spectrum(spoken(number)))
-        for number, (name, kind, split) in enumerate(
-            row for row in zip(found.names, found.kinds, found.splits, strict=True) for _ in range(10)
-        )
+        Recording(f"voice:{number}", digit, name, kind, SPLITS.index(split), unit_spectrum(spoken(number)))
+        for voice, (name, kind, split) in enumerate(zip(found.names, found.kinds, found.splits, strict=True))
+        for digit, number in enumerate(range(10 * voice, 10 * voice + 10))
     )
 
 
@@ -151,7 +149,7 @@ def _read_fsdd(folder: Path) -> tuple[Recording, ...]:
             continue
         reference = f"wav:{file.name}#0.0,{len(samples) / rate:.4f}"
         split = 2 if index < 5 else 1 if index < 10 else 0
-        recordings.append(Recording(reference, digit, speaker, speaker, split, _unit_spectrum(samples)))
+        recordings.append(Recording(reference, digit, speaker, speaker, split, unit_spectrum(samples)))
     for speaker in sorted({r.voice for r in recordings}):
         for split, name in enumerate(SPLITS):
             have = {r.digit for r in recordings if r.voice == speaker and r.split == split}
@@ -162,7 +160,8 @@ def _read_fsdd(folder: Path) -> tuple[Recording, ...]:
     return tuple(recordings)
 
 
-def _unit_spectrum(samples: np.ndarray) -> np.ndarray:
+def unit_spectrum(samples: np.ndarray) -> np.ndarray:
+    """:func:`spectrum` of a sound that is brought to unit power."""
     return spectrum(samples / np.sqrt(np.mean(np.square(samples, dtype=float))))
 
 

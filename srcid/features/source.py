@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from srcid.features.recordings import find_recordings, speech_fingerprint
 from srcid.features.stamps import StampsParams, find_stamps, make_stamps, stamps_fingerprint
 from srcid.features.store import FeatureStore
 from srcid.features.synthetic import SyntheticParams, make_synthetic
-from srcid.files import digest, exists
+from srcid.files import digest
 from srcid.params import ParameterError, Section, describe, suggest
 from srcid.values import shorten
 
@@ -161,7 +162,7 @@ def _make_params(name: str, options: Mapping[str, Any]) -> Section:
 
 
 def _open_path(path: Path, root: Path, options: dict[str, Any], verify: bool = True) -> FeatureStore:
-    if not exists(path) or not path.is_dir():
+    if not os.path.isdir(path):  # False also for names that no folder can have
         made = sorted(str(file.parent) for file in root.glob("*/manifest.json"))
         known = [*DATA_SETS, *made]
         need = f"need the folder of a store or one of {', '.join(known)}{suggest(str(path), known)}"

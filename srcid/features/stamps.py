@@ -15,7 +15,6 @@ stamps that share a name or a recording.
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,16 +28,16 @@ from srcid.features.extraction.reading import ReadError, missing_readers, read_s
 from srcid.features.front_ends import (
     FRONT_ENDS,
     RATE,
-    WORD_DIM,
     log_mel,
     measure_scale,
     patches,
     standardised,
-    word_vector,
+    subwords,
 )
 from srcid.features.media import MediaError, read_image
 from srcid.features.published.plan import split_at
 from srcid.features.store import FeatureStore
+from srcid.files import listing_hash
 from srcid.params import Section
 
 STAMPS_ADVICE = (
@@ -88,12 +87,7 @@ def find_stamps(folder: str | Path) -> Path:
 def stamps_fingerprint(folder: str | Path) -> str:
     """Hash over the names and sizes of all files, which tells stamps from others."""
     base = find_stamps(folder)
-    listing = "\n".join(
-        f"{file.relative_to(base).as_posix()} {file.stat().st_size}"
-        for file in sorted(base.rglob("*"))
-        if file.is_file()
-    )
-    return hashlib.sha256(listing.encode()).hexdigest()
+    return listing_hash(base, (file for file in sorted(base.rglob("*")) if file.is_file()))
 
 
 def read_stamps(folder: Path, params: StampsParams) -> list[Stamp]:
@@ -249,7 +243,7 @@ def _clip(
         "features": {
             "audio": _filled(log_mel(samples.reshape(heard, each)), steps),
             "video": patches(frames[:, None]),
-            "text": _filled(np.stack([word_vector(word.casefold(), WORD_DIM) for word in words]), steps),
+            "text": _filled(subwords(words), steps),
         },
         "masks": {
             "audio": np.arange(steps) < heard,

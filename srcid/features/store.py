@@ -37,7 +37,7 @@ from srcid.features.checks import (
     chunks,
     stored_dtype,
 )
-from srcid.features.intake import gather, padded
+from srcid.features.intake import gather, padded, unmasked
 from srcid.features.manifest import FileEntry, Manifest, read_manifest
 from srcid.features.writer import StoreWriter
 from srcid.files import mapped, sha256
@@ -115,7 +115,7 @@ class FeatureStore:
         features, masks, ragged = padded(features, masks)
         names = list(features) if isinstance(features, Mapping) else []
         arrays, problems = as_arrays("features", features)
-        arrays, masks = _unmasked(arrays, masks)
+        arrays, masks = unmasked(arrays, masks)
         problems = ragged or problems
         shape = next((a.shape for a in arrays.values() if a.ndim >= 2), None)
         wrong: list[str] = []
@@ -271,16 +271,11 @@ class FeatureStore:
         }
 
     def batches(
-        self,
-        rows: str | np.ndarray,
-        size: int,
-        seed: int | None = None,
-        drop_last: bool = False,
-        epoch: int = 0,
+        self, rows: str | np.ndarray, size: int, seed: int | None = None
     ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Iterate ``(rows, batch)`` over ``rows`` (or the split of that name); see :func:`batch_rows`."""
         rows = self.splits[rows] if isinstance(rows, str) else rows
-        for part in batch_rows(rows, size, seed, drop_last, epoch):
+        for part in batch_rows(rows, size, seed):
             yield part, self.batch(part)
 
     def __repr__(self) -> str:
@@ -299,23 +294,6 @@ class FeatureStore:
 
     def _damaged(self, problem: str) -> None:
         raise StoreError(f"the store at {self.path} is damaged; make it again from its source:", [problem])
-
-
-def _unmasked(arrays: dict[str, np.ndarray], masks: Any) -> tuple[dict[str, np.ndarray], Any]:
-    """Return features without masked values, and the masks of steps that say so."""
-    covered = {
-        name: ~np.ma.getmaskarray(array).reshape(*array.shape[:2], -1).any(axis=2)
-        for name, array in arrays.items()
-        if isinstance(array, np.ma.MaskedArray) and array.ndim >= 3 and array.size
-    }
-    if not covered or not (masks is None or isinstance(masks, Mapping)):
-        return arrays, masks
-    masks = dict(masks or {})
-    for name, mask in covered.items():
-        given = np.asarray(masks.get(name, True))
-        masks[name] = mask & given if given.dtype == bool and given.shape in ((), mask.shape) else given
-    plain = {name: array.filled(0) if name in covered else array for name, array in arrays.items()}
-    return plain, masks
 
 
 def _check_header(file: Path, name: str, entry: FileEntry) -> list[str]:

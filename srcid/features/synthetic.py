@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from srcid.features.checks import SPLITS
 from srcid.features.product import product
 from srcid.features.store import FeatureStore
 from srcid.params import Section
@@ -161,7 +162,7 @@ def multi_hot(slots: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray:
 def consecutive_splits(train: int, val: int, test: int) -> dict[str, np.ndarray]:
     """Rows of ``train``, ``val`` and ``test``, one after the other."""
     parts = np.split(np.arange(train + val + test), [train, train + val])
-    return dict(zip(("train", "val", "test"), parts, strict=True))
+    return dict(zip(SPLITS, parts, strict=True))
 
 
 class _Modality:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
-import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -36,8 +35,8 @@ from srcid.features.checks import (
     check_type,
     stored,
 )
-from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum, flush
-from srcid.files import code_version, exists, read_json, sha256, write_json
+from srcid.features.manifest import FORMAT, MAX_MANIFEST_BYTES, VERSION, checked, checksum
+from srcid.files import code_version, digest, flush, read_json, sha256, write_json
 from srcid.values import shorten
 
 Store = TypeVar("Store")
@@ -58,12 +57,13 @@ class StoreWriter(Generic[Store]):
         evaluation_only: bool,
         opened: Callable[[Path], Store],
     ):
+        self._heading = f"cannot make a feature store at {path}:"
         problems = check_target(path) + check_names(list(shapes), evaluation_only)
         if media_root is not None and (not isinstance(media_root, str | os.PathLike) or "\0" in str(media_root)):
             problems.append(f"media_root: found {shorten(media_root)}, need a folder")
         for name, shape in shapes.items():
             problems += check_shape(name, (1, steps, *shape))
-        StoreError.check(f"cannot make a feature store at {path}:", problems)
+        StoreError.check(self._heading, problems)
         self.path, self.steps = path, steps
         self._shapes = {name: tuple(int(n) for n in shape) for name, shape in shapes.items()}
         self._dtypes = {name: np.dtype((dtypes or {}).get(name, "<f4")) for name in shapes}
@@ -87,9 +87,7 @@ class StoreWriter(Generic[Store]):
             self._close()
             shutil.rmtree(self._partial, ignore_errors=True)
             _release(self._lock)
-            raise StoreError(
-                f"cannot make a feature store at {self.path}:", [f"cannot write there ({error})"]
-            ) from None
+            raise StoreError(self._heading, [f"cannot write there ({error})"]) from None
         return self
 
     def _close(self) -> None:
@@ -158,7 +156,7 @@ class StoreWriter(Generic[Store]):
         checked, problems = annotate(list(self._shapes), self.clips, self.steps, **annotations)
         if not self.clips:
             problems.append("found no clips; append some first")
-        StoreError.check(f"cannot make a feature store at {self.path}:", problems)
+        StoreError.check(self._heading, problems)
         return self.publish(checked)
 
     def _header(self, name: str) -> None:
@@ -179,24 +177,24 @@ class StoreWriter(Generic[Store]):
         for name, file in self._files.items():
             self._header(name)
             file.close()
-        for name, array in _named_arrays(annotations):
+        groups = {what: getattr(annotations, what) for what in ("labels", "labelled", "splits", "masks", "media")}
+        arrays = {f"{what}/{name}.npy": array for what, group in groups.items() for name, array in group.items()}
+        for name, array in (arrays | {"ids.npy": annotations.ids}).items():
             (self._partial / name).parent.mkdir(exist_ok=True)
             np.save(self._partial / name, array, allow_pickle=False)
-        file, heading = self._partial / "manifest.json", f"cannot make a feature store at {self.path}:"
-        manifest = self._manifest(annotations)
-        text = json.dumps(manifest, indent=1, ensure_ascii=False).encode()
+        file = self._partial / "manifest.json"
+        text = json.dumps(self._manifest(annotations), indent=1, ensure_ascii=False).encode()
         if len(text) > MAX_MANIFEST_BYTES:  # it could never be opened
             need = f"at most {MAX_MANIFEST_BYTES:,}"
-            raise StoreError(heading, [f"provenance and names of classes take {len(text):,} bytes, need {need}"])
-        checked(json.loads(text), heading)
+            raise StoreError(self._heading, [f"provenance and names of classes take {len(text):,} bytes, need {need}"])
+        checked(json.loads(text), self._heading)
         file.write_bytes(text)
         flush(file)
         flush(self._partial)
         try:
             self._partial.rename(self.path)
         except OSError as error:
-            problem = f"the folder is taken ({error})"
-            raise StoreError(f"cannot make a feature store at {self.path}:", [problem]) from None
+            raise StoreError(self._heading, [f"the folder is taken ({error})"]) from None
         flush(self.path.parent)
         self._closed = True
         return self._opened(self.path)
@@ -252,13 +250,6 @@ def _release(lock: FileLock) -> None:
     lock.release()
 
 
-def _named_arrays(annotations: Annotations) -> Iterator[tuple[str, np.ndarray]]:
-    for folder in ("labels", "labelled", "splits", "masks", "media"):
-        for name, array in getattr(annotations, folder).items():
-            yield f"{folder}/{name}.npy", array
-    yield "ids.npy", annotations.ids
-
-
 def request_of(files: Iterable[Path], path: Path, **options: Any) -> str:
     """Hash of what a store at ``path`` is to be made of: code, options, and name, size and time of each of ``files``.
 
@@ -273,7 +264,7 @@ def request_of(files: Iterable[Path], path: Path, **options: Any) -> str:
         with contextlib.suppress(OSError, ValueError):
             found = os.stat(file)
             about += [[file, found.st_size, found.st_mtime_ns]] if stat.S_ISREG(found.st_mode) else []
-    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+    return digest(about)
 
 
 def keep_request(folder: Path, request: str) -> None:
@@ -283,7 +274,7 @@ def keep_request(folder: Path, request: str) -> None:
 
 def may_answer(path: Path) -> bool:
     """Whether something lies at ``path`` that says by which request it was made."""
-    return exists(path / _REQUEST)
+    return os.path.exists(path / _REQUEST)
 
 
 def answers(path: Path, request: str) -> bool:

@@ -32,7 +32,6 @@ from srcid.files import (
     code_version,
     digest,
     draft_of,
-    exists,
     make_folder,
     read_json,
     remove_orphans,
@@ -46,6 +45,7 @@ from srcid.values import normal_name, plain, shorten
 
 FORMAT, VERSION = "srcid-run", 2  # version 1 has no checksums in its JSON files
 _WORD = 45  # bytes of each word in the name of a folder
+_MOST = 8  # names that a message lists
 STATES = ("created", "running", "finished", "failed", "interrupted")
 
 
@@ -117,9 +117,9 @@ class Run:
             RunError: the folder is missing, is no run, is damaged, or was written by another format version.
         """
         path = Path(folder)
-        if not exists(path) and path.name == str(folder):
+        if not os.path.exists(path) and path.name == str(folder):
             path = root() / unicodedata.normalize("NFC", str(folder))
-        if not exists(path):
+        if not os.path.exists(path):  # False also for names that no file can have
             raise RunError(f"there is no run {shorten(str(folder))}{among(path.name, _names(path.parent))}")
         run = cls(path.resolve())
         status = run.read("status.json")
@@ -292,11 +292,10 @@ class Run:
         known = sorted(path.stem for path in self.figures.glob("*.json"))
         if name not in known:
             raise RunError(f"{self.name} has no figure {shorten(name)}{among(name, known)}")
+        kept = self.read(f"figures/{name}.json")
         try:
-            return go.Figure(self.read(f"figures/{name}.json")["figure"])
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, RunError):
-                raise
+            return go.Figure(kept["figure"])
+        except (KeyError, TypeError, ValueError):
             raise RunError(f"{self.figures / name}.json is damaged: what it holds is no figure") from None
 
 
@@ -312,10 +311,10 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def among(name: str, known: Sequence[str], most: int = 8) -> str:
+def among(name: str, known: Sequence[str]) -> str:
     """End of a sentence about a name that is not there: the nearest of those that are, and what there is."""
-    more = f" and {len(known) - most} more" if len(known) > most else ""
-    return f"{suggest(name, list(known))}; there " + (f"are {', '.join(known[:most])}{more}" if known else "are none")
+    more = f" and {len(known) - _MOST} more" if len(known) > _MOST else ""
+    return f"{suggest(name, list(known))}; there are {', '.join(known[:_MOST]) or 'none'}{more}"
 
 
 def _names(folder: Path) -> list[str]:

@@ -35,13 +35,11 @@ def freeze(executed: str | Path, target: str | Path) -> int:
     from jupytext.cli import jupytext
 
     [notebook], target = read_notebooks([executed]), Path(target)
-    tags = [set(cell.metadata.get("tags", [])) for cell in notebook.cells]
     injected = {"injected-parameters", "papermill-error-cell-tag"}
-    notebook.cells = [cell for cell, own in zip(notebook.cells, tags, strict=True) if not own & injected]
+    notebook.cells = [cell for cell in notebook.cells if injected.isdisjoint(cell.metadata.get("tags", []))]
     for cell in notebook.cells:
-        for part in [cell.metadata, notebook.metadata]:
-            for key in _VOLATILE:
-                part.pop(key, None)
+        for key in _VOLATILE:
+            cell.metadata.pop(key, None)
         if cell.cell_type == "code":
             if any(output.output_type == "error" for output in cell.outputs):
                 raise FreezeError(f"{executed} ends in an error; only a clean run can be committed")

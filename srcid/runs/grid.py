@@ -12,6 +12,7 @@ from srcid.params import ParameterError
 from srcid.values import Word, shorten
 
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
+_FEW = 50
 MOST = 1000  # runs of a grid that nobody confirmed
 
 
@@ -36,7 +37,7 @@ def expand(values: Mapping[str, Any], most: int = MOST) -> list[dict[str, Any]]:
         ParameterError: text that cannot be read so, ``stages`` given twice, or more runs; all problems at once.
     """
     axes = _axes(values)
-    size = math.prod(sum(map(_length, axis)) for axis in axes.values())
+    size = math.prod(sum(map(len, axis)) for axis in axes.values())
     if size > most:
         raise ParameterError(
             f"the grid has {size:,} runs; need {most:,} or fewer, or your word that you want that many: "
@@ -46,14 +47,12 @@ def expand(values: Mapping[str, Any], most: int = MOST) -> list[dict[str, Any]]:
     return [{k: v for given in cells for k, v in given.items()} for cells in itertools.product(*several)]
 
 
-def corners(values: Mapping[str, Any], most: int = 50) -> Iterator[dict[str, Any]]:
+def corners(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield few runs of a grid that show most of what may be wrong in it: each value once, beside others' first ones.
 
-    Args:
-        most: values of one name.
+    Of one name, :data:`_FEW` values at most.
     """
-    axes = {name: [value for part in axis for value in itertools.islice(part, most)][:most]
-            for name, axis in _axes(values).items()}  # fmt: skip
+    axes = {name: list(itertools.islice(itertools.chain(*axis), _FEW)) for name, axis in _axes(values).items()}
     first = {k: v for name, several in axes.items() for k, v in unfold(name, several[0]).items()}
     yield first
     for name, several in axes.items():
@@ -81,7 +80,7 @@ def _axes(values: Mapping[str, Any]) -> dict[str, list[Sequence[Any]]]:
         several = given if isinstance(given, list | tuple | range) else [given]
         try:
             axes[name] = _read(given) if isinstance(given, str) else [several]
-            if not any(map(_length, axes[name])):
+            if not any(map(len, axes[name])):
                 problems.append(f"{shorten(name)} has no values")
         except ValueError as error:
             problems.append(f"{name}={shorten(given)}: {error}")
@@ -93,23 +92,17 @@ def _axes(values: Mapping[str, Any]) -> dict[str, list[Sequence[Any]]]:
     return axes
 
 
-def _length(part: Sequence[Any]) -> int:
-    return part.size if isinstance(part, _Numbers) else len(part)
-
-
 class _Numbers(Sequence[Word]):
     """Whole numbers from one to another as words, however many."""
 
     def __init__(self, first: int, last: int):
-        self.first, self.size = first, last - first + 1
+        self.numbers = range(first, last + 1)
 
     def __len__(self) -> int:
-        return self.size
+        return len(self.numbers)
 
     def __getitem__(self, place: Any) -> Any:
-        if not 0 <= place < self.size:
-            raise IndexError(place)
-        return Word(self.first + place)
+        return Word(self.numbers[place])
 
 
 def _read(text: str) -> list[Sequence[Word]]:

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from srcid.features import FeatureStore
 from srcid.features.source import DATA_SETS, check_data, clips_of, fingerprint, open_data
-from srcid.files import exists, whole_file
+from srcid.files import whole_file
 from srcid.params import ParameterError, Params, resolve, suggest
 from srcid.runs.folders import Run, RunError, home
 from srcid.runs.grid import unfold
@@ -46,7 +46,7 @@ def find_notebook(notebook: str | Path) -> Path:
     name = path if path.suffix == ".ipynb" else path.parent / (path.name.removesuffix(".py") + ".ipynb")
     places = [name, home() / name, shelf / name]
     for candidate in places[::-1] if str(notebook) == name.stem else places:
-        if exists(candidate) and candidate.is_file():
+        if os.path.isfile(candidate):  # False also for names that no file can have
             return candidate.resolve()
     known = sorted(p.stem for p in shelf.glob("*.ipynb"))
     there = f"; there are {', '.join(known)}" if known else ""
@@ -70,7 +70,7 @@ def read_notebook(path: Path) -> Any:
             return nbformat.read(path, as_version=4)
         book = jupytext.reads(text, fmt="py:percent")
     except Exception as error:  # whatever the reader stumbles upon: no JSON, no UTF-8, JSON of something else
-        raise RunError(f"{path} is no notebook, or a damaged one ({_first_line(error)})") from None
+        raise RunError(f"{path} is no notebook, or a damaged one ({first_line(error)})") from None
     book.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
     book.metadata["jupytext"].pop("text_representation", None)  # of the twin
     for number, cell in enumerate(book.cells):
@@ -130,7 +130,7 @@ def _data_source(data: str, generator: Mapping[str, Any] | None, fsdd: str) -> t
 def _located(path: str) -> str:
     """An absolute path for one that exists, seen from here or from the project."""
     for place in (Path(os.path.expanduser(path)), home() / path):
-        if path and exists(place):
+        if path and os.path.exists(place):
             return str(place.resolve())
     return path
 
@@ -267,7 +267,7 @@ def declared(notebook: Path) -> Declared:
     try:
         body = ast.parse(cell.source if cell else "").body
     except SyntaxError as error:
-        raise RunError(f"{notebook}: its parameters cell is no Python ({_first_line(error)})") from None
+        raise RunError(f"{notebook}: its parameters cell is no Python ({first_line(error)})") from None
     names = {}
     for node in body:
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
@@ -300,7 +300,8 @@ def quick_imports() -> Iterator[None]:
         del sys.modules[grammar]
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error is and the beginning of what it says, for a sentence about it."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:120]
 
 
@@ -321,7 +322,7 @@ def _plain(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _convert(value: Any, kind: type | None) -> Any:
     """Return a plain value as ``kind``: words are read, anything else must have the type already."""
     if kind in (None, str) and isinstance(value, str):
-        there = os.sep in value and exists(Path(value))  # kernels start in another folder
+        there = os.sep in value and os.path.exists(Path(value))  # kernels start in another folder
         return str(Path(value).resolve()) if there else str(value)
     if kind is None:
         return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-import os
 import platform
 import textwrap
 import warnings
@@ -87,11 +86,11 @@ def table(notebook: str | None = None, where: Mapping[str, Any] | None = None, a
     same: dict[str, list[Mapping[str, Any]]] = {}
     for entry in chosen:
         same.setdefault(entry.status["notebook"], []).append(entry.facts)
-    differing = list(dict.fromkeys(key for together in same.values() for key in _differing(together)))
-    shown = list(dict.fromkeys([*differing, *(n for n in also if any(n in e.facts for e in chosen))]))
+    differing = [key for together in same.values() for key in _differing(together)]
+    asked = [name for name in also if any(name in entry.facts for entry in chosen)]
     told = [_summary(entry) for entry in chosen]
     # a parameter named run hides no run's name
-    shown = {key: f"parameter/{key}" if told and key in told[0] else key for key in shown}
+    shown = {key: f"parameter/{key}" if key in told[0] else key for key in (*differing, *asked)}
     rows = [
         summary
         | {column: entry.facts.get(key) for key, column in shown.items()}
@@ -198,8 +197,13 @@ def state_of(folder: Path) -> str:
 
 
 def _state(status: Mapping[str, Any]) -> str:
-    gone = status.get("host") == platform.node() and not _alive(status.get("pid"))
-    return "interrupted" if status["status"] == "running" and gone else status["status"]
+    """The status that a run says, or ``interrupted`` where its process on this machine is gone."""
+    import psutil
+
+    if status["status"] == "running" and status.get("host") == platform.node():
+        pid = status.get("pid")
+        return "running" if pid and psutil.pid_exists(int(pid)) else "interrupted"
+    return status["status"]
 
 
 def _summary(entry: Entry) -> dict[str, Any]:
@@ -214,13 +218,3 @@ def _summary(entry: Entry) -> dict[str, Any]:
 def _place(status: Mapping[str, Any]) -> tuple[int, str]:
     sequence = status.get("sequence")
     return sequence if type(sequence) is int else 0, status["ended"]
-
-
-def _alive(pid: int | None) -> bool:
-    try:
-        os.kill(int(pid or 0), 0) if pid else None
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return bool(pid)

@@ -14,56 +14,56 @@ from srcid.files import read_json, write_json
 from srcid.page import drawing
 from srcid.runs.folders import Run, RunError, root
 from srcid.runs.launch import execute
-from srcid.runs.overview import RunWarning, latest, table
+from srcid.runs.overview import TRAINING, RunWarning, latest, table
 from srcid.training.log import read_log
 from srcid.widget import has_front_end
 
 _CHOSEN = ".chosen.json"  # below the root of runs; only what somebody clicked, so nothing headless reads it
 _WIDTH, _HEIGHT = 120, 24  # pixels of a sparkline
+_SCORES = 2  # columns of scores in the index
 
 
-def pick(run: str | Path = "", notebook: str = "02_train") -> Run:
+def pick(run: str | Path = "") -> Run:
     """Return the run to look into and, where somebody can click, show a list from which to choose another.
 
     Args:
         run: run folder or its name. Empty: the one chosen by a click, here or in the index, else the newest finished
             one. Headless nothing is shown and no click counts.
-        notebook: the runs of which notebook.
 
     Raises:
         RunError, RunFailed: as :func:`srcid.runs.ready`.
     """
     if not has_front_end():
-        return ready(run, notebook)
+        return ready(run)
     from IPython.display import display
 
-    found = ready(run or chosen(notebook), notebook)
+    found = ready(run or chosen())
     display(RunPicker(found, fixed=bool(run)).view)
     return found
 
 
-def ready(run: str | Path = "", notebook: str = "02_train") -> Run:
-    """Return a finished run of ``notebook`` to look into: the one named, else the newest, else one made now.
+def ready(run: str | Path = "") -> Run:
+    """Return a finished run of ``02_train`` to look into: the one named, else the newest, else one made now.
 
     Args:
         run: run folder, or its name below :func:`root`; empty for the newest finished one. Where there is none,
             the notebook is executed first, with its default parameters.
 
     Raises:
-        RunError: ``run`` is no run of ``notebook``, or is not finished.
+        RunError: ``run`` is no run of ``02_train``, or is not finished.
         RunFailed: the run made now failed.
     """
     if run:
         found = Run.open(run)
         state, made_by = found.status["status"], found.status["notebook"]
-        if made_by != notebook or state != "finished":
-            raise RunError(f"{found.folder} is a run of {made_by}, {state}; need a finished run of {notebook}")
+        if made_by != TRAINING or state != "finished":
+            raise RunError(f"{found.folder} is a run of {made_by}, {state}; need a finished run of {TRAINING}")
         return found
     try:
-        return latest(notebook)
+        return latest(TRAINING)
     except RunError:
-        print(f"no finished run of {notebook} in {root()}: making one with its default parameters", flush=True)
-        return execute(notebook)
+        print(f"no finished run of {TRAINING} in {root()}: making one with its default parameters", flush=True)
+        return execute(TRAINING)
 
 
 def choose(name: str) -> None:
@@ -71,17 +71,17 @@ def choose(name: str) -> None:
     write_json(root() / _CHOSEN, {"run": name})
 
 
-def chosen(notebook: str = "02_train") -> str:
-    """Return the name of the chosen run; nothing if there is none, or it is no finished run of ``notebook``."""
+def chosen() -> str:
+    """Return the name of the chosen run; nothing if there is none, or it is no finished run of ``02_train``."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none was chosen, or it is gone
         name = str(read_json(root() / _CHOSEN)["run"])
-        if name in _finished(notebook):
+        if name in _finished():
             return name
     return ""
 
 
 class RunPicker:
-    """A list of the finished runs of a notebook, newest first; ``view`` is the widget, ``name`` the run selected.
+    """A list of the finished runs of ``02_train``, newest first; ``view`` is the widget, ``name`` the run selected.
 
     Args:
         run: selected at first.
@@ -92,7 +92,7 @@ class RunPicker:
         import ipywidgets
 
         self.name, self.fixed = run.name, fixed
-        names = _finished(run.status["notebook"])
+        names = _finished()
         self.list = ipywidgets.Dropdown(
             options=names if run.name in names else [run.name, *names],
             value=run.name,
@@ -122,15 +122,15 @@ class RunIndex:
         frame = _table()[::-1]
         self.frame = frame[frame["notebook"] != "index"] if len(frame) else frame  # headless, itself a run
 
-    def table(self, most: int = 20, scores: int = 2) -> str:
-        """Return the table as HTML: the newest ``most`` runs, with at most ``scores`` columns of scores.
+    def table(self, most: int = 20) -> str:
+        """Return the table as HTML: the newest ``most`` runs, with at most two columns of scores.
 
         Scores of codes whole, and those across modalities, come first. A run's name begins with its notebook.
         """
         if not len(self.frame):
             return "<p>No runs yet: open 02_train and run all its cells, or say ./lab run.</p>"
         names = [name for name in self.frame if name.startswith("score/")]
-        names = sorted(names, key=lambda name: (not name.endswith("/all"), "/across" not in name))[:scores]
+        names = sorted(names, key=lambda name: (not name.endswith("/all"), "/across" not in name))[:_SCORES]
         head = ["run", "status", "data", "loss in training", *(name[6:] for name in names), "started"]
         rows = []
         for entry in self.frame[:most].to_dict("records"):
@@ -149,7 +149,7 @@ class RunIndex:
         """Display the list where somebody can click, links to ``notebooks``, and the table of the newest ``most``."""
         from IPython.display import display
 
-        known = _finished("02_train")
+        known = _finished()
         if known and has_front_end():
             display(RunPicker(Run.open(root() / (chosen() or known[0]))).view)
         links = " · ".join(f'<a href="{html.escape(name)}.ipynb">{html.escape(name)}</a>' for name in notebooks)
@@ -185,9 +185,9 @@ def _table(notebook: str | None = None) -> Any:
         return table(notebook)
 
 
-def _finished(notebook: str) -> list[str]:
-    """Names of the finished runs of ``notebook``, newest first."""
-    frame = _table(notebook)
+def _finished() -> list[str]:
+    """Names of the finished runs of ``02_train``, newest first."""
+    frame = _table(TRAINING)
     return frame.loc[frame["status"] == "finished", "run"].tolist()[::-1] if len(frame) else []
 
 
@@ -199,10 +199,10 @@ def _data(run: Run) -> str:
     return Path(str(given or "")).name
 
 
-def _losses(metrics: Path, most: int = 60) -> list[float]:
-    """The training loss along a run, thinned to about ``most`` values."""
+def _losses(metrics: Path) -> list[float]:
+    """The training loss along a run, thinned to about half as many values as a sparkline has pixels."""
     losses = []
     for line in read_log(metrics):  # none of a notebook that does not train
         with contextlib.suppress(ValueError, TypeError, KeyError):
             losses.append(float(line["loss/total"]))
-    return losses[:: max(1, math.ceil(len(losses) / most))]
+    return losses[:: max(1, math.ceil(2 * len(losses) / _WIDTH))]

@@ -15,6 +15,7 @@ from srcid.files import make_folder, whole_file
 from srcid.page import DRAW, PLAY, clean, figure_data, place, policy
 from srcid.problems import ProblemsError
 from srcid.runs.folders import Run, RunError
+from srcid.runs.notebooks import first_line
 
 PLOTLY = "application/vnd.plotly.v1+json"
 VIEWS = "application/vnd.jupyter.widget-view+json"
@@ -166,8 +167,7 @@ def read_notebooks(notebooks: Sequence[str | Path]) -> list[Any]:
         except OSError as error:
             problems.append(f"found no notebook {path} ({error.strerror})")
         except Exception as error:  # whatever the reader stumbles upon: no JSON, no UTF-8, JSON of something else
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
-            problems.append(f"{path} is no notebook, or a damaged one ({reason})")
+            problems.append(f"{path} is no notebook, or a damaged one ({first_line(error)})")
     ReportError.check("notebooks cannot be read:", problems)
     return found
 
@@ -192,8 +192,7 @@ def _cell(cell: Any, contents: list[tuple[int, str, str]], figures: dict[str, An
 
     source = str(cell.get("source", ""))
     if cell.cell_type == "markdown":
-        attached = cell.get("attachments", {})
-        return new_markdown_cell(_anchored(source, contents), attachments=attached if attached else {})
+        return new_markdown_cell(_anchored(source, contents), attachments=cell.get("attachments") or {})
     if cell.cell_type != "code":
         return new_raw_cell()
     outputs = [shown for output in cell.get("outputs", []) for shown in _shown(output, figures)]
@@ -261,8 +260,7 @@ def _findings(run: Run) -> Iterator[tuple[int, str]]:
             text = run.read(f"figures/{name}.json")["figure"]["layout"]["title"]["text"]
             if isinstance(text, str) and text.strip():
                 sentence = html.unescape(re.sub(r"<[^<>]*>", " ", text))
-                rank = _TELLING.index(name) if name in _TELLING else len(_TELLING)
-                yield rank, re.sub(r"\s+", " ", sentence).strip().rstrip(".")[:400] + "."
+                yield (*_TELLING, name).index(name), re.sub(r"\s+", " ", sentence).strip().rstrip(".")[:400] + "."
 
 
 def _table(runs: Sequence[Run]) -> str:
@@ -272,9 +270,8 @@ def _table(runs: Sequence[Run]) -> str:
 
 def _facts(run: Run) -> list[str]:
     status = run.status
-    values: Any = status.get("values")
-    data = values.get("data") if isinstance(values, dict) else None
-    words = [run.name, status["notebook"], Path(str(data or "")).name, status["status"]]
+    data = str(status.get("values", {}).get("data") or "")
+    words = [run.name, status["notebook"], Path(data).name, status["status"]]
     words += [_date(status.get("ended") or ""), str(status.get("code") or "")]
     return [word[:120] for word in words]
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from srcid.params import ABLATIONS, PRESETS, Params, describe, resolve, suggest
 from srcid.runs.folders import Run, RunError, home, plain, root
-from srcid.runs.overview import folders_in, read_runs
+from srcid.runs.overview import TRAINING, folders_in, read_runs
 from srcid.values import shorten
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ class Collected:
         return text
 
 
-def collect(folder: str | Path | Iterable[Run] = "", notebook: str = "02_train", data: str = "") -> Collected:
-    """Read all finished runs of ``notebook``.
+def collect(folder: str | Path | Iterable[Run] = "", data: str = "") -> Collected:
+    """Read all finished runs of ``02_train``.
 
     A run counts once: of several with equal method, seed and data (made by several code versions) the newest is taken.
     What is damaged, unfinished, older or of other data is left out and named in ``skipped``; runs of other notebooks
@@ -115,7 +115,6 @@ def collect(folder: str | Path | Iterable[Run] = "", notebook: str = "02_train",
 
     Args:
         folder: folder of run folders, or the runs themselves; empty for :func:`srcid.runs.root`.
-        notebook: whose runs to read.
         data: name of the data or start of its checksum; empty for the data with the most runs.
 
     Raises:
@@ -125,15 +124,15 @@ def collect(folder: str | Path | Iterable[Run] = "", notebook: str = "02_train",
 
     skipped: dict[str, str] = {}
     where = folder if isinstance(folder, str | Path) else "these runs"
-    found = read_runs(_candidates(folder), skipped, lambda run: _read(run, notebook, skipped))
+    found = read_runs(_candidates(folder), skipped, lambda run: _read(run, skipped))
     entries = _one_data_set([entry for entry in found if entry], data, skipped)
     labels, families, common = _labels(entries)
     entries = _newest(entries, labels, skipped)
     if not entries:
         reasons = "".join(f"\n  - {name}: {reason}" for name, reason in skipped.items())
         raise RunError(
-            f"found no finished run of {notebook} in {where or root()}; "
-            f"make some, e.g. python -m srcid sweep {notebook} quantizer=vq,rvq2,fsq seed=0..4{reasons}"
+            f"found no finished run of {TRAINING} in {where or root()}; "
+            f"make some, e.g. python -m srcid sweep {TRAINING} quantizer=vq,rvq2,fsq seed=0..4{reasons}"
         )
     entries.sort(key=lambda entry: (_place(entry["params"], labels[entry["run"]]), entry["params"]["seed"]))
     about = {
@@ -160,19 +159,17 @@ def _candidates(folder: str | Path | Iterable[Run]) -> list[Path]:
     if not isinstance(folder, str | Path):
         return [run.folder for run in folder]
     path = Path(folder) if folder else root()
-    for place in (path, home() / path, root() / path):  # a notebook starts in another folder than its launcher
-        if place.is_dir():
-            path = place
-            break
-    if not path.is_dir():
+    places = (path, home() / path, root() / path)  # a notebook starts in another folder than its launcher
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
         raise RunError(f"there is no folder {path}; name the folder that holds the runs' folders")
-    return folders_in(path)
+    return folders_in(found)
 
 
-def _read(run: Run, notebook: str, skipped: dict[str, str]) -> dict[str, Any] | None:
+def _read(run: Run, skipped: dict[str, str]) -> dict[str, Any] | None:
     """What a run says of itself; None if it is another notebook's or is not over."""
     status = run.status
-    if status["notebook"] != notebook:
+    if status["notebook"] != TRAINING:
         return None
     if status["status"] != "finished":
         skipped[run.name] = f"is {status['status']}, not finished"
@@ -253,8 +250,10 @@ def _head(params: Mapping[str, Any]) -> str:
 
 
 def _kind(params: Mapping[str, Any]) -> str:
-    if params.get("method", "srcid") != "srcid" or params["quantizer"] == "codaar":
-        return params["method"] if params["quantizer"] != "codaar" else "codaar"
+    if params["quantizer"] == "codaar":
+        return "codaar"
+    if params.get("method", "srcid") != "srcid":
+        return params["method"]
     if params["layers"] == 1:
         return "cmcm" if all(params[name] == value for name, value in _CMCM.items()) else "dcid"
     return "srcid" if params["layers"] == 2 else f"K{params['layers']}"
@@ -285,9 +284,8 @@ def _value(value: Any) -> str:
 
 def _place(params: Mapping[str, Any], label: str) -> tuple:
     """Order of methods: by layers, quantiser and stages, the plain ones first; sizes in numeric order."""
-    kinds = (*RIVALS[:2], "dcid", "cmcm", "srcid", RIVALS[2])
-    kind = kinds.index(_kind(params)) if _kind(params) in kinds else len(kinds)
-    quantizer = params["quantizer"]
-    known = _QUANTIZERS.index(quantizer) if quantizer in _QUANTIZERS else len(_QUANTIZERS)
+    kind, quantizer = _kind(params), params["quantizer"]
+    place = (*RIVALS[:2], "dcid", "cmcm", "srcid", RIVALS[2], kind).index(kind)  # what is none of them comes last
+    known = (*_QUANTIZERS, quantizer).index(quantizer)
     size = params["codebook_size"] if "L=" in label else math.inf
-    return kind, params["layers"], known, params["stages"] if quantizer == "rvq" else 0, label.count("="), size, label
+    return place, params["layers"], known, params["stages"] if quantizer == "rvq" else 0, label.count("="), size, label

@@ -129,20 +129,14 @@ def _outcomes(requests: list[Request], jobs: int, scheduler: str) -> Iterator[Ou
                     yield outcome
 
 
-class _Threads:
+class _Threads(ThreadPoolExecutor):
     """Looks after so many runs at a time here; they have processes of their own."""
 
-    def __init__(self, jobs: int):
-        self.pool = ThreadPoolExecutor(jobs)
-
-    def __enter__(self) -> _Threads:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self.pool.shutdown(cancel_futures=True)
+        self.shutdown(cancel_futures=True)
 
     def outcomes(self, orders: Sequence[Order]) -> Iterator[Outcome]:
-        for future in as_completed([self.pool.submit(run_in_subprocess, order) for order in orders]):
+        for future in as_completed([self.submit(run_in_subprocess, order) for order in orders]):
             outcome = future.result()
             yield outcome if outcome["status"] != REFUSED else Outcome({**outcome, "status": "failed"})
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.io import wavfile
 
 from srcid.features import FeatureStore
-from srcid.features.media import Media, MediaError, audio, image, read_image, read_wav, resolve, show, word
+from srcid.features.media import Media, MediaError, audio, image, read_image, read_wav, resolve, show
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_files_may_have_a_number_sign_in_their_name(root):
 def test_digits_and_words_are_resolved():
     picture = image("digits:0")
     assert (picture.shape, picture.dtype, picture.max()) == ((8, 8), np.uint8, 239)
-    assert word("word:seven") == "seven"
+    assert resolve("word:seven") == Media("word", "seven")
     assert resolve("word:a:b") == Media("word", "a:b")
     assert resolve("digits:3").kind == "image"
     rate, samples = resolve("voice:7").content

@@ -152,7 +152,8 @@ def extract(
         reasons = [f"{name}: {why}" for name, why in left_out.items()]
         if not kept:
             raise StoreError(heading, ["none of the clips can be used", *reasons[:10]])
-        StoreError.check(heading, [_never(m, np.stack(mask)) for m, mask in masks.items()])
+        never = [m for m, mask in masks.items() if not np.any(mask)]
+        StoreError.check(heading, [f"{m}: no clip has any; leave it out by --{m} none" for m in never])
         keep_request(writer.folder, request)
         store = writer.finish(
             **_annotations(kept, found.classes, cut),
@@ -259,11 +260,6 @@ def _keep(
             small.save(writer.folder / kept[id(picture)])
         references["video"][step] = f"png:{kept[id(picture)]}"
     return references
-
-
-def _never(modality: str, mask: np.ndarray) -> str:
-    """Say that a modality is in no clip, or nothing."""
-    return "" if mask.any() else f"{modality}: no clip has any; leave it out by --{modality} none"
 
 
 def _annotations(clips: Sequence[Listed], classes: tuple[str, ...], cut: Cut) -> dict[str, Any]:

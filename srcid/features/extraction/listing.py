@@ -18,7 +18,6 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +26,7 @@ import numpy as np
 from srcid.features.checks import SPLITS, StoreError
 from srcid.features.published.archives import MOST_FILES, SourceError
 from srcid.features.published.lists import OLD, as_number, encoding_of, lines, table
-from srcid.features.published.plan import named_split, shorten, split_at
+from srcid.features.published.plan import few, named_split, split_at
 
 VIDEO = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg")
 SOUND = (".wav", ".flac", ".ogg", ".mp3")  # soundfile reads these, PyAV the others
@@ -105,7 +104,7 @@ def listing(source: Path, clip_list: Path | None = None) -> Listing:
         raise StoreError(heading, ["there is no such folder"])
     lists = sorted(f for f in source.iterdir() if f.suffix.lower() in (".csv", ".tsv") and f.is_file())
     if clip_list is None and len(lists) > 1:
-        raise StoreError(heading, [f"found {shorten([f.name for f in lists])}, need one list; name it by --list"])
+        raise StoreError(heading, [f"found {few([f.name for f in lists])}, need one list; name it by --list"])
     problems: list[str] = []
     if clip_list or lists:
         clips, notes = _from_list(source, Path(clip_list or lists[0]), problems)
@@ -115,6 +114,9 @@ def listing(source: Path, clip_list: Path | None = None) -> Listing:
         problems.append(f"found no media in it; need files such as {', '.join(list(KINDS)[:12])} or a list (.csv)")
     StoreError.check(heading, problems)
     clips = sorted(clips, key=lambda clip: clip.name)
+    for clip in clips:  # a video is heard where nothing else is
+        if clip.files.get("video", Path()).suffix.lower() in VIDEO:
+            clip.files.setdefault("audio", clip.files["video"])
     _split_rest(clips, notes)
     return Listing(tuple(clips), tuple(notes))
 
@@ -147,7 +149,6 @@ def _from_folders(source: Path, problems: list[str]) -> tuple[list[Listed], list
             key = unicodedata.normalize("NFC", file.relative_to(source).with_suffix("").as_posix())
             clip = clips.setdefault(key, Listed(key, split=split, events=[Event(label)] if label else []))
             _add(clip, file, KINDS[file.suffix.lower()], problems)
-    _share_sound(clips.values())
     notes = [f"{count} files ending in '{ending}' are left out" for ending, count in strangers.items()]
     return list(clips.values()), notes + [f"{loops} links to a folder that they lie in are left out"] * (loops > 0)
 
@@ -191,7 +192,6 @@ def _from_list(source: Path, file: Path, problems: list[str]) -> tuple[list[List
                 else:
                     _add(clips[name], path, KINDS[path.suffix.lower()] if column == "file" else column, problems)
         clips[name].events += _event(row, place, problems)
-    _share_sound(clips.values())
     notes = [f"columns {', '.join(unused)} of {file.name} are left out"] if unused else []
     notes += [f"{file.name} is no UTF-8 and was read as Windows-1252: look at its accents"] if old else []
     return list(clips.values()), notes
@@ -227,13 +227,6 @@ def _add(clip: Listed, file: Path, modality: str, problems: list[str]) -> None:
         both = f"{clip.files[modality].name} and {file.name}"
         problems.append(f"clip {clip.name} has two files for {modality}: {both}; files of one name are one clip")
     clip.files[modality] = file
-
-
-def _share_sound(clips: Iterable[Listed]) -> None:
-    """Let a video be heard where nothing else is."""
-    for clip in clips:
-        if clip.files.get("video", Path()).suffix.lower() in VIDEO:
-            clip.files.setdefault("audio", clip.files["video"])
 
 
 def _split_rest(clips: list[Listed], notes: list[str]) -> None:

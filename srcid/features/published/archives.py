@@ -20,7 +20,6 @@ import numpy as np
 
 from srcid.features.checks import StoreError
 from srcid.features.published.unpickle import PickleRefused, load_arrays
-from srcid.files import exists
 from srcid.problems import ProblemsError
 from srcid.values import shorten
 
@@ -68,7 +67,7 @@ class Found:
             StoreError: too many files are in it.
         """
         root = Path(root)
-        if not exists(root) or not root.is_dir():
+        if not os.path.isdir(root):  # False also for names that no folder can have
             raise SourceError(f"found no folder {shorten(str(root), 200)}; need the one that holds the published files")
         archives: dict[str, dict[str, str]] = {}
         doubled, others, files = [], [], list(files_below(root))

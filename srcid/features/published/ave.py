@@ -7,13 +7,14 @@ both.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 
 import numpy as np
 
 from srcid.features.published.archives import Found, SourceError, check_hdf5
 from srcid.features.published.lists import AveClip, Events, ave_annotations, avvp_events, event_seconds, order
-from srcid.features.published.plan import STEPS, Options, Plan, archived, sentences, shorten, whole
+from srcid.features.published.plan import SHAPES, STEPS, Options, Plan, archived, few, sentences, whole
 
 CLASSES = (
     "Accordion", "Acoustic_guitar", "Baby_cry_infant_cry", "Baby_laughter", "Banjo", "Basketball_bounce", "Blender",
@@ -48,8 +49,8 @@ def ave_plan(found: Found, options: Options, shared: bool = False) -> Plan:
     clips = ave_annotations(found.need("annotations.txt", given=options.list))
     rows, problems, notes = len(clips), [], []
     files = {"audio": found.need("audio_feature.h5"), "video": found.need("visual_feature.h5")}
-    for name, tail in (("audio", (128,)), ("video", (7, 7, 512))):
-        problems += check_hdf5(files[name], "avadataset", (rows, STEPS, *tail))[0]
+    for name, file in files.items():
+        problems += check_hdf5(file, "avadataset", (rows, STEPS, *SHAPES[name]))[0]
     classes, event = _labels(found, clips, problems, notes)
     splits = [""] * rows
     for split in ("train", "val", "test"):
@@ -67,10 +68,10 @@ def ave_plan(found: Found, options: Options, shared: bool = False) -> Plan:
         classes, categories = list(SHARED), [into[clips[row].category] for row in chosen]
     else:
         categories = [clip.category for clip in clips]
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     ids = []
     for clip in clips:
-        seen[clip.video_id] = seen.get(clip.video_id, 0) + 1
+        seen[clip.video_id] += 1
         ids.append(clip.video_id + (f"#{seen[clip.video_id]}" if seen[clip.video_id] > 1 else ""))
     result = Plan(
         [ids[row] for row in chosen],
@@ -114,7 +115,7 @@ def _labels(found: Found, clips: list[AveClip], problems: list[str], notes: list
     if len(sole) < len(meanings):
         mixed = next(meaning for meaning in meanings.values() if len(meaning) > 1)
         problems.append(
-            f"{file}: a column marks clips of {shorten(sorted(mixed))}; its rows are not those of Annotations.txt"
+            f"{file}: a column marks clips of {few(sorted(mixed))}; its rows are not those of Annotations.txt"
         )
         return names, event
     free = [c for c in range(len(names)) if c not in sole.values()]
@@ -133,7 +134,7 @@ def _repeated(clips: list[AveClip], splits: list[str], notes: list[str]) -> None
     if len(where) < len(clips):
         notes.append(
             f"{len(clips) - len(where)} rows name a video again, for another event in it; "
-            f"{len(across)} videos are in more than one split: {shorten(across) or 'none'}"
+            f"{len(across)} videos are in more than one split: {few(across) or 'none'}"
         )
 
 
@@ -158,7 +159,7 @@ def avvp_plan(found: Found, options: Options, shared: bool = False) -> Plan:
         listed, remarks = avvp_events(file)
         notes += remarks
         if both := [clip for clip in listed if clip in weak]:
-            raise SourceError(f"{file}: {len(both)} clips are in another list too: {shorten(both)}")
+            raise SourceError(f"{file}: {len(both)} clips are in another list too: {few(both)}")
         weak |= listed
         splits |= dict.fromkeys(listed, split)
     timed: dict[str, dict[str, Events]] = {}
@@ -168,13 +169,12 @@ def avvp_plan(found: Found, options: Options, shared: bool = False) -> Plan:
         notes += remarks
         if strays := [clip for clip in timed[name] if splits.get(clip, "train") == "train"]:
             notes.append(
-                f"{file.name}: {len(strays)} clips are neither validation nor test clips and left out: "
-                f"{shorten(strays)}"
+                f"{file.name}: {len(strays)} clips are neither validation nor test clips and left out: {few(strays)}"
             )
     everything = [*weak.values(), *timed["audio"].values(), *timed["video"].values()]
     strangers = sorted({name for events in everything for name in events.names} - set(CLASSES))
     if strangers:
-        raise SourceError(f"the lists name events {shorten(strangers)}, which are none of AVVP's {len(CLASSES)}")
+        raise SourceError(f"the lists name events {few(strangers)}, which are none of AVVP's {len(CLASSES)}")
     classes = tuple(SHARED) if shared else CLASSES
     events = {
         clip: {m: weak[clip] if splits[clip] == "train" else timed[m].get(clip, Events(())) for m in timed}
@@ -186,7 +186,7 @@ def avvp_plan(found: Found, options: Options, shared: bool = False) -> Plan:
     labels = {f"event_{m}": np.stack([event_seconds(events[clip][m], classes, STEPS) for clip in ids]) for m in timed}
     if silent := [c for c in ids if splits[c] != "train" and not any(events[c][m].names for m in timed)]:
         notes.append(
-            f"{len(silent)} evaluation clips have no event by the second and count as unlabelled: {shorten(silent)}"
+            f"{len(silent)} evaluation clips have no event by the second and count as unlabelled: {few(silent)}"
         )
     unknown = np.isin(ids, silent)
     keys = [(clip, clip[:11]) for clip in ids]  # archives have the name of the video

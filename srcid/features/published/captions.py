@@ -8,6 +8,7 @@ captions="text")`` reads an item once and counts it as found when one of its cap
 from __future__ import annotations
 
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +42,9 @@ def plan(found: Found, options: Options, kind: str) -> Plan:
         rows += [(*row, _split(file)) for row in read(found.need(given=file))]
     if not rows:
         raise SourceError(f"{', '.join(map(str, files))}: found no captions")
-    place: dict[str, int] = {}
-    for item, *_ in rows:
-        place.setdefault(item, len(place))
+    place = {item: number for number, item in enumerate(dict.fromkeys(item for item, *_ in rows))}
     rows.sort(key=lambda row: place[row[0]])  # an item's captions side by side: its archive is read once
-    count: dict[str, int] = {}
-    ids = []
-    for item, *_ in rows:
-        count[item] = count.get(item, 0) + 1
-        ids.append(f"{item}#{count[item]}")
+    ids = [f"{item}#{n}" for item, own in groupby(rows, lambda row: row[0]) for n, _ in enumerate(own, 1)]
     listed = {name: row for row, (_, name, _, _) in enumerate(rows)}
     faults: list[str] = []
     text = sentences(found, options.text, [(row[1], i) for row, i in zip(rows, ids, strict=True)], list(listed), faults)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from srcid.features.published.plan import STEPS, Plan, shorten
+from srcid.features.checks import SPLITS
+from srcid.features.published.plan import STEPS, Plan, few
 from srcid.files import write_json
 
 _CLASSES_SHOWN = 15
@@ -57,10 +58,6 @@ class ConversionAudit:
     wordless: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    @property
-    def files(self) -> str:
-        return f"{self.layout} from {self.source}"
-
     def summary(self) -> dict[str, Any]:
         """Return the numbers without the names, for a store's provenance."""
         return {
@@ -85,7 +82,7 @@ class ConversionAudit:
     def text(self) -> str:
         """Return the audit as lines to read, the verdict first."""
         rows = [[split, *(f"{n:,}" for n in counts.values())] for split, counts in self.splits.items()]
-        parts = [self.files, *(f"  {sentence}" for sentence in self.verdict), ""]
+        parts = [f"{self.layout} from {self.source}", *(f"  {sentence}" for sentence in self.verdict), ""]
         parts += _columns(["split", "listed", "found", "used"], rows)
         lacking = [
             (sum(c["listed"] - c["used"] for c in counts.values()), name, counts)
@@ -124,22 +121,21 @@ class ConversionAudit:
 
     def _looks(self) -> list[str]:
         looks = list(self.notes)
-        for m, names in self.missing.items():
-            looks.append(f"{m}: {len(names):,} clips have no file: {shorten(names)}")
+        looks += [f"{m}: {len(names):,} clips have no file: {few(names)}" for m, names in self.missing.items()]
         looks += [f"{clip} is left out: {why}" for clip, why in list(self.refused.items())[:_REFUSED_SHOWN]]
         for m, names in self.extra.items():
-            looks.append(f"{m}: {len(names):,} files belong to no row of the list: {shorten(names)}")
+            looks.append(f"{m}: {len(names):,} files belong to no row of the list: {few(names)}")
         if self.doubled:
-            names = shorten(self.doubled)
+            names = few(self.doubled)
             looks.append(f"{len(self.doubled):,} files have the name of another one, which counts: {names}")
         for m, clips in self.short.items():
             looks.append(f"{m}: {len(clips):,} clips are short, their last step is repeated: {_lengths(clips)}")
         for m, clips in self.long.items():
             looks.append(f"{m}: {len(clips):,} clips are cut to {STEPS} steps: {_lengths(clips)}")
         for m, names in self.constant.items():
-            looks.append(f"{m}: {len(names):,} clips do not change over time: {shorten(names)}")
+            looks.append(f"{m}: {len(names):,} clips do not change over time: {few(names)}")
         for m, groups in self.identical.items():
-            clips, named = sum(map(len, groups)), shorten([" = ".join(group[:4]) for group in groups], 3)
+            clips, named = sum(map(len, groups)), few([" = ".join(group[:4]) for group in groups], 3)
             looks.append(f"{m}: {clips:,} clips share features with another one, in {len(groups):,} groups: {named}")
         return looks
 
@@ -202,7 +198,7 @@ def conversion_audit(
         for name, digest in clip.digest.items():
             same.setdefault(name, {}).setdefault(digest, []).append(row)
     if wordless and not any("known word" in fault for fault in faults):
-        faults.append(f"{len(wordless):,} sentences have no known word: {shorten(sorted(wordless))}")
+        faults.append(f"{len(wordless):,} sentences have no known word: {few(sorted(wordless))}")
     verdict = faults or [
         f"all {len(plan.ids):,} clips of the list have features" + ("" if complete else "; they were not read yet")
     ]
@@ -232,12 +228,12 @@ def _groups(plan: Plan, groups: Iterable[list[int]]) -> list[list[str]]:
 
 
 def _place(split: str) -> tuple[int, str]:
-    order = ("train", "val", "test")
-    return (order.index(split) if split in order else len(order), split)
+    """Order of splits: train, val, test, and others by name."""
+    return (*SPLITS, split).index(split), split
 
 
 def _lengths(clips: Mapping[str, int]) -> str:
-    return shorten([f"{clip} ({steps})" for clip, steps in clips.items()])
+    return few([f"{clip} ({steps})" for clip, steps in clips.items()])
 
 
 def _columns(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -8,6 +8,7 @@ conversion that was killed leaves nothing to go on with and is begun again (VGGS
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,11 +105,12 @@ def convert(
     before = audited({}, {}, complete=False)
     if not len(rows) or not (before.usable or allow_missing):
         return Converted(None, before, before.save(path))
-    StoreError.check(heading, check_room(path, _bytes(plan, len(rows), np.dtype(dtype))))
-    clips: dict[int, Clip] = {}
-    refused: dict[int, str] = {}
     shapes = {name: stream.shape for name, stream in plan.streams.items()}
     types = dict.fromkeys(shapes, np.dtype(dtype).newbyteorder("<"))
+    need = len(rows) * STEPS * np.dtype(dtype).itemsize * sum(map(math.prod, shapes.values()))
+    StoreError.check(heading, check_room(path, need))
+    clips: dict[int, Clip] = {}
+    refused: dict[int, str] = {}
     with FeatureStore.writer(path, shapes, STEPS, types, evaluation_only=len(shapes) == 1) as writer:
         for row in tqdm(rows.tolist(), unit="clip", file=progress, mininterval=2):
             try:
@@ -125,7 +127,8 @@ def convert(
             writer.discard()
             return Converted(None, audit, files)
         keep_request(writer.folder, request)
-        store = writer.finish(**_annotations(plan, clips), provenance=_provenance(layout, plan, audit))
+        provenance = {"name": layout, "layout": layout, **plan.provenance, "audit": audit.summary()}
+        store = writer.finish(**_annotations(plan, clips), provenance=provenance)
     return Converted(store, audit, files)
 
 
@@ -227,12 +230,3 @@ def _annotations(plan: Plan, clips: Mapping[int, Clip]) -> dict[str, Any]:
         media=media,
         visible_in=plan.visible_in,
     )
-
-
-def _provenance(layout: str, plan: Plan, audit: ConversionAudit) -> dict[str, Any]:
-    return {"name": layout, "layout": layout, **plan.provenance, "audit": audit.summary()}
-
-
-def _bytes(plan: Plan, clips: int, dtype: np.dtype) -> int:
-    """Room that the features take."""
-    return clips * STEPS * dtype.itemsize * sum(int(np.prod(s.shape)) for s in plan.streams.values())

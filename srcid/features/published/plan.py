@@ -142,7 +142,7 @@ def sentences(
     where = [next((place[key] for key in options if key in place), None) for options in keys]
     wordless = [names[row] for row in sorted({w for w in where if w is not None}) if not source.counting(row).any()]
     if wordless:
-        problems.append(f"{len(wordless):,} of {len(names):,} sentences have no known word: {shorten(wordless)}")
+        problems.append(f"{len(wordless):,} of {len(names):,} sentences have no known word: {few(wordless)}")
     media = [["word:" + t for t in source.tokens(row)[:STEPS]] if row is not None else [] for row in where]
     return Stream((source.width,), source, where, "mask"), media if any(media) else []
 
@@ -163,7 +163,7 @@ def unique(rows: Sequence[Any], key: Any, what: str, notes: list[str]) -> list[A
         if kept.setdefault(key(row), row) is not row:
             repeated.append(str(key(row)))
     if repeated:
-        notes.append(f"{len(repeated):,} rows of {what} name a clip again, the first one counts: {shorten(repeated)}")
+        notes.append(f"{len(repeated):,} rows of {what} name a clip again, the first one counts: {few(repeated)}")
     return list(kept.values())
 
 
@@ -171,10 +171,10 @@ def check_known(names: Mapping[str, int] | Sequence[str], known: Sequence[str], 
     """Raise :class:`SourceError` if a list names a class that is none."""
     strangers = sorted(set(names) - set(known))
     if strangers:
-        raise SourceError(f"{what}: found classes {shorten(strangers)}, which are none of its {len(known)}")
+        raise SourceError(f"{what}: found classes {few(strangers)}, which are none of its {len(known)}")
 
 
-def shorten(names: Sequence[str], count: int = 5) -> str:
+def few(names: Sequence[str], count: int = 5) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - count:,} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
