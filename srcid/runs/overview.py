@@ -202,7 +202,8 @@ def _state(status: Mapping[str, Any]) -> str:
 
     if status["status"] == "running" and status.get("host") == platform.node():
         pid = status.get("pid")
-        return "running" if pid and psutil.pid_exists(int(pid)) else "interrupted"
+        possible = type(pid) is int and 0 < pid < 2**31  # whatever somebody wrote there
+        return "running" if possible and psutil.pid_exists(pid) else "interrupted"
     return status["status"]
 
 

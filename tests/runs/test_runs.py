@@ -363,6 +363,9 @@ def test_a_run_whose_process_is_gone_is_interrupted():
     gone.wait()
     run.write("status.json", run.status | {"pid": gone.pid})
     assert list(runs.table().status) == ["interrupted"]
+    for nobody in (None, "abc", -1, 2**40, [1]):
+        run.write("status.json", run.status | {"pid": nobody})
+        assert list(runs.table().status) == ["interrupted"]
 
 
 # --- parameters ---
