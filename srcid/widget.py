@@ -57,6 +57,8 @@ def table_html(table: Any) -> str | None:
     content = table.to_csv(index=type(table.index).__name__ != "RangeIndex").encode()
     if shown is None or len(content) > _LARGEST:
         return shown
+    if not len(table.columns):  # a cell had nothing to list
+        return ""
     address = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(content).decode()}"
     return f"{shown}<a class='srcid-csv' download='table.csv' href='{address}'>CSV</a>"
 

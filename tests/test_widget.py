@@ -42,6 +42,10 @@ def test_a_large_table_is_shown_without():
     assert saved(table) is None and table_html(table) == table._repr_html_()
 
 
+def test_a_table_of_nothing_is_no_line_and_no_file():
+    assert table_html(pd.DataFrame()) == ""
+
+
 def test_nothing_is_offered_where_nobody_can_click():
     offer_csv()  # no notebook: nothing to do, and no error
 
