@@ -56,7 +56,7 @@ _SOUND = f" onplay='{_ICON}\"⏸\"' onpause='{_ICON}\"▶\"'"
 # Hidden, but where JupyterLab does not trust a notebook: there it takes away these styles, as it does the handlers.
 _MUTE = (
     "<div style='block-size:0;overflow:hidden;content-visibility:hidden'>The play buttons do nothing yet, as "
-    "JupyterLab does not trust this notebook: run this cell to hear the sounds.</div>"
+    "JupyterLab does not trust this notebook: run it to hear the sounds.</div>"
 )
 
 _BARS = 36  # of a drawn sound

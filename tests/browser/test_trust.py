@@ -30,7 +30,7 @@ def test_mute_buttons_are_told_of_and_bars_keep_their_marks(lab):
     nbformat.write(book, lab.folder / "trust.ipynb")
     page = lab.open("trust.ipynb")
     said, works, marks = until(page, SEEN)
-    assert "play buttons do nothing" in said and "run this cell" in said and not works
+    assert "play buttons do nothing" in said and "run it" in said and not works
     assert marks == [["0px", "0px"], ["0px", "1px"], ["2px", "0px"]]  # bar, interval, tick
 
     run_all(page)
