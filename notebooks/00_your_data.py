@@ -109,8 +109,8 @@ print(f"{result.status} after {result.step} steps")
 # %% [markdown] tags=[]
 # ## A clip in codes
 #
-# The same colour is the same code; outlined, sound and picture have the same one. Nobody told the model that they
-# belong together but that they happen at the same time.
+# The same colour is the same code; outlined, sound and picture have the same one. The model was told nothing
+# but that they happen at the same time.
 
 # %% tags=[]
 strip = code_strip(table, int(store.splits.get("test", [first])[0]))

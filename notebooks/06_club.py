@@ -26,7 +26,8 @@
 # pairs whose information is known. Where the run has noisy specific features, their rate bounds the information from
 # above whatever is fitted. At the end stands a verdict on each layer and modality, in one sentence.
 #
-# Nats: 1 nat is 1.44 bits. Results are kept in the training run's folder, and the next time they are read.
+# Nats: 1 nat is 1.44 bits. The first time takes minutes; results are kept in the training run's folder, and read
+# the next time.
 
 # %% tags=["parameters"]
 run: str = ""  # run folder or its name; empty: the newest finished training run
@@ -80,7 +81,7 @@ print(f"layers: {table.layers}; modalities: {', '.join(table.modalities)}; compa
 
 # %% tags=[]
 halves, of_code = ask.within(table), ask.of_codes(table) if table.stages else []
-calibration = calibrate(own_pairs(table, halves + of_code, chosen), settings, keep)
+calibration = calibrate(own_pairs(table, halves + of_code, chosen), settings, keep, progress)
 sound = calibration_figure(calibration, caption=f"Own features of {source.name}.")
 here.save_figure(sound, "calibration")
 sound
@@ -103,7 +104,7 @@ limits.round(2)
 
 # %% tags=[]
 width = ask.values_of(table, halves[0].x, chosen).shape[-1]
-known = calibrate(closed_forms(len(chosen.rows), width), settings, keep=keep)
+known = calibrate(closed_forms(len(chosen.rows), width), settings, keep, progress)
 closed = calibration_figure(known, caption=f"{width} columns a side.")
 here.save_figure(closed, "closed_forms")
 closed
@@ -162,7 +163,7 @@ of_codes
 # ## Leakage, both ways
 #
 # A linear probe reads each factor from both halves, on clips it has not seen. A factor that all modalities show belongs
-# into the general half, a modality's private one into its specific half. Noisy specific features are asked with their
+# in the general half, a modality's private one in its specific half. Noisy specific features are asked with their
 # noise, as the decoder and the next layer get them. Filled symbols are the other way round: right of the bar (chance)
 # they are leaks.
 
@@ -201,7 +202,7 @@ residual
 # ## Every number, on demand
 #
 # Choose a question, a layer, a pair and an estimator: its seeds, its null, the fit of its network, and everything that
-# speaks against it. Below, one pair in numbers.
+# speaks against it. Below, the first pair of features in numbers.
 
 # %% tags=[]
 measured = [found for found in (features, codes, shared, numbers) if found.brackets]

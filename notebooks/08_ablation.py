@@ -117,4 +117,5 @@ print(f"relations asked: {len(pairs)}")
 # %% tags=[]
 here.write("scores.json", {"runs": len(frame)})
 here.finish()
-frame.groupby("setting", sort=False).mean(numeric_only=True).round(2).T if len(frame) else None
+means = frame.groupby("setting", sort=False).mean(numeric_only=True).rename(columns=titles) if len(frame) else frame
+means.filter(items=list(titles.values())).round(2).T if len(frame) else None

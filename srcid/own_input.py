@@ -16,6 +16,7 @@ from srcid.codebook.exemplars import CodeIndex
 from srcid.codes import CodeTable, encode
 from srcid.features import FeatureStore
 from srcid.features.own import own_front, read_picture, read_sound
+from srcid.page import with_sounds
 from srcid.problems import ProblemsError
 from srcid.runs.folders import Run
 from srcid.widget import Guard, View, listing
@@ -140,7 +141,7 @@ class OwnInput(View):
                 parts.append(
                     f"<div>cosine {row.cosine:.2f}</div>{place_media(self.table, row.clip, self._step(m, row.clip))}"
                 )
-        return "".join(parts)
+        return with_sounds("".join(parts))
 
     def _step(self, modality: str, clip: int) -> int:
         """The first step of a clip whose layer-1 code is one of those that were given, or else that has any."""

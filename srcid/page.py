@@ -46,12 +46,18 @@ for (const kind of ['play', 'pause']) addEventListener(kind, event => {
 # a button of its own over the whole waveform: browsers leave the play button out of a narrow player
 _BUTTON = (
     "display:flex;align-items:center;gap:3px;width:100%;min-width:60px;padding:2px 4px;cursor:pointer;color:inherit;"
-    "background:transparent;border:1px solid currentColor;border-radius:4px"
+    "background:transparent;border:1px solid;border-radius:4px"
 )
 _ICON = "this.previousElementSibling.firstElementChild.textContent="
 # of a button and its sound in JupyterLab; a page of its own has PLAY
 _CLICK = " onclick='var a=this.nextElementSibling;a.paused?a.play():a.pause()'"
 _SOUND = f" onplay='{_ICON}\"⏸\"' onpause='{_ICON}\"▶\"'"
+
+# Hidden, but where JupyterLab does not trust a notebook: there it takes away these styles, as it does the handlers.
+_MUTE = (
+    "<div style='block-size:0;overflow:hidden;content-visibility:hidden'>The play buttons do nothing yet, as "
+    "JupyterLab does not trust this notebook: run it to hear the sounds.</div>"
+)
 
 _BARS = 36  # of a drawn sound
 _LOWEST, _HIGHEST, _HEIGHT = 20, 20_000, 450  # pixels of a figure
@@ -83,16 +89,17 @@ _PLAIN = {
     **{tag: {"align", "colspan", "rowspan", "scope", "span", "valign"} for tag in ("td", "th", "col", "colgroup")},
 }
 _STYLES = [
-    "align-content", "align-items", "align-self", "aspect-ratio", "background", "border", "border-bottom",
-    "border-collapse", "border-left", "border-radius", "border-right", "border-spacing", "border-top", "bottom",
-    "box-sizing", "column-gap", "fill-opacity", "flex", "flex-basis", "flex-direction", "flex-flow", "flex-grow",
-    "flex-shrink", "flex-wrap", "font", "gap", "grid-area", "grid-auto-flow", "grid-column", "grid-row",
-    "grid-template-areas", "grid-template-columns", "grid-template-rows", "image-rendering", "inset",
-    "justify-content", "justify-items", "left", "list-style", "list-style-type", "margin", "margin-bottom",
-    "margin-inline", "margin-left", "margin-right", "margin-top", "max-height", "max-width", "min-height",
-    "min-width", "object-fit", "opacity", "order", "outline", "overflow-wrap", "overflow-x", "overflow-y",
-    "padding", "padding-bottom", "padding-inline", "padding-left", "padding-right", "padding-top", "position",
-    "right", "row-gap", "tab-size", "text-overflow", "top", "word-break", "z-index",
+    "align-content", "align-items", "align-self", "aspect-ratio", "background", "block-size", "border",
+    "border-bottom", "border-collapse", "border-left", "border-radius", "border-right", "border-spacing",
+    "border-top", "bottom", "box-sizing", "column-gap", "content-visibility", "fill-opacity", "flex",
+    "flex-basis", "flex-direction", "flex-flow", "flex-grow", "flex-shrink", "flex-wrap", "font", "gap",
+    "grid-area", "grid-auto-flow", "grid-column", "grid-row", "grid-template-areas", "grid-template-columns",
+    "grid-template-rows", "image-rendering", "inset", "justify-content", "justify-items", "left",
+    "list-style", "list-style-type", "margin", "margin-bottom", "margin-inline", "margin-left",
+    "margin-right", "margin-top", "max-height", "max-width", "min-height", "min-width", "object-fit",
+    "opacity", "order", "outline", "overflow-wrap", "overflow-x", "overflow-y", "padding", "padding-bottom",
+    "padding-inline", "padding-left", "padding-right", "padding-top", "position", "right", "row-gap",
+    "tab-size", "text-overflow", "top", "word-break", "z-index",
 ]  # fmt: skip
 
 
@@ -244,6 +251,11 @@ def media_html(shown: Any, name: str, color: str, side: int = 72) -> str:
         before, word, after = (html.escape(part) for part in (shown.before, shown.content, shown.after))
         return f"<div>{before} <b style='font-size:13px'>{word}</b> {after}</div>"
     return ""
+
+
+def with_sounds(tiles: str) -> str:
+    """Tiles of :func:`media_html` below a sentence, seen only where it is true, that their buttons do nothing."""
+    return _MUTE + tiles if _CLICK in tiles else tiles
 
 
 def without_handlers(tiles: str) -> str:

@@ -71,6 +71,10 @@ PAGE_STYLE = (
     )
     + ".js-plotly-plot text tspan[style*='fill']{fill-opacity:1}"
     f".js-plotly-plot{{min-width:{LEAST}px}}"
+    # JupyterLab has a figure drawn anew without its height, say as the theme changes, and it would shrink to nothing:
+    # so the drawing itself keeps its place
+    ".jp-RenderedPlotly .plot-container,.jp-RenderedPlotly .svg-container{height:auto!important}"
+    ".jp-RenderedPlotly .svg-container>.main-svg:first-child{position:relative!important;display:block}"
     ".js-plotly-plot .modebar-group{background-color:var(--jp-layout-color0,transparent)!important}"
     ".jp-OutputArea-output pre{word-break:normal!important}</style>"  # JupyterLab breaks printed lines inside words
 )
@@ -257,8 +261,9 @@ def small_print(fig: go.Figure) -> str:
 
 
 def _markup(text: str) -> str:
-    """Text of a figure as HTML: names from outside stay text, and plotly's plain marks stay marks."""
-    return re.sub(r"&lt;(/?(?:b|i|sub|sup))&gt;", r"<\1>", html.escape(html.unescape(text)))
+    """Text of a figure as HTML: names from outside stay text, plotly's plain marks marks, numbers whole."""
+    whole = re.sub(r"\[[^\[\]a-z]+\]|\d %", lambda found: found[0].replace(" ", "\xa0"), html.unescape(text))
+    return re.sub(r"&lt;(/?(?:b|i|sub|sup))&gt;", r"<\1>", html.escape(whole))
 
 
 def picture(fig: go.Figure) -> go.Figure:

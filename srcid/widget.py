@@ -53,6 +53,8 @@ def table_html(table: Any) -> str | None:
     content = table.to_csv(index=type(table.index).__name__ != "RangeIndex").encode()
     if shown is None or len(content) > _LARGEST:
         return shown
+    if not len(table.columns):  # a cell had nothing to list
+        return ""
     address = f"data:text/csv;charset=utf-8;base64,{base64.b64encode(content).decode()}"
     return f"{shown}<a class='srcid-csv' download='table.csv' href='{address}'>CSV</a>"
 
@@ -86,12 +88,14 @@ class Guard:
         self._quiet = False
 
     def __call__(self, action: Callable[[], None]) -> None:
-        """Run ``action``; the message is then empty, or says what went wrong."""
+        """Run ``action``; the message is then empty, or says what went wrong: sentences of this package stand alone."""
         self.message.value = ""
         try:
             action()
         except Exception as error:
-            self.message.value = f"<span style='color:#D55E00'>{html.escape(f'{type(error).__name__}: {error}')}</span>"
+            ours = type(error).__module__.startswith("srcid.") and str(error)
+            said = f"{ours[0].upper()}{ours[1:]}." if ours else f"{type(error).__name__}: {error}"
+            self.message.value = f"<span style='color:#D55E00'>{html.escape(said)}</span>"
 
     def watch(self, action: Callable[[], None], *controls: Any) -> None:
         """Run ``action`` whenever one of the ``controls`` gets another value, but not within :meth:`quiet`."""

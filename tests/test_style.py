@@ -64,7 +64,13 @@ def test_long_words_wrap_in_a_picture_and_are_whole_on_a_page():
     check_page(fig)
     check_picture(fig)
     assert words(fig) == (LONG.strip(), LONG.strip())
-    assert LONG.strip() in heading(fig) and LONG.strip() in small_print(fig)
+    whole = LONG.strip().replace(" %", "\xa0%")
+    assert whole in heading(fig) and whole in small_print(fig)
+
+
+def test_lines_of_a_page_break_in_no_number():
+    said = heading(drawn("Localisation 77 % [73, 80] across 2 modalities [see, there]", ""))
+    assert "Localisation 77\xa0% [73,\xa080] across 2 modalities [see, there]" in said
 
 
 def test_a_line_of_legend_keeps_its_distance_from_the_plots():

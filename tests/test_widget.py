@@ -9,8 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from srcid.features import StoreError
 from srcid.style import finish
-from srcid.widget import framed, listing, offer_csv, redraw, table_html
+from srcid.widget import Guard, framed, listing, offer_csv, redraw, table_html
 
 
 def saved(table):
@@ -42,6 +43,10 @@ def test_a_large_table_is_shown_without():
     assert saved(table) is None and table_html(table) == table._repr_html_()
 
 
+def test_a_table_of_nothing_is_no_line_and_no_file():
+    assert table_html(pd.DataFrame()) == ""
+
+
 def test_nothing_is_offered_where_nobody_can_click():
     offer_csv()  # no notebook: nothing to do, and no error
 
@@ -64,3 +69,17 @@ def test_a_figure_is_framed_before_it_is_drawn():
     assert "One point" in above.value and "Small print." in below.value
     with pytest.raises(ValueError, match="drawn already"):
         framed(go.FigureWidget(figure))
+
+
+def test_what_went_wrong_is_a_sentence_without_the_name_of_a_class():
+    guard = Guard()
+
+    def fail(error):
+        raise error
+
+    guard(lambda: fail(StoreError("found no word; type one")))
+    assert ">Found no word; type one.<" in guard.message.value
+    guard(lambda: fail(KeyError("event")))
+    assert ">KeyError: &#x27;event&#x27;<" in guard.message.value
+    guard(lambda: None)
+    assert guard.message.value == ""

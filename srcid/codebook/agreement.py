@@ -287,5 +287,6 @@ def _jackknife(cells: np.ndarray, left: np.ndarray, right: np.ndarray, expected:
 
 
 def _percent(share: Interval) -> str:
-    ends = f" [{100 * share.low:.0f}, {100 * share.high:.0f}]" if share.known else ""
-    return f"{share.value:.1%}{ends}"
+    low, value, high = (100 * end for end in (share.low, share.value, share.high))
+    digits = 0 if share.known and round(low) <= round(value, 1) <= round(high) else 1  # ends that hold the value
+    return f"{value:.1f}%" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if share.known else "")

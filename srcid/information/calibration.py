@@ -6,7 +6,7 @@ are wanted for. Closed forms with linear, heavy-tailed and sparse dependence com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -239,13 +239,19 @@ class Calibration:
         return replace(found, estimates=estimates)
 
 
-def calibrate(known: Iterable[Known], settings: Settings | None = None, keep: Cache | None = None) -> Calibration:
+def calibrate(
+    known: Iterable[Known],
+    settings: Settings | None = None,
+    keep: Cache | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Calibration:
     """Run the estimators that fit on pairs of known information.
 
     Args:
         known: pairs, such as :func:`same_class` and :func:`closed_forms` give.
         settings: as they will be used; one seed and no permuted clips are enough here.
         keep: where brackets are read from and written to.
+        progress: called with a line before each panel.
 
     Raises:
         InformationError: there is no pair.
@@ -253,6 +259,8 @@ def calibrate(known: Iterable[Known], settings: Settings | None = None, keep: Ca
     once, keep = (settings or Settings()).model_copy(update=dict(seeds=1, nulls=0)), keep or estimates_cache()
     cases, clips = [], 0
     for pair in known:
+        if progress and (not cases or cases[-1].panel != pair.panel):
+            progress(f"{pair.panel}, of known information")
         found = keep(bracket, pair.x, pair.y, settings=once)
         clips = max(clips, len(pair.x))
         cases += [Case(pair.panel, pair.truth, estimate) for estimate in found.estimates.values()]

@@ -72,11 +72,14 @@ class Measurements:
         if not found:
             return "Nothing could be measured."
         sharing = [b.lower.interval.low for b in found if b.shares]
-        limited = sum(np.isfinite(b.most[0]) for b in found)
+        certified = sum(b.certified is not None for b in found)
+        limited = sum(np.isfinite(b.most[0]) for b in found) - certified
         ends = dict.fromkeys(f"{end:.1f}" for end in (min(sharing), max(sharing))) if sharing else ()
         least = f" (at least {' to '.join(ends)} nats)" if sharing else ""
         pairs = f"On {self.sample.split} clips {len(sharing)} of {len(found)} pairs share information{least}"
-        return f"{pairs}; {limited} have a reliable upper bound."
+        bounds = {"a certified upper bound": certified, "an upper bound as far as its q is right": limited}
+        most = [f"{number} {'has' if number == 1 else 'have'} {bound}" for bound, number in bounds.items() if number]
+        return f"{pairs}; {', '.join(most) or 'none has a reliable upper bound'}."
 
     def frame(self) -> pd.DataFrame:
         """A row a pair: the bracket with intervals (nats), the null, what is certified, and the finding."""

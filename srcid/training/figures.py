@@ -146,8 +146,8 @@ def headline(metrics: Metrics, modalities: Sequence[str]) -> str:
     last = [series(metrics, f"agreement/1/{m}-{n}", 50)[1][-1:] for m, n in combinations(modalities, 2)]
     values = [value for tail in last for value in tail]
     if values:
-        text += f"; two modalities share their layer-1 code in {min(values):.0%}"
-        text += f" to {max(values):.0%} of steps" if len(values) > 1 else " of steps"
+        ends = dict.fromkeys(f"{share:.0%}" for share in (min(values), max(values)))
+        text += f"; two modalities share their layer-1 code in {' to '.join(ends)} of steps"
     return "; ".join([text, *(opening(metrics, layer, step) for layer, step in opened.items())])
 
 

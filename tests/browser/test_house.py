@@ -106,6 +106,17 @@ def page(lab):
     page.close()
 
 
+def test_figures_stay_when_the_theme_changes(page):
+    """The first time, as a second drawing brings back what the first one lost."""
+    heights = "() => [...document.querySelectorAll('.jp-RenderedPlotly')].map(plot => plot.clientHeight)"
+    before = page.evaluate(heights)
+    assert before and min(before) > 200
+    for theme in ("Dark", "Light"):
+        page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {theme}'}})")
+        page.wait_for_timeout(2000)
+        assert page.evaluate(heights) == before
+
+
 def test_figures_are_as_wide_as_the_page_before_it_is_ever_resized(lab, page):
     until(page, FITS)
     menu = page.locator('.widget-dropdown:has-text("colour") select')

@@ -100,6 +100,11 @@ def test_a_selection_has_a_name_and_a_note_and_comes_back(table, tmp_path):
     assert told == [(1, int(rain["code"].iloc[0]))]
     view.code.value = 10**6
     assert "not a code" in view.guard.message.value
+    assert view.said.value == view.view.value == "" and view.frame().empty  # nothing of what was asked before
+    view.keep.click()
+    assert "no clip to keep" in view.guard.message.value
+    view.code.value = -1
+    assert len(view.frame()) == len(rain) and not view.guard.message.value
 
 
 def test_found_clips_show_what_they_are(tables, tmp_path):

@@ -152,6 +152,12 @@ def test_the_envelope_follows_the_loudness():
     assert envelope(np.ones(2), 5).shape == (5,)
 
 
+def test_the_page_tells_a_notebook_that_is_not_trusted_why_it_is_mute(table, card):
+    """JupyterLab takes currentColor away there, too; tests/browser/test_trust.py looks at what is left."""
+    page = page_of(card, table)
+    assert page.count("play buttons do nothing yet") == 1 and "currentColor" not in page
+
+
 def test_the_page_says_all_that_is_known(table, card):
     page = page_of(card, table, links={(k, c) for k in (1, 2) for c in range(99)})
     assert html.escape(card.finding) in page

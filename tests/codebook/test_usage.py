@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -17,7 +18,7 @@ from srcid.codebook.exemplars import CodeIndex
 from srcid.codebook.meaning import association
 from srcid.codebook.usage import code_usage, sharing
 from srcid.codes import CodeTable
-from srcid.statistics import expected_information
+from srcid.statistics import Interval, expected_information
 from srcid.symbols import InspectionError, StepLabel, for_each, label_names, label_of, layers_and_stages, symbols_of
 
 
@@ -216,6 +217,13 @@ def test_confusion_names_the_codes_that_are_taken_for_each_other():
     counts = found.frame()
     assert counts.loc[0, 7] == 3 and counts.loc[0, 0] == counts.loc[5, 5] == 1
     assert found.match.value == 2 / 5 and "a – b 40.0%" in found.finding
+
+
+def test_a_share_lies_within_the_interval_that_is_printed_with_it():
+    found = confusion({"a": np.array([[0, 1]]), "b": np.array([[0, 2]])}, "a", "b")
+    small = replace(found, match=Interval(0.002, 0.0012, 0.0041))
+    assert "0.2% [0.1, 0.4]" in small.finding
+    assert "57.1% [55, 59]" in replace(found, match=Interval(0.5714, 0.5491, 0.5932)).finding
 
 
 def test_refusals_are_sentences(tables):

@@ -86,6 +86,20 @@ def test_measuring_is_bracketing(table):
     assert list(found.only(pair).brackets) == [pair]
 
 
+def test_a_bound_is_called_certified_only_where_it_is(table):
+    """A bound by a fitted q is none if q is wrong."""
+    found = measure(table, ask.within(table)[:1], ask.sample(table, steps=2), SMALL)
+    ((pair, one),) = found.brackets.items()
+    upper = replace(one.upper, interval=Interval(1.0, 0.5, 1.5), unreliable="")
+    loose = replace(one, contradiction="", estimates={**one.estimates, one.upper_name: upper})
+    said = replace(found, brackets={pair: loose}).finding
+    assert said.endswith("; 1 has an upper bound as far as its q is right.")
+    bound = replace(found, brackets={pair: loose.certify(Certified(2.0, "a rate"))}).finding
+    assert bound.endswith("; 1 has a certified upper bound.")
+    void = replace(loose, contradiction="lower above upper")
+    assert replace(found, brackets={pair: void}).finding.endswith("; none has a reliable upper bound.")
+
+
 def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(table):
     few = ask.sample(table, clips=20)
     pairs = [ask.across(table)[0], ask.Comparison("codes", *(ask.Variable("codes", k, "first") for k in (3, 1)))]
@@ -139,7 +153,9 @@ def test_leaks_look_for_shared_factors_in_s_and_private_ones_in_z(table):
 
 def test_a_calibration_on_own_features_has_a_panel_a_pair(table):
     pairs = [ask.within(table)[0], ask.of_codes(table)[0]]
-    found = calibrate(own_pairs(table, pairs, ask.sample(table, steps=1)), SMALL)
+    lines: list[str] = []
+    found = calibrate(own_pairs(table, pairs, ask.sample(table, steps=1)), SMALL, progress=lines.append)
+    assert lines == [f"{panel}, of known information" for panel in found.panels]  # it takes a while
     assert found.panels == tuple(map(str, pairs))
     assert {c.estimate.name for c in found.of(str(pairs[1]))} == {"barber-agakov", "ross", "club-categorical"}
     assert {c.estimate.dims[0] for c in found.of(str(pairs[0]))} == {table.general(1, "first")[1].shape[-1]}

@@ -168,6 +168,10 @@ def test_a_card_shows_seeds_null_fit_and_flags(measured):
     curves = [t for t in fig.data if t.xaxis == "x2"]
     assert len(curves) == 2 * len(e.curves) == 4 and curves[0].x == tuple(look[0] for look in e.curves[0])
     assert f"{e.value:.2f}" in title(fig) and all(flag.split()[0] in caption(fig) for flag in e.flags)
+    assert "share of seeds whose q is linear" in caption(fig).lower()
+    small = replace(e, interval=Interval(-0.01, -0.17, 0.05), by_seed=(-0.08, 0.05), null=(0.0,))
+    near = estimate_card(pair, replace(found, estimates={**found.estimates, e.name: small}), e.name)
+    assert near.layout.xaxis.ticktext == ("−0.1", "0")
     untrained = estimate_card(pair, found, "ksg")
     assert any("nothing is trained" in (note.text or "") for note in untrained.layout.annotations)
 
@@ -214,5 +218,6 @@ def test_relations_carry_their_correlation_and_say_when_there_is_none(figures, r
     none = relation_figure(runs, relate(runs, [pair]), {})
     assert "too few" in none.layout.annotations[0].text and sum(len(t.x) for t in none.data) == 0
     weak = RankRelation(Interval(0.1, -0.4, 0.6, n=12), 0.7, 1)
+    assert "too few that differ for a rank correlation" in title(none)
     assert "0 of 1 panels" in title(relation_figure(runs, {pair: weak}, {}))
     assert "no run" in title(relation_figure(runs[:0], {}, {}))

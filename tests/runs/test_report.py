@@ -12,7 +12,7 @@ import pytest
 from nbformat.v4 import new_output
 
 from srcid.features.clip_media import Shown
-from srcid.page import clean, media_html, policy
+from srcid.page import clean, media_html, policy, with_sounds
 from srcid.runs.folders import Run
 from srcid.runs.freeze import FreezeError, freeze
 from srcid.runs.report import ReportError, html_report
@@ -314,10 +314,11 @@ def test_what_nests_deep_is_left_out_before_it_takes_minutes(piece):
 
 def test_players_of_the_explorer_keep_their_button_and_lose_their_handlers():
     shown = Shown("audio", np.sin(np.arange(400.0)), 8000)
-    tile = clean(media_html(shown, "audio", "#0072B2"))
+    tile = clean(with_sounds(media_html(shown, "audio", "#0072B2")))
     assert "<button" in tile and "data-play" in tile and 'src="data:audio/wav;base64,' in tile
     assert 'src="data:image/svg+xml;base64,' in tile  # its waveform
     assert "onclick" not in tile and "onplay" not in tile
+    assert "block-size:0" in tile and "content-visibility:hidden" in tile  # what is said where they do nothing
 
 
 def test_the_front_tells_title_date_runs_and_findings_most_telling_first(tmp_path, monkeypatch):

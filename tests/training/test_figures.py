@@ -62,6 +62,7 @@ def test_the_headline_says_loss_and_agreement():
     text = headline(metrics(opened=1000), MODALITIES)
     assert "loss 20 → 0.25;" in text and "25%" in text
     assert "waiting" in headline([], MODALITIES)
+    assert "share their layer-1 code in 25% of steps" in text  # not in 25% to 25%
 
 
 def test_the_loss_is_told_from_where_a_layer_joined():

@@ -80,10 +80,14 @@ class ClipFinder(SelectionView):
         from srcid.codebook.finder import find_clips
 
         label, name = self.named.value
-        self.found = find_clips(
-            self.table, self.split.value or None, self.layer.value, self.code.value, label or None, name,
-            self.differ.value, self.sort.value,
-        )  # fmt: skip
+        try:
+            self.found = find_clips(
+                self.table, self.split.value or None, self.layer.value, self.code.value, label or None, name,
+                self.differ.value, self.sort.value,
+            )  # fmt: skip
+        except ValueError:  # what was found before is not what is asked now
+            self.found, self.said.value, self.view.value = None, "", ""
+            raise
         self.page.max = max(1, -(-len(self.found) // _SHOWN))
         self._tell()
         if self.on_code and self.code.value >= 0:
@@ -93,6 +97,8 @@ class ClipFinder(SelectionView):
         from srcid.codebook.figures.tiles import found_clips
         from srcid.symbols import sample_name
 
+        if self.found is None:
+            return
         first = (min(self.page.value, self.page.max) - 1) * _SHOWN
         part = self.found.iloc[first : first + _SHOWN]
         notes = " ".join(f"{note}." for note in self.found.attrs["notes"])

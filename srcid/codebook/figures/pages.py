@@ -173,12 +173,8 @@ def _bars(rows: Sequence[tuple[str, float, str, float | None, tuple[float, float
         "<div style='display:flex;align-items:center;gap:6px;margin:2px 0'>"
         f"<span style='width:{width};overflow:hidden;text-overflow:ellipsis;white-space:nowrap'>{name}</span>"
         f"<span style='{_TRACK}'><span style='{_at(0, value)};height:100%;background:{color};opacity:.75'></span>"
-        + (f"<span style='{_at(*ends)};top:6px;height:1.5px;background:currentColor'></span>" if ends else "")
-        + (
-            f"<span style='{_at(tick, tick)};width:2px;height:100%;background:currentColor'></span>"
-            if tick is not None
-            else ""
-        )
+        + (f"<span style='{_at(*ends)};top:6px;border-top:1.5px solid'></span>" if ends else "")
+        + (f"<span style='{_at(tick, tick)};height:100%;border-left:2px solid'></span>" if tick is not None else "")
         + f"</span><span style='width:31%;white-space:nowrap'>{text}</span></div>"
         for name, value, text, tick, ends, color in rows
     )
@@ -201,7 +197,7 @@ def _lines(series: Mapping[str, np.ndarray], colors: Mapping[str, str], nothing:
                      "vector-effect='non-scaling-stroke'/>")  # fmt: skip
     legend = " ".join(swatch(f"{html.escape(m)} up to {c.max():,}", colors[m]) for m, c in drawn.items())
     size = len(next(iter(drawn.values())))
-    look = "width:100%;height:84px;display:block;border-bottom:1px solid currentColor"
+    look = "width:100%;height:84px;display:block;border-bottom:1px solid"
     return (
         drawing("".join(paths), f"0 -.05 {size} 1.1", look, "histogram")
         + f"<div style='display:flex;justify-content:space-between;{_SMALL}'>"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from srcid.features.clip_media import CardMedia, ClipStep, Shown, card_media, clip_step
-from srcid.page import media_html
+from srcid.page import media_html, with_sounds
 from srcid.style import modality_colors, swatch
 
 _GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:10px 14px;line-height:1.35"
@@ -34,7 +34,7 @@ def exemplar_tiles(card: Any, table: Any, media: CardMedia, near: CardMedia) -> 
         misses = zip(card.near_misses.get(m, ()), near.shown.get(m, ()), strict=True)
         if tiles := [_tile(e, s, colors[m]) for e, s in misses]:
             blocks.append(_row("near misses: this code is their second nearest, the smallest margin first", tiles))
-    return f"<div style='line-height:1.35;font-size:12px;color:inherit'>{''.join(blocks)}</div>"
+    return f"<div style='line-height:1.35;font-size:12px;color:inherit'>{with_sounds(''.join(blocks))}</div>"
 
 
 def _row(head: str, tiles: list[str]) -> str:
@@ -72,8 +72,9 @@ def found_clips(table: Any, found: Any, layer: int) -> str:
         head += f"{html.escape(row.classes) or '–'}<br>step {row.step} ({html.escape(row.modality)}{margin})"
         tiles = "".join(_found_tile(places[m][i], row, codes[m][i], media.shown[m][i], colors[m]) for m in places)
         cards.append(f"<div>{head}<div style='display:flex;gap:6px'>{tiles}</div></div>")
+    grid = f"<div style='{_GRID}'>{''.join(cards)}</div>"
     said = "".join(f"<div>{html.escape(problem)}</div>" for problem in dict.fromkeys(media.problems))
-    return f"<div style='font-size:12px;color:inherit'>{said}<div style='{_GRID}'>{''.join(cards)}</div></div>"
+    return f"<div style='font-size:12px;color:inherit'>{said}{with_sounds(grid)}</div>"
 
 
 def _found_tile(found: ClipStep, row: Any, code: int, shown: Shown, color: str) -> str:

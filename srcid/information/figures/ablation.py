@@ -97,8 +97,10 @@ def relation_figure(
         fig.update_xaxes(title_text=names.get(x, x), **where)
         fig.update_yaxes(title_text=names.get(y, y), **where)
     # Bonferroni: as many chances to be fooled as panels
-    clear = [f for f in relations.values() if not isinstance(f, str) and f.p_value < 0.05 / len(relations)]
-    title = f"{len(frame)} runs: a rank correlation is beyond chance in {len(clear)} of {len(relations)} panels"
+    asked = [f for f in relations.values() if not isinstance(f, str)]
+    clear = [f for f in asked if f.p_value < 0.05 / len(relations)]
+    said = f"a rank correlation is beyond chance in {len(clear)} of {len(asked)} panels"
+    title = f"{len(frame)} runs: {said if asked else 'too few that differ for a rank correlation'}"
     note = "ρ: Spearman's rank correlation with its 95 % bootstrap interval over runs; p: permutations. "
     note += f"Beyond chance: p < 0.05 / {len(relations)}. {caption}"
     return legend_line(finish(fig, title, note, height=height, top=130))

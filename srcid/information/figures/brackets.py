@@ -42,6 +42,15 @@ _ROW = 30  # pixels
 _LEAST = -1.0  # nats; an upper bound below is void, and drawn there
 _CURVES = {"mi": "CLUB's estimate", "val/skill": "skill of its q", "val/rate": "rate of s: certified bound"}
 _PROBE = 26  # pixels
+# of an estimate's fit, in words
+_DETAIL = {
+    "skill": "skill of q",
+    "residual": "error of q over its variance",
+    "saturated": "share of saturated log-variances",
+    "linear": "share of seeds whose q is linear",
+    "explained_x": "share of x's variance that is counted",
+    "explained_y": "share of y's variance that is counted",
+}
 _HALVES = {"general": (GENERAL, "circle", 0.16), "specific": (SPECIFIC, "square", -0.16)}
 
 
@@ -170,13 +179,14 @@ def estimate_card(pair: Any, found: Bracket, name: str, color: str = INK) -> go.
         fig.add_annotation(text="nothing is trained for this estimate", showarrow=False, xref="x2 domain",
                            yref="y2 domain", x=0.5, y=0.5)  # fmt: skip
     ends = [v for v in (0.0, *e.interval.ends, *e.by_seed, *e.null) if np.isfinite(v)]
-    fig.update_xaxes(title_text="nats a step", **nats_ticks(min(ends), max(1.0, *ends)), row=1, col=1)
+    fig.update_xaxes(title_text="nats a step", **nats_ticks(min(ends), max(ends)), row=1, col=1)
     fig.update_yaxes(tickvals=[0, 1], ticktext=["seeds", "permuted clips"], range=[1.6, -0.6], row=1, col=1)
     fig.update_xaxes(title_text="step of the fit", row=1, col=2)
     fig.update_yaxes(title_text="log-likelihood or bound", row=1, col=2)
-    detail = ", ".join(f"{key} {value:.2f}" for key, value in e.detail.items())
+    detail = ", ".join(f"{_DETAIL.get(key, key)} {value:.2f}" for key, value in e.detail.items())
+    detail = f"{detail[0].upper()}{detail[1:]}. " if detail else ""
     against = [e.unreliable, found.contradiction, *e.flags]
-    note = f"{e.interval.n} clips, {e.dims[0]} and {e.dims[1]} columns or categories. {detail}. "
+    note = f"{e.interval.n} clips, {e.dims[0]} and {e.dims[1]} columns or categories. {detail}"
     note += "Right: solid, clips that stop the fit; dotted, clips it is fitted on. " if e.curves else ""
     note += " ".join(f"{text}." for text in against if text) or "Nothing speaks against this number."
     title = f"{pair}, {name}: {e.text} nats, {MEANING[e.kind]}"
