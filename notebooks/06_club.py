@@ -68,6 +68,24 @@ chosen = ask.sample(table, clips, steps, split)
 print(f"layers: {table.layers}; modalities: {', '.join(table.modalities)}; compared: {chosen}")
 
 # %% [markdown] tags=[]
+# ## What training saw
+#
+# CLUB's estimate on the batches of training, the skill of its q on validation clips (below 0 it predicts s worse than
+# no prediction, and the estimate means nothing), and, if the run has noisy specific features, their rate.
+
+# %% tags=[]
+metrics = [json.loads(line) for line in source.metrics.read_text().splitlines()]
+training = training_information(metrics, table.modalities, table.layers, caption=f"Run {source.name}.")
+here.save_figure(training, "training")
+training
+
+# %% tags=[]
+halves, certified = ask.within(table), certified_bounds(metrics)
+print(f"certified by the rate of s: {len(certified)} of {len(halves)} upper bounds on I(z; s)")
+if not certified:
+    print("this run has none: its specific features carry no noise; train with options={'specific_rate': 0.02}")
+
+# %% [markdown] tags=[]
 # ## Are the estimators sound here?
 #
 # Pairs of known information, made of this run's own features. A clip's z goes with the s of *another* clip of the same
@@ -80,7 +98,7 @@ print(f"layers: {table.layers}; modalities: {', '.join(table.modalities)}; compa
 # nothing, and "no information" is what a bound with a useless q says.
 
 # %% tags=[]
-halves, of_code = ask.within(table), ask.of_codes(table) if table.stages else []
+of_code = ask.of_codes(table) if table.stages else []
 calibration = calibrate(own_pairs(table, halves + of_code, chosen), settings, keep, progress)
 sound = calibration_figure(calibration, caption=f"Own features of {source.name}.")
 here.save_figure(sound, "calibration")
@@ -112,24 +130,6 @@ closed
 # %% tags=["nbval-check-output"]
 crossed = [case for case in (*calibration.cases, *known.cases) if case.estimate.kind == "lower" and not case.passed]
 print(f"lower bounds that lie above the truth: {len(crossed)}")
-
-# %% [markdown] tags=[]
-# ## What training saw
-#
-# CLUB's estimate on the batches of training, the skill of its q on validation clips (below 0 it predicts s worse than
-# no prediction, and the estimate means nothing), and, if the run has noisy specific features, their rate.
-
-# %% tags=[]
-metrics = [json.loads(line) for line in source.metrics.read_text().splitlines()]
-training = training_information(metrics, table.modalities, table.layers, caption=f"Run {source.name}.")
-here.save_figure(training, "training")
-training
-
-# %% tags=[]
-certified = certified_bounds(metrics)
-print(f"certified by the rate of s: {len(certified)} of {len(halves)} upper bounds on I(z; s)")
-if not certified:
-    print("this run has none: its specific features carry no noise; train with options={'specific_rate': 0.02}")
 
 # %% [markdown] tags=[]
 # ## General and specific features
@@ -176,10 +176,13 @@ leaking
 # %% [markdown] tags=[]
 # ## General features of different modalities
 #
-# What CPC and code matching maximise: here a high lower bound is what one wants.
+# What CPC and code matching maximise: here a high lower bound is what one wants. The estimators are calibrated on pairs
+# of these features too.
 
 # %% tags=[]
-shared = measure(table, ask.across(table), chosen, settings, **asked)
+crossing = ask.across(table)
+known_across = calibrate(own_pairs(table, crossing, chosen), settings, keep, progress)
+shared = measure(table, crossing, chosen, settings, **asked).mark(known_across)
 between = bracket_figure(shared, table.modalities)
 here.save_figure(between, "across")
 between

@@ -72,6 +72,18 @@ print(found.summary)
 print(*(f"left out {name}: {reason}" for name, reason in found.skipped.items()), sep="\n")
 
 # %% [markdown] tags=[]
+# ## What the run was scored by when it was trained
+#
+# Probes of classification and localisation on its own data. The other tasks are asked below, which takes half a minute
+# a run.
+
+# %% tags=[]
+own = {name: CodeTable.open(path) for name, path in found.codes.items()}
+both = ("all", "only1")
+trained = found.directions.query("run == @shown and representation in @both")
+score_figure(trained, own[shown].modalities)
+
+# %% [markdown] tags=[]
 # ## What each task reads
 #
 # Without further stores every task is asked of the runs' own data. Cross-dataset then learns on clips of one class and
@@ -81,7 +93,6 @@ print(*(f"left out {name}: {reason}" for name, reason in found.skipped.items()),
 # What cannot be done is said here, before any work starts; the rest is done.
 
 # %% tags=[]
-own = {name: CodeTable.open(path) for name, path in found.codes.items()}
 word = about["data"].iloc[0].split()[0]
 tasks = run_tasks(own, word, stores, lambda name: load(found.codes[name].parent), here.codes)
 
@@ -102,7 +113,6 @@ print("\n".join(tasks.notes) or "nothing was left out")
 # the paper); how many is chosen on validation clips.
 
 # %% tags=[]
-both = ("all", "only1")
 representations = (*both, "toc", "only1+toc") if toc else both
 directions, fitted = score_runs(found.directions, about, tasks, representations, progress)
 print(*dict.fromkeys(note for each in fitted.values() for results in each for note in results.notes), sep="\n")
@@ -148,7 +158,7 @@ for each in (scores for scores in open_set if len(scores.rows)):
 # and open circles, which is what the later layers add.
 
 # %% tags=[]
-mine = directions[(directions["run"] == shown) & directions["representation"].isin(both)]
+mine = directions.query("run == @shown and representation in @both")
 scores = score_figure(mine, own[shown].modalities)
 here.save_figure(scores, "scores")
 print(f"{shown}: {about.loc[shown, 'method']}, seed {about.loc[shown, 'seed']}")

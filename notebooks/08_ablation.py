@@ -107,9 +107,12 @@ scatter
 
 # %% tags=[]
 inside = relate(frame, pairs, within="setting")
-for x, y in pairs:
-    for kind, found in (("all runs", relations[x, y]), ("within a setting", inside[x, y])):
-        print(f"{titles[x]} and {titles[y]}, {kind}: {found if isinstance(found, str) else found.finding}")
+for kind, found in (("all runs", relations), ("within a setting", inside)):
+    for (x, y), relation in found.items():
+        if not isinstance(relation, str):
+            print(f"{titles[x]} and {titles[y]}, {kind}: {relation.finding}")
+    for reason in dict.fromkeys(relation for relation in found.values() if isinstance(relation, str)):
+        print(f"{kind}, {sum(relation == reason for relation in found.values())} of {len(pairs)}: {reason}")
 
 # %% tags=["nbval-check-output"]
 print(f"relations asked: {len(pairs)}")

@@ -45,10 +45,10 @@ Image(pictures / "digits-code-strip.png", width=760)
 Image(pictures / "digits-scores.png", width=760)
 
 # %% [markdown] tags=[]
-# **Which method is better, and how sure that is**, over five training seeds.
+# **A sound finds pictures**, by codes alone; from the best answer to the worst.
 
 # %% tags=[]
-Image(pictures / "quantizers-tradeoff.png", width=760)
+Image(pictures / "generalization-gallery-audio-video.png", width=760)
 
 # %% [markdown] tags=[]
 # ## Start with the data in the box

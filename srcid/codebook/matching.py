@@ -147,7 +147,7 @@ def match_codes(tables: Mapping[str, Any], layer: int = 1, clips: Any = None, la
             modality, or fewer than 2 clips.
     """
     if len(tables) != 2:
-        raise InspectionError(f"found {len(tables)} code table(s) to match; need two")
+        raise InspectionError(f"found {len(tables)} of the two code tables to match")
     check_same_clips(tables)
     sides = [symbols_of(table, layer, None, clips) for table in tables.values()]
     shared = [m for m in sides[0].modalities if m in sides[1].modalities]

@@ -118,7 +118,7 @@ def clip_view(store: Any, clip: int, media: ClipMedia | None = None) -> go.Figur
     title = f"Clip {clip_name(store, clip)}: {store.steps} steps in {len(store.modalities)} modalities"
     caption = (
         "Features are shaded up to their 98th percentile in the clip (grey: negative), by feature number; "
-        "grids  show the root mean square over channels."
+        "grids show the root mean square over channels."
         + (f" Blank steps are missing in {', '.join(missing)}." if missing else "")
         + (" Pictures: brightness." if media.pictures else "")
         + (" " + label_caption(store) if rows else "")

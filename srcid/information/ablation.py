@@ -126,7 +126,8 @@ def rank_relation(
     big = np.bincount(label)[label] > 1 if groups is not None else np.ones(len(x), bool)
     x, y, label = x[big], y[big], np.unique(label[big], return_inverse=True)[1]
     if len(x) < FEWEST:
-        raise_problems([f"found {len(x)} runs to compare (groups of one are left out); need at least {FEWEST}"])
+        alone = " (groups of one are left out)" if groups is not None else ""
+        raise_problems([f"found {len(x)} runs to compare{alone}; need at least {FEWEST}"])
 
     def ranks(values: np.ndarray) -> np.ndarray:
         found = stats.rankdata(values)

@@ -56,7 +56,7 @@ def settings_figure(frame: pd.DataFrame, quantities: Mapping[str, str], caption:
     key, last = list(shown.items())[-1]
     means = frame.groupby("setting", sort=False)[key].apply(lambda part: t_interval(part.dropna().to_numpy()))
     title = f"{len(frame)} runs, mean {last}: " + "; ".join(
-        f"{name} {mean.text('.1f')}" for name, mean in means.items()
+        f"{name} {mean.text('.1f')}{' %' * key.startswith('score/')}" for name, mean in means.items()
     )
     counts = ", ".join(f"{name} {count}" for name, count in frame["setting"].value_counts(sort=False).items())
     note = "Small: single runs; large: their mean with its 95 % interval over runs (t), "
