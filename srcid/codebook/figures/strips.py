@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import stack
 from srcid.codebook.matching import check_same_clips
 from srcid.features.figures import add_label_bars, clip_name, label_bars, label_caption, step_axis
 from srcid.style import INK, blanks, code_color, empty_figure, finish, ink_on, modality_colors, swatch
@@ -66,14 +66,7 @@ def code_strips(tables: Mapping[str, Any], clip: int, matchings: Sequence[Any] =
         if t.stages
     }
     titles = [*([""] if label_rows else []), *(_heading(name, codes.get(name)) for name in tables)] if several else None
-    total = sum(heights) + gap * (len(heights) - 1)
-    fig = make_subplots(
-        len(heights), 1, shared_xaxes=True, row_heights=heights, subplot_titles=titles,
-        vertical_spacing=gap / total if len(heights) > 1 else 0,
-    )  # fmt: skip
-    if several:
-        for note, place in zip(fig.layout.annotations, list(fig.select_yaxes())[1 if label_rows else 0 :], strict=True):
-            note.update(x=0, xanchor="left", y=place.domain[1], font=dict(size=12.5, color=INK))
+    fig, total = stack(heights, titles, gap, shared_xaxes=True)
     cell = _PLOT / table.steps
     if label_rows:
         add_label_bars(fig, bars, label_rows, letters=max(1, int(cell / 8)), row=1, col=1)
