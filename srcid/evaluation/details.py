@@ -259,7 +259,6 @@ def timelines(
     results: ProbeResults,
     table: Codes,
     clips: Sequence[int] = (),
-    task: str = "localisation",
     representation: str = "all",
 ) -> tuple[Timeline, ...]:
     """Return the timelines of ``clips`` (rows of the table), or of a good, a middling and a bad one.
@@ -269,17 +268,18 @@ def timelines(
     Raises:
         EvaluationError: no such scores, or clips that were not scored.
     """
-    scores = [s for s in results.select(task=task, representation=representation, seed=0) if s.prediction is not None]
+    scores = [s for s in results.select(task="localisation", representation=representation, seed=0)
+              if s.prediction is not None]  # fmt: skip
     across = [s for s in scores if s.train != s.test] or scores
     if not scores:
-        raise EvaluationError(f"found no scores of {task}, {representation}")
+        raise EvaluationError(f"found no scores of localisation, {representation}")
     rows = np.unique(np.concatenate([s.rows for s in across]))
     total, asked = np.zeros(len(rows)), np.zeros(len(rows), int)
     for s in across:
-        said, truth = (cells[..., :-1].sum((1, 2)) for cells in predicted_cells(s, table))
-        hits = np.logical_and(*predicted_cells(s, table))[..., :-1].sum((1, 2))
+        said, truth = (cells[..., :-1] for cells in predicted_cells(s, table))
+        hits, named = (said & truth).sum((1, 2)), said.sum((1, 2)) + truth.sum((1, 2))
         place = np.searchsorted(rows, s.rows)
-        total[place] += 2 * hits / np.maximum(said + truth, 1)
+        total[place] += 2 * hits / np.maximum(named, 1)
         asked[place] += 1
     f1 = 100 * total / asked
     order = np.argsort(f1, kind="stable")

@@ -37,6 +37,7 @@ class Task:
 
     name: str
     metric: str
+    truth: np.ndarray
     has_threshold = False  # whether a threshold is chosen on the clips that the epoch is chosen on
 
     def __init__(self, events: np.ndarray) -> None:
@@ -80,6 +81,10 @@ class Task:
         """Say which clips are left out."""
         return []
 
+    def targets(self) -> torch.Tensor:
+        """The truth that losses compare with."""
+        return torch.from_numpy(self.truth)
+
 
 class Classification(Task):
     name, metric = "classification", "accuracy"
@@ -112,9 +117,6 @@ class Classification(Task):
         projected, hidden_bias, out, out_bias = prepared
         hidden = inputs.linear_max(projected, which, rows) + hidden_bias[:, None]
         return torch.baddbmm(out_bias[:, None], hidden, out)
-
-    def targets(self, device: str) -> torch.Tensor:
-        return torch.from_numpy(self.truth).to(device)
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Cross entropy, the mean over clips, summed over probes."""
@@ -160,9 +162,6 @@ class Localisation(Task):
     def forward(self, inputs: Inputs, prepared: tuple, which: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         projected, bias = prepared
         return (inputs.linear(projected, which, rows) + bias[:, None])[..., : self.outputs]
-
-    def targets(self, device: str) -> torch.Tensor:
-        return torch.from_numpy(self.truth).to(device)
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """The mean over present steps, summed over probes; both terms weigh the same, as published."""
