@@ -6,7 +6,7 @@ same?) and a bootstrap over the scored clips (would other clips?).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,9 +97,7 @@ class ProbeResults:
         Columns: task, representation, train, test, same, metric, score, seed_low, seed_high, clip_low, clip_high,
         seeds, clips, chance, and the means of all other scores; percent.
         """
-        groups: dict[tuple[str, str, str, str], list[ProbeScore]] = {}
-        for score in self.scores:
-            groups.setdefault((score.task, score.representation, score.train, score.test), []).append(score)
+        groups = by_direction(self.scores)
         if not groups:
             return pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
         drawn = resampled(list(groups.values()))
@@ -140,6 +138,14 @@ class ProbeResults:
     def finding(self) -> str:
         """What the first representation reaches, in a sentence: see :func:`score_finding`."""
         return score_finding(self.frame())
+
+
+def by_direction(scores: Iterable[ProbeScore]) -> dict[tuple[str, str, str, str], list[ProbeScore]]:
+    """Put together the seeds of each (task, representation, training modality, scored modality)."""
+    groups: dict[tuple[str, str, str, str], list[ProbeScore]] = {}
+    for score in scores:
+        groups.setdefault((score.task, score.representation, score.train, score.test), []).append(score)
+    return groups
 
 
 def score_finding(frame: pd.DataFrame) -> str:

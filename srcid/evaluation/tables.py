@@ -7,6 +7,7 @@ be compared in nothing but order. FSQ's cross-modal figures on UCF <-> VGG are t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -236,8 +237,7 @@ def _place(label: str) -> tuple[int, int]:
 
 def same_data(task: str, name: str) -> bool:
     """Whether data called ``name`` are those of the paper's column for ``task``."""
-    found = name.casefold().replace("↔", " ").replace("→", " ").replace("/", " ").replace("-", " ").replace("_", " ")
-    words = {word.rstrip("0123456789") for word in found.split()}
+    words = {word.rstrip("0123456789") for word in re.split(r"[↔→/_\s-]+", name.casefold())}
     need = _SAME_WORDS.get(PAPER_DATA.get(task, ""), set())
     # vgg also where it says vggsound, ucf where it says ucf101; nothing else may be named
     known = {"vggsound": "vgg", "k": "", "class": "", "sound": ""}
