@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import TIME_BARS, stack
+from srcid.charts import TIME_BARS, arrow, stack
 from srcid.features.figures import step_axis, stretches
 from srcid.style import (
     FAINT,
@@ -95,8 +95,7 @@ def _label(key: Any, colors: dict[str, str]) -> str:
         return "<b>truth</b>"
     if isinstance(key[0], int):
         return f"{swatch(key[1], colors[key[1]])} layer {key[0]}"
-    a, b = (swatch(m, colors[m]) for m in key)
-    return f"{a} → {b}"
+    return arrow(key, colors)
 
 
 def _stretches(steps: np.ndarray, classes: Sequence[str]) -> list[tuple[int, int, str]]:
