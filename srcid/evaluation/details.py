@@ -21,6 +21,7 @@ from srcid.statistics import Interval, share_interval
 
 Where = Literal["across", "within"]
 BACKGROUND = "background"
+CLIP_TASKS = ("classification", "unpaired")  # one answer a clip; others have one a step
 REPLICATES = 500
 _NONE = Interval(math.nan)
 
@@ -48,7 +49,7 @@ class ClassScores:
     @property
     def unit(self) -> str:
         """What :attr:`support` counts."""
-        return "clips" if self.task in ("classification", "unpaired") else "steps"
+        return "clips" if self.task in CLIP_TASKS else "steps"
 
     def frame(self) -> pd.DataFrame:
         """Return a row a class, the highest F1 across modalities first (within one, if it was not asked across)."""
@@ -174,11 +175,11 @@ def class_confusion(
     counts, right = np.zeros((len(names), len(names)), int), np.zeros((len(rows), 2))
     for s in scores:
         _, truth = predicted_cells(s, table)
-        likeliest = s.prediction[:, None] if task == "classification" else s.prediction.argmax(-1)
+        likeliest = s.prediction[:, None] if s.prediction.ndim == 1 else s.prediction.argmax(-1)
         one, true = truth.sum(-1) == 1, truth.argmax(-1)
         counts += confusion_matrix(true[one], likeliest[one], labels=range(len(names)))
         right[np.searchsorted(rows, s.rows)] += np.stack([(one & (true == likeliest)).sum(1), one.sum(1)], -1)
-    unit = "clips" if task == "classification" else "steps of exactly one class"
+    unit = "clips" if task in CLIP_TASKS else "steps of exactly one class"
     return ClassConfusion(names, counts, unit, task, representation, where, len(scores), _percent(*right.T))
 
 
@@ -222,7 +223,8 @@ class Timeline:
         said: by direction (train, test): predicted events ``[T, C]``.
         present: by modality, steps that exist ``[T]``.
         codes: by (layer, modality), one symbol a step ``[T]``, -1 where there is none; empty without a quantiser.
-        f1: micro F1 of the clip's events, mean over directions across modalities, percent.
+        f1: micro F1 of the clip's events, mean over directions across modalities, percent; 100 where nothing is true
+            and nothing is said.
         quantile: place of that F1 among all scored clips, 0 (worst) to 1.
         modalities: of the table, in its order.
         representation: what the probes read.
@@ -279,7 +281,7 @@ def timelines(
         said, truth = (cells[..., :-1] for cells in predicted_cells(s, table))
         hits, named = (said & truth).sum((1, 2)), said.sum((1, 2)) + truth.sum((1, 2))
         place = np.searchsorted(rows, s.rows)
-        total[place] += 2 * hits / np.maximum(named, 1)
+        total[place] += np.where(named > 0, 2 * hits / np.maximum(named, 1), 1.0)
         asked[place] += 1
     f1 = 100 * total / asked
     order = np.argsort(f1, kind="stable")

@@ -1,10 +1,13 @@
 """Classes, confusions, thresholds and single clips say what the scores say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
 from srcid.evaluation.details import class_confusion, class_scores, timelines
+from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.metrics import EvaluationError, with_background
 from srcid.evaluation.probes import fit_probes
 from srcid.params import EvaluationParams
@@ -77,6 +80,30 @@ def test_timelines_hold_truth_predictions_and_codes(judged):
     assert chosen.f1 == lines[2].f1
     with pytest.raises(EvaluationError, match="which were not scored"):
         timelines(results, table, [int(table.splits["train"][0])], representation="only1")
+
+
+def test_silence_about_a_clip_without_events_is_right():
+    table = make_table(clips=200, noise=0.1)
+    quiet = table.splits["test"][:3]
+    table.events[quiet] = False
+    for m in table.modalities:
+        table.symbols[1, m][quiet, :, 0] = 4  # the code of background
+    params = EvaluationParams(probe_seeds=1, probe_epochs=30, probe_lr=1e-2, probe_batch=40)
+    results = fit_probes(table, params, ["localisation"], ["only1"])
+    lines = timelines(results, table, quiet.tolist(), "only1")
+    assert [line.f1 for line in lines] == [100.0] * 3 and min(line.quantile for line in lines) > 0.5
+    assert "nan" not in timeline_figure(lines).layout.title.text
+
+
+def test_confusion_of_a_task_with_one_answer_a_clip(judged):
+    table, results = judged
+    scores = results.select(task="classification")
+    same = replace(results, scores=tuple(replace(score, task="unpaired") for score in scores))
+    found, expected = (
+        class_confusion(r, table, task, "only1") for r, task in ((same, "unpaired"), (results, "classification"))
+    )
+    np.testing.assert_array_equal(found.counts, expected.counts)
+    assert (found.right, found.unit) == (expected.right, "clips")
 
 
 def test_what_was_not_scored_is_said(judged):

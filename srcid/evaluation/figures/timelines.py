@@ -72,8 +72,8 @@ def timeline_figure(timelines: Sequence[Any]) -> go.Figure:
     step_axis(fig, len(first.truth))
     fig.update_xaxes(showgrid=False)
     fig.update_layout(barmode="overlay")
-    found = ", ".join(f"{line.found:.0f} %" for line in timelines)
-    title = f"Single clips: probes of other modalities find {found} of the steps of true events"
+    found = ", ".join(f"{line.found:.0f} %" for line in timelines if line.truth.any())
+    title = f"Single clips: probes of other modalities find {found or 'none'} of the steps of true events"
     caption = (
         "Shaded over all rows: an event is true; what is empty within it was missed. Rows a → b: a probe that learned "
         f"from the codes of a, reading b (representation {first.representation}, first probe seed, probability above "
