@@ -17,6 +17,7 @@ from scipy.spatial.distance import jensenshannon
 
 from srcid.statistics import Interval, contingency, entropy, most_frequent, mutual_information, share_interval
 from srcid.symbols import (
+    InspectionError,
     Symbols,
     foreground_of,
     place_name,
@@ -82,7 +83,9 @@ class Agreement:
     @property
     def finding(self) -> str:
         """Shares of steps with equal codes, beside the highest chance level."""
-        found = [pair for pair in self.pairs if pair.where == "all"] or list(self.pairs)
+        found = [pair for pair in self.pairs if pair.where == "all"]  # every pair that has a step has this one
+        if not found:
+            return f"{place_name(self.layer, self.stage)} ({self.sample}): no two modalities share a step"
         if len(found) <= 3:
             said = ", ".join(f"{p.first} – {p.second} {_percent(p.match)}" for p in found)
         else:
@@ -153,7 +156,8 @@ def code_agreement(source: Any, layer: int = 1, stage: int | None = None, clips:
             if met.present.any():
                 pairs.append(_pair(layer, first, second, where, met, bootstrap if uncertain else 0, seed))
             else:
-                notes.append(f"{first} and {second} share no {where} step, so nothing is shown for it")
+                what = "step" if where == "all" else f"{where} step"
+                notes.append(f"{first} and {second} share no {what}, so nothing is shown for it")
     return Agreement(layer, stage, codes.sample, tuple(pairs), tuple(notes), dict(bootstrap=bootstrap, seed=seed))
 
 
@@ -190,15 +194,17 @@ def confusion(source: Any, first: str, second: str, layer: int = 1, stage: int |
     Where more than ``most`` codes are in use (several stages make many), the table holds those used most.
 
     Raises:
-        InspectionError: no codes, or no such modality.
+        InspectionError: no codes, no such modality, or no step at which both have a code.
     """
     codes = symbols_of(source, layer, stage, clips)
     a, b = (select_modality(codes, name).values[name] for name in (first, second))
+    valid = (a >= 0) & (b >= 0)
+    if not valid.any():
+        raise InspectionError(f"{first} and {second} share no step, so no code of one meets a code of the other")
     table = contingency(a, b, codes.size)
     total = table.sum(axis=0) + table.sum(axis=1)
     order = most_frequent(total, most)
     counts = table[order][:, order].toarray()
-    valid = (a >= 0) & (b >= 0)
     match = share_interval(((a == b) & valid).sum(axis=1), valid.sum(axis=1), bootstrap)
     params = dict(most=most, bootstrap=bootstrap)
     return Confusion(layer, stage, codes.sample, first, second, order, counts, int(valid.sum()), match, params)

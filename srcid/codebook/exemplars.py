@@ -5,6 +5,7 @@ Building sorts the occurrences of all codes once; a look-up then takes milliseco
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from statistics import NormalDist
@@ -114,7 +115,7 @@ class CodeIndex:
             InspectionError: no such layer, code or class.
         """
         wanted = " ".join(text.split()).casefold()
-        if wanted.lstrip("-").isdecimal():
+        if re.fullmatch(r"-?\d+", wanted):
             self._check_code(layer, int(wanted))
             return (Match(int(wanted), int(self._layer(layer).usage[int(wanted)])),)
         names = {f"{label}: {name}": (label, name) for label, name in self.classes}
