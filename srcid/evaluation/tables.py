@@ -173,15 +173,15 @@ def table_two(
             all. Where they are not there, only means are shown and the paper's directions as their mean.
         costs: rows of :class:`srcid.evaluation.tradeoff.Quality`, for milliseconds a step, parameters and bits.
 
-    The frame is empty, and its note says so, where there is no score at all (a store without labels).
+    The frame is empty, and its note says so, where there is no score across modalities (a store without labels).
 
     Raises:
         ComparisonError: as :func:`comparison_table`.
     """
     directions = directions[directions["task"].isin(PAPER_DATA)]
-    if not len(directions):
+    if not (directions["train"] != directions["test"]).any():
         empty = pd.DataFrame()
-        empty.attrs["note"] = "No task could be scored, so there is no Table II."
+        empty.attrs["note"] = "No task could be scored across modalities, so there is no Table II."
         return empty
     ours = comparison_table(directions, representations, clips=True)
     ways = {f"{pair[0]} → {pair[1]}": "V → A", f"{pair[1]} → {pair[0]}": "A → V", ACROSS: ACROSS}
