@@ -225,7 +225,7 @@ class Timeline:
         codes: by (layer, modality), one symbol a step ``[T]``, -1 where there is none; empty without a quantiser.
         f1: micro F1 of the clip's events, mean over directions across modalities, percent; 100 where nothing is true
             and nothing is said.
-        quantile: place of that F1 among all scored clips, 0 (worst) to 1.
+        quantile: share of the other scored clips whose F1 is lower, 0 to 1; equal ones are not lower.
         modalities: of the table, in its order.
         representation: what the probes read.
     """
@@ -258,10 +258,7 @@ class Timeline:
 
 
 def timelines(
-    results: ProbeResults,
-    table: Codes,
-    clips: Sequence[int] = (),
-    representation: str = "all",
+    results: ProbeResults, table: Codes, clips: Sequence[int] = (), representation: str = "all"
 ) -> tuple[Timeline, ...]:
     """Return the timelines of ``clips`` (rows of the table), or of a good, a middling and a bad one.
 
@@ -285,8 +282,7 @@ def timelines(
         asked[place] += 1
     f1 = 100 * total / asked
     order = np.argsort(f1, kind="stable")
-    quantile = np.empty(len(rows))
-    quantile[order] = np.arange(len(rows)) / max(len(rows) - 1, 1)
+    quantile = np.searchsorted(f1[order], f1) / max(len(rows) - 1, 1)
     unknown = sorted(set(map(int, clips)) - set(rows.tolist()))
     if unknown:
         raise EvaluationError(f"found clips {unknown}, which were not scored; need rows such as {rows[:3].tolist()}")
