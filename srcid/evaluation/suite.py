@@ -44,11 +44,7 @@ class TaskTables:
         return replace(self, tables={task: table for task, table in self.tables.items() if task in tasks})
 
 
-def task_tables(
-    own: Codes,
-    name: str = "",
-    others: Mapping[str, Sequence[Codes | Part]] | None = None,
-) -> TaskTables:
+def task_tables(own: Codes, name: str = "", others: Mapping[str, Sequence[Codes | Part]] | None = None) -> TaskTables:
     """Say which table each task of :data:`TASKS` reads, all made by one model.
 
     Without further tables everything is asked of ``own``: cross-dataset by :func:`one_then_more`, unpaired by

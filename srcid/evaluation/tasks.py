@@ -182,11 +182,7 @@ class Localisation(Task):
     def values(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray) -> dict[str, float]:
         micro = metrics.micro_scores(decided, self.truth[rows], mask=present)
         foreground = decided[..., :-1], self.events[rows], present
-        return {
-            **vars(micro),
-            "segment_f1": metrics.segment_f1(*foreground),
-            "event_f1": metrics.event_f1(*foreground),
-        }
+        return {**vars(micro), "segment_f1": metrics.segment_f1(*foreground), "event_f1": metrics.event_f1(*foreground)}
 
     def choose(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray, published: bool) -> np.ndarray:
         hits, guesses, truths = self._sums(decided, rows, present).sum(1).T

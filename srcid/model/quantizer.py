@@ -56,11 +56,7 @@ class Quantizer(nn.Module):
         self.dim = dim
 
     def forward(
-        self,
-        features: dict[str, Tensor],
-        masks: dict[str, Tensor] | None = None,
-        *,
-        with_logits: bool = False,
+        self, features: dict[str, Tensor], masks: dict[str, Tensor] | None = None, *, with_logits: bool = False
     ) -> Quantized:
         """Quantise a batch; in training mode also update the codebook(s).
 

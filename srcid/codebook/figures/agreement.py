@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -24,16 +24,7 @@ from srcid.charts import (
     side_by_side,
 )
 from srcid.statistics import t_interval
-from srcid.style import (
-    GENERAL,
-    INK,
-    OKABE_ITO,
-    empty_figure,
-    finish,
-    legend_line,
-    modality_colors,
-    swatch,
-)
+from srcid.style import GENERAL, INK, OKABE_ITO, empty_figure, finish, legend_line, modality_colors, swatch
 from srcid.symbols import place_name
 
 _ROW = 17  # pixels of a row of dots
@@ -62,8 +53,8 @@ def agreement_figure(agreements: Sequence[Any], modalities: Sequence[str] = (), 
     notes = [*notes, *(note for a in agreements for note in a.notes)]
     if not pairs:
         return nothing(notes, "There is no pair.")
-    modalities = tuple(modalities) or tuple(dict.fromkeys(m for p in pairs for m in (p.first, p.second)))
-    rows, ticks = _rows([(place_name(a.layer, a.stage), p) for a in agreements for p in a.pairs], modalities)
+    colors = _colors(modalities, pairs)
+    rows, ticks = _rows([(place_name(a.layer, a.stage), p) for a in agreements for p in a.pairs], colors)
     fig = side_by_side([m[0] for m in _MEASURES], shared_yaxes=True, horizontal_spacing=0.035)
     for col, (_, axis, form, field, chance) in enumerate(_MEASURES, start=1):
         values = [getattr(p, field) for p in pairs]
@@ -163,9 +154,7 @@ def confusion_map(
     """
     if not confusions:
         return nothing(notes, "There is no pair of modalities to compare.")
-    colors = modality_colors(
-        tuple(modalities) or tuple(dict.fromkeys(m for c in confusions for m in (c.first, c.second)))
-    )
+    colors = _colors(modalities, confusions)
     columns = min(3, len(confusions))
     titles = [f"{place_name(c.layer, c.stage)}: {c.first} – {c.second}" for c in confusions]
     fig, height = panels(titles, columns, 240 if columns == 3 else 330, horizontal_spacing=0.09)
@@ -191,9 +180,13 @@ def confusion_map(
     return finish(fig, said, caption, height=height, top=74, left=70)
 
 
-def _rows(pairs: Sequence[tuple[str, Any]], modalities: Sequence[str]) -> tuple[list[float], dict[float, str]]:
+def _colors(modalities: Sequence[str], pairs: Sequence[Any]) -> dict[str, str]:
+    """Colours of the modalities, or else of those that the pairs name."""
+    return modality_colors(tuple(modalities) or tuple(dict.fromkeys(m for p in pairs for m in (p.first, p.second))))
+
+
+def _rows(pairs: Sequence[tuple[str, Any]], colors: Mapping[str, str]) -> tuple[list[float], dict[float, str]]:
     """Height of every dot, and the labels: a group of rows for each pair of modalities, a gap between layers."""
-    colors = modality_colors(modalities)
     rows, ticks, y, layer = [], {}, 0.0, None
     for (name, first, second), group in groupby(pairs, key=lambda p: (p[0], p[1].first, p[1].second)):
         count = len(list(group))

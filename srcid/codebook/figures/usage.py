@@ -8,17 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import (
-    DOTTED,
-    add_map,
-    dots,
-    legend_entry,
-    name_rows,
-    nothing,
-    panels,
-    side_by_side,
-    title,
-)
+from srcid.charts import DOTTED, add_map, dots, legend_entry, name_rows, nothing, panels, side_by_side, title
 from srcid.codebook.usage import RARE
 from srcid.style import INK, fade, finish, legend_line, modality_colors, swatch
 from srcid.symbols import place_name

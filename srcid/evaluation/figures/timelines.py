@@ -10,18 +10,7 @@ import plotly.graph_objects as go
 
 from srcid.charts import TIME_BARS, arrow, stack
 from srcid.features.figures import step_axis, stretches
-from srcid.style import (
-    FAINT,
-    INK,
-    code_color,
-    empty_figure,
-    fade,
-    finish,
-    ink_on,
-    legend_line,
-    modality_colors,
-    swatch,
-)
+from srcid.style import FAINT, INK, code_color, empty_figure, fade, finish, ink_on, legend_line, modality_colors, swatch
 
 _ROW = 21  # pixels of a row
 _GAP = 44  # pixels between clips, with a title in it
