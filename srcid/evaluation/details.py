@@ -35,7 +35,7 @@ class ClassScores:
         across, within: by class, F1 of probes on other modalities than their own, and on their own; NaN where a class
             neither occurs nor is predicted.
         support: scored clips (classification) or steps (localisation) of each class, in one modality.
-        task, representation, clips: what was scored.
+        task, representation, clips, split: what was scored.
     """
 
     classes: tuple[str, ...]
@@ -45,6 +45,7 @@ class ClassScores:
     task: str
     representation: str
     clips: int
+    split: str = "test"
 
     @property
     def unit(self) -> str:
@@ -71,7 +72,7 @@ class ClassScores:
         if not known:
             return f"{head}: no class was scored"
         (high, best), (low, worst) = known[0], known[-1]
-        return f"{head}: F1 from {high.text('.0f')} % ({best}) to {low.text('.0f')} % ({worst}) on test clips"
+        return f"{head}: F1 from {high.text('.0f')} % ({best}) to {low.text('.0f')} % ({worst}) on {self.split} clips"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class ClassConfusion:
         task, representation, where: what was scored.
         directions: how many directions were summed.
         right: share of what was counted that is right, percent, with the interval over clips.
+        split: whose clips were scored.
     """
 
     classes: tuple[str, ...]
@@ -95,6 +97,7 @@ class ClassConfusion:
     where: Where
     directions: int
     right: Interval = _NONE
+    split: str = "test"
 
     @property
     def shares(self) -> np.ndarray:
@@ -120,7 +123,8 @@ class ClassConfusion:
         """The share that is right, and the most frequent confusion."""
         if not self.counts.any():
             return f"No {self.unit} were scored: there is no confusion"
-        text = f"{self.task.capitalize()} {self.where} modalities: {self.right.text('.0f')} % of test {self.unit} right"
+        right = f"{self.right.text('.0f')} % of {self.split} {self.unit} right"
+        text = f"{self.task.capitalize()} {self.where} modalities: {right}"
         for true, predicted, part in self.top(1):
             text += f"; most often, {true} is taken for {predicted} ({part:.0%})"
         return text
@@ -150,7 +154,8 @@ def class_scores(
             if where == "within" or not support.any():
                 support, clips = truths.sum(0), len(s.rows)
         both.append(tuple(_percent(*side.T) for side in np.moveaxis(counts, 1, 0)))
-    return ClassScores(names, *both, tuple(support.tolist()), task, representation, clips)
+    split = results.scored_split(task)
+    return ClassScores(names, *both, tuple(support.tolist()), task, representation, clips, split)
 
 
 def class_confusion(
@@ -180,7 +185,8 @@ def class_confusion(
         counts += confusion_matrix(true[one], likeliest[one], labels=range(len(names)))
         right[np.searchsorted(rows, s.rows)] += np.stack([(one & (true == likeliest)).sum(1), one.sum(1)], -1)
     unit = "clips" if task in CLIP_TASKS else "steps of exactly one class"
-    return ClassConfusion(names, counts, unit, task, representation, where, len(scores), _percent(*right.T))
+    about = task, representation, where, len(scores), _percent(*right.T), results.scored_split(task)
+    return ClassConfusion(names, counts, unit, *about)
 
 
 def _kept(results: ProbeResults, task: str, representation: str, where: Where) -> list[ProbeScore]:
@@ -228,6 +234,7 @@ class Timeline:
         quantile: share of the other scored clips whose F1 is lower, 0 to 1; equal ones are not lower.
         modalities: of the table, in its order.
         representation: what the probes read.
+        split: whose clips were scored.
     """
 
     clip: int
@@ -241,6 +248,7 @@ class Timeline:
     quantile: float
     modalities: tuple[str, ...]
     representation: str
+    split: str = "test"
 
     @property
     def found(self) -> float:
@@ -253,7 +261,7 @@ class Timeline:
     def finding(self) -> str:
         """The clip, and how well its events are found."""
         name = f" ({self.name})" if self.name else ""
-        place = f"F1 across modalities {self.f1:.0f} %, better than {self.quantile:.0%} of test clips"
+        place = f"F1 across modalities {self.f1:.0f} %, better than {self.quantile:.0%} of {self.split} clips"
         return f"clip {self.clip}{name}: {place}"
 
 
@@ -286,17 +294,17 @@ def timelines(
     unknown = sorted(set(map(int, clips)) - set(rows.tolist()))
     if unknown:
         raise EvaluationError(f"found clips {unknown}, which were not scored; need rows such as {rows[:3].tolist()}")
+    split = results.scored_split("localisation")
     chosen = list(clips) or [int(rows[order[round(q * (len(rows) - 1))]]) for q in (0.9, 0.5, 0.1)]
     return tuple(
-        _timeline(clip, scores, table, float(f1[i]), float(quantile[i]), representation)
+        _timeline(clip, scores, table, float(f1[i]), float(quantile[i]), representation, split)
         for clip in chosen
         for i in [int(np.searchsorted(rows, clip))]
     )
 
 
-def _timeline(
-    clip: int, scores: Sequence[ProbeScore], table: Codes, f1: float, quantile: float, representation: str
-) -> Timeline:
+def _timeline(clip: int, scores: Sequence[ProbeScore], table: Codes, f1: float, quantile: float, representation: str,
+              split: str) -> Timeline:  # fmt: skip
     truth = true_events(table)[clip]
     said = {
         (s.train, s.test): s.prediction[i, :, :-1] > 0.5
@@ -313,5 +321,5 @@ def _timeline(
         int(clip), str(ids[clip]) if len(ids) else "", tuple(str(names[c]) for c in shown), truth[:, shown],
         {pair: steps[:, shown] for pair, steps in said.items()},
         {m: np.asarray(labelled_part(table).masks[m], bool)[clip] for m in table.modalities},
-        codes, f1, quantile, tuple(table.modalities), representation,
+        codes, f1, quantile, tuple(table.modalities), representation, split,
     )  # fmt: skip

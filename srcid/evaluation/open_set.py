@@ -126,9 +126,11 @@ class OpenSetScores:
 
     Attributes:
         rows: representation, train, test, same, h, auroc (both :class:`Interval`, percent), known, unknown, chance.
+        split: whose clips were scored.
     """
 
     rows: pd.DataFrame
+    split: str = "test"
 
     def frame(self) -> pd.DataFrame:
         """Return the rows as text."""
@@ -145,7 +147,7 @@ class OpenSetScores:
         for name, chance in (("h", rows["chance"].iloc[0]), ("auroc", 50.0)):
             low, high = (end(rows[name], key=lambda cell: cell.value) for end in (min, max))
             said.append(f"{name.upper()} {low.text('.0f')} to {high.text('.0f')} %, chance {chance:.0f}")
-        return f"Unknown classes across modalities, {len(rows)} directions, test clips: {'; '.join(said)}"
+        return f"Unknown classes across modalities, {len(rows)} directions, {self.split} clips: {'; '.join(said)}"
 
 
 def open_set_scores(results: ProbeResults) -> OpenSetScores:
@@ -163,7 +165,7 @@ def open_set_scores(results: ProbeResults) -> OpenSetScores:
         rows.append((representation, train, test, train == test, h, auroc, mean["known"], mean["unknown"],
                      results.chance[OpenSet.name]["h"]))  # fmt: skip
     names = ["representation", "train", "test", "same", "h", "auroc", "known", "unknown", "chance"]
-    return OpenSetScores(pd.DataFrame(rows, columns=names))
+    return OpenSetScores(pd.DataFrame(rows, columns=names), results.scored_split(OpenSet.name))
 
 
 def _areas(confidence: np.ndarray, known: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from srcid.evaluation.details import class_confusion, class_scores, timelines
+from srcid.evaluation.figures.scores import class_scores_figure, score_figure
 from srcid.evaluation.figures.timelines import timeline_figure
 from srcid.evaluation.metrics import EvaluationError, with_background
 from srcid.evaluation.probes import fit_probes
@@ -112,6 +113,19 @@ def test_confusion_of_a_task_with_one_answer_a_clip(judged):
     )
     np.testing.assert_array_equal(found.counts, expected.counts)
     assert (found.right, found.unit) == (expected.right, "clips")
+
+
+def test_the_published_protocol_scores_training_clips_and_says_so():
+    table = make_table(clips=120, noise=0.1)
+    params = EvaluationParams(probe_seeds=1, probe_epochs=3, probe_lr=1e-2, probe_batch=40, protocol="published")
+    results = fit_probes(table, params, representations=["all"])
+    scores, confusion = class_scores(results, table), class_confusion(results, table)
+    said = [scores.finding, confusion.finding, timelines(results, table)[0].finding]
+    drawn = [score_figure(results.frame()), class_scores_figure(scores)]
+    said += [note.text for fig in drawn for note in fig.layout.annotations if note.name == "caption"]
+    assert len(said) == 5
+    for text in said:
+        assert "train" in text.replace("trained", "") and "test" not in text
 
 
 def test_what_was_not_scored_is_said(judged):

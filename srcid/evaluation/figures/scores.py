@@ -94,10 +94,12 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
     colors = modality_colors(modalities)
     name_rows(fig, {y: arrow(pair, colors) for pair, y in rows.items()}, max(rows.values()))
     fig.update_xaxes(range=[0, 103], title_text="score, %", zeroline=False)
-    clips = ", ".join(f"{task} {int(summary.loc[summary['task'] == task, 'clips'].max())}" for task in tasks)
+    split = summary.attrs.get("split", {})
+    clips = ", ".join(f"{int(summary.loc[summary['task'] == task, 'clips'].max())} {split.get(task, '')}".strip()
+                      + f" ({task})" for task in tasks)  # fmt: skip
     seeds = int(summary["seeds"].max())
     caption = (
-        f"Mean over {seeds} probe seed{'s' if seeds > 1 else ''}; scored test clips: {clips}. Thick line: 95 % "
+        f"Mean over {seeds} probe seed{'s' if seeds > 1 else ''}; scored clips: {clips}. Thick line: 95 % "
         "interval over seeds, thin line over clips; brackets in the title: over clips. Chance: always answering the "
         f"most frequent class. Rows above the gap: scored on another modality than trained on ({across} directions)."
     )
@@ -123,8 +125,9 @@ def class_scores_figure(scores: ClassScores) -> go.Figure:
     name_rows(fig, dict(enumerate(labels)), len(frame) - 1)
     fig.update_xaxes(range=[0, 102], title_text="F1, %", zeroline=False)
     caption = (
-        f"In brackets: {scores.unit} of the class in the {scores.clips:,} scored test clips. Lines: 95 % interval over "
-        f"clips (bootstrap). Directions are summed; representation {scores.representation}, first probe seed."
+        f"In brackets: {scores.unit} of the class in the {scores.clips:,} scored {scores.split} clips. Lines: 95 % "
+        f"interval over clips (bootstrap). Directions are summed; representation {scores.representation}, first probe "
+        "seed."
     )
     finish(fig, scores.finding, caption, height=max(120, 26 * len(frame)), top=92, left=150)
     return legend_line(fig)
