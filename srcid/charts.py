@@ -10,11 +10,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from srcid.statistics import Interval
-from srcid.style import INK, blanks, empty_figure, fade, heat_scale
+from srcid.style import INK, blanks, empty_figure, fade, heat_scale, swatch
 
 GAP = 78  # pixels between rows of panels
 # bars along a time axis, with their text upright inside and cut nowhere
 TIME_BARS = dict(orientation="h", textposition="inside", insidetextanchor="middle", textangle=0, constraintext="none")
+DOTTED = dict(color=INK, width=1, dash="dot")  # a line to hold others against: chance, equality, the border of groups
 
 
 def findings(results: Sequence[Any]) -> str:
@@ -58,13 +59,21 @@ def segments(low: Any, high: Any) -> list[float | None]:
 
 def dots(fig: go.Figure, intervals: Sequence[Interval], y: Sequence[float], color: str, hover: Sequence[str],
          col: int = 1, **options: Any) -> None:  # fmt: skip
-    """Add estimates with their intervals, one a row of the figure."""
-    marker = dict(size=8, color=color) | options.pop("marker", {})
-    fig.add_scatter(
-        x=[i.value for i in intervals], y=y, mode="markers", marker=marker, error_x=whiskers(intervals, color),
-        customdata=hover, hovertemplate="%{customdata}<extra></extra>", row=1, col=col,
-        **{"showlegend": False, **options},
-    )  # fmt: skip
+    """Add estimates with their intervals, one a row of the figure; ``options`` are plotly's, and go before these."""
+    look = dict(mode="markers", error_x=whiskers(intervals, color), showlegend=False) | options
+    look["marker"] = dict(size=8, color=color) | options.get("marker", {})
+    fig.add_scatter(x=[i.value for i in intervals], y=y, customdata=hover, row=1, col=col,
+                    hovertemplate="%{customdata}<extra></extra>", **look)  # fmt: skip
+
+
+def outlined(color: str, size: float = 9, width: float = 1.8, **more: Any) -> dict:
+    """Return the look of marks with an outline in their colour: filled and open ones are then of one size."""
+    return dict(size=size, color=color, line=dict(width=width, color=color)) | more
+
+
+def arrow(ends: Sequence[str], colors: Mapping[str, str]) -> str:
+    """Return "a → b" for modalities, each behind a square of its colour."""
+    return " → ".join(swatch(m, colors.get(m, INK)) for m in ends)
 
 
 def legend_entry(fig: go.Figure, name: str, mode: str = "markers", **look: Any) -> None:
@@ -76,6 +85,17 @@ def name_rows(fig: go.Figure, ticks: Mapping[float, str], last: float) -> None:
     """Name rows, counted from the top down to ``last``."""
     fig.update_yaxes(tickvals=list(ticks), ticktext=list(ticks.values()), range=[last + 0.7, -0.7], showgrid=False,
                      zeroline=False)  # fmt: skip
+
+
+def name_upwards(fig: go.Figure, names: Sequence[str]) -> None:
+    """Name rows from the top down, the last one at height 0."""
+    fig.update_yaxes(tickvals=list(range(len(names)))[::-1], ticktext=names, range=[-0.6, len(names) - 0.4],
+                     zeroline=False)  # fmt: skip
+
+
+def room_for(names: Sequence[str]) -> int:
+    """Return the left margin, in pixels, in which names of rows fit."""
+    return 60 + 7 * max(map(len, names))
 
 
 def panels(titles: Sequence[str], columns: int, height: int, gap: int = GAP, **options: Any) -> tuple[go.Figure, int]:

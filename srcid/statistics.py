@@ -245,14 +245,19 @@ def _x_log_x(n: int) -> np.ndarray:
     return x * np.log(np.maximum(x, 1))
 
 
-def contingency(a: np.ndarray, b: np.ndarray, size: int) -> csr_array:
-    """Counts ``[size, size]`` of pairs of symbols, sparse, as several stages make a large alphabet; pairs with a
-    -1 are left out."""
+def contingency(a: np.ndarray, b: np.ndarray, size: int, others: int | None = None) -> csr_array:
+    """Counts ``[size, others]`` of pairs of symbols, sparse, as several stages make a large alphabet; pairs with a
+    -1 are left out. ``others`` is how many symbols ``b`` has, where not as many as ``a``."""
     from scipy.sparse import coo_array
 
     valid = (a >= 0) & (b >= 0)
-    pairs = (a[valid], b[valid])
-    return coo_array((np.ones(int(valid.sum()), dtype=np.int64), pairs), shape=(size, size)).tocsr()
+    ones, pairs = np.ones(int(valid.sum()), dtype=np.int64), (a[valid], b[valid])
+    return coo_array((ones, pairs), shape=(size, size if others is None else others)).tocsr()
+
+
+def most_frequent(counts: np.ndarray, k: int | None = None) -> np.ndarray:
+    """Places of the ``k`` largest counts (None: all) that are not 0, the largest first, equal ones in their order."""
+    return np.argsort(-counts, kind="stable")[: int((counts > 0).sum())][:k]
 
 
 def mutual_information(table: np.ndarray | csr_array) -> dict[str, float]:

@@ -25,6 +25,8 @@ from srcid.symbols import (
     symbols_of,
 )
 
+_GROUPS = 20  # of clips, left out one at a time
+
 
 @dataclass(frozen=True)
 class AddedInformation:
@@ -201,10 +203,10 @@ def _bits(values: np.ndarray) -> float:
 
 
 def _jackknife(y: np.ndarray, code: np.ndarray, before: np.ndarray, clip: np.ndarray,
-               draw: np.random.Generator, groups: int = 20) -> float:  # fmt: skip
+               draw: np.random.Generator) -> float:  # fmt: skip
     """Standard error of the plug-in value from leaving out groups of clips."""
     clips = np.unique(clip)
-    groups = min(groups, len(clips))
+    groups = min(_GROUPS, len(clips))
     member = np.empty(int(clips.max()) + 1, dtype=np.int64)
     member[clips] = draw.permutation(len(clips)) % groups
     member = member[clip]

@@ -15,8 +15,9 @@ import pandas as pd
 from scipy import sparse
 from scipy.spatial.distance import jensenshannon
 
-from srcid.statistics import Interval, contingency, entropy, mutual_information, share_interval
+from srcid.statistics import Interval, contingency, entropy, most_frequent, mutual_information, share_interval
 from srcid.symbols import (
+    InspectionError,
     Symbols,
     foreground_of,
     place_name,
@@ -82,7 +83,9 @@ class Agreement:
     @property
     def finding(self) -> str:
         """Shares of steps with equal codes, beside the highest chance level."""
-        found = [pair for pair in self.pairs if pair.where == "all"] or list(self.pairs)
+        found = [pair for pair in self.pairs if pair.where == "all"]  # every pair that has a step has this one
+        if not found:
+            return f"{place_name(self.layer, self.stage)} ({self.sample}): no two modalities share a step"
         if len(found) <= 3:
             said = ", ".join(f"{p.first} – {p.second} {_percent(p.match)}" for p in found)
         else:
@@ -153,7 +156,8 @@ def code_agreement(source: Any, layer: int = 1, stage: int | None = None, clips:
             if met.present.any():
                 pairs.append(_pair(layer, first, second, where, met, bootstrap if uncertain else 0, seed))
             else:
-                notes.append(f"{first} and {second} share no {where} step, so nothing is shown for it")
+                what = "step" if where == "all" else f"{where} step"
+                notes.append(f"{first} and {second} share no {what}, so nothing is shown for it")
     return Agreement(layer, stage, codes.sample, tuple(pairs), tuple(notes), dict(bootstrap=bootstrap, seed=seed))
 
 
@@ -177,9 +181,9 @@ def part_agreement(table: Any, split: str = "test") -> list[dict[str, Any]]:
             pairs = code_agreement(table, layer, stage if residual else None, table.splits[split], bootstrap=0).pairs
             for where in dict.fromkeys(pair.where for pair in pairs):
                 match, chance = np.array([(p.match.value, p.chance) for p in pairs if p.where == where]).T
-                values = match.mean(), chance.mean(), ((match - chance) / np.maximum(1 - chance, 1e-12)).mean()
-                named = zip(("match", "chance", "kappa"), map(float, values), strict=True)
-                records.append(dict(layer=layer, stage=stage, where=where, **dict(named)))
+                kappa = (match - chance) / np.maximum(1 - chance, 1e-12)
+                means = dict(match=float(match.mean()), chance=float(chance.mean()), kappa=float(kappa.mean()))
+                records.append(dict(layer=layer, stage=stage, where=where, **means))
     return records
 
 
@@ -190,15 +194,17 @@ def confusion(source: Any, first: str, second: str, layer: int = 1, stage: int |
     Where more than ``most`` codes are in use (several stages make many), the table holds those used most.
 
     Raises:
-        InspectionError: no codes, or no such modality.
+        InspectionError: no codes, no such modality, or no step at which both have a code.
     """
     codes = symbols_of(source, layer, stage, clips)
     a, b = (select_modality(codes, name).values[name] for name in (first, second))
+    valid = (a >= 0) & (b >= 0)
+    if not valid.any():
+        raise InspectionError(f"{first} and {second} share no step, so no code of one meets a code of the other")
     table = contingency(a, b, codes.size)
     total = table.sum(axis=0) + table.sum(axis=1)
-    order = np.argsort(-total, kind="stable")[: min(int((total > 0).sum()), most)]
+    order = most_frequent(total, most)
     counts = table[order][:, order].toarray()
-    valid = (a >= 0) & (b >= 0)
     match = share_interval(((a == b) & valid).sum(axis=1), valid.sum(axis=1), bootstrap)
     params = dict(most=most, bootstrap=bootstrap)
     return Confusion(layer, stage, codes.sample, first, second, order, counts, int(valid.sum()), match, params)
@@ -255,20 +261,14 @@ def _pair(layer: int, first: str, second: str, where: str, met: _Meetings, boots
     cells, left, right = met.counts.sum(axis=0), met.sums(met.first), met.sums(met.second)
     by_first, by_second, total = left.sum(axis=0), right.sum(axis=0), int(cells.sum())
     found = mutual_information(sparse.csr_array((cells, (met.first, met.second)), (met.size, met.size)))
-    found["distance"] = float(jensenshannon(by_first, by_second, base=2))
+    values = np.array([found["nmi"], found["ami"], jensenshannon(by_first, by_second, base=2)])
     errors = 1.96 * _jackknife(met.counts, left, right, found["expected"]) if bootstrap else np.full(3, np.nan)
-    clips = len(met.present)
-    intervals = {
-        name: Interval(value, *np.clip([value - error, value + error], floor, 1.0).tolist(), n=clips)  # NaN stays
-        for name, value, floor, error in zip(
-            ("nmi", "ami", "distance"), map(found.get, ("nmi", "ami", "distance")), (0.0, -1.0, 0.0), errors.tolist(),
-            strict=True,
-        )
-    }  # fmt: skip
-    return Pair(
-        layer, first, second, where, total, share_interval(met.equal, met.present, bootstrap, seed),
-        chance=float(by_first @ by_second) / total**2, nmi_chance=found["nmi_chance"], **intervals,
-    )  # fmt: skip
+    low, high = np.clip([values - errors, values + errors], [0.0, -1.0, 0.0], 1.0)  # NaN stays
+    nmi, ami, distance = (
+        Interval(*ends, n=len(met.present)) for ends in np.stack([values, low, high], axis=1).tolist()
+    )
+    match, chance = share_interval(met.equal, met.present, bootstrap, seed), float(by_first @ by_second) / total**2
+    return Pair(layer, first, second, where, total, match, chance, nmi, found["nmi_chance"], ami, distance)
 
 
 def _jackknife(cells: np.ndarray, left: np.ndarray, right: np.ndarray, expected: float) -> np.ndarray:

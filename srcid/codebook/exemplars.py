@@ -5,17 +5,17 @@ Building sorts the occurrences of all codes once; a look-up then takes milliseco
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from srcid.codebook.cards import MARGIN_BINS, ClassShare, CodeCard, Companion, Exemplar, Match, Neighbour
 from srcid.params import suggest
-from srcid.statistics import Interval, wilson
+from srcid.statistics import Interval, contingency, most_frequent, wilson
 from srcid.symbols import (
     InspectionError,
     StepLabel,
@@ -57,8 +57,7 @@ class CodeIndex:
 
     def used(self, layer: int) -> np.ndarray:
         """Codes of ``layer`` that occur, the most used first."""
-        counts = self._layer(layer).usage
-        return np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]
+        return most_frequent(self._layer(layer).usage)
 
     def look_up(self, layer: int, code: int, k: int = 8, each: int = 2) -> CodeCard:
         """Gather what is known of one code; a code that never occurs gives a card that says so.
@@ -116,7 +115,7 @@ class CodeIndex:
             InspectionError: no such layer, code or class.
         """
         wanted = " ".join(text.split()).casefold()
-        if wanted.lstrip("-").isdecimal():
+        if re.fullmatch(r"-?\d+", wanted):
             self._check_code(layer, int(wanted))
             return (Match(int(wanted), int(self._layer(layer).usage[int(wanted)])),)
         names = {f"{label}: {name}": (label, name) for label, name in self.classes}
@@ -143,7 +142,7 @@ class CodeIndex:
         both, total = met[:, self._labels[index].classes.index(name)], met[:, -1]
         present = both.sum()
         score = 2 * both / np.maximum(total + present, 1)
-        order = np.argsort(-score, kind="stable")[: min(k, int((both > 0).sum()))]
+        order = most_frequent(score, k)
         if not len(order):
             raise InspectionError(f"no code of layer {layer} goes with {label}: {name}; it is in none of these clips")
         return tuple(
@@ -153,10 +152,7 @@ class CodeIndex:
     def _meetings(self, layer: int, label: StepLabel) -> np.ndarray:
         """Clip-steps of every code with every class, ``[codes, classes + 1]``; the last column is with any label."""
         symbol, shape = label.symbols.ravel(), (self.sizes[layer], len(label.names))
-        counts = sparse.csr_array(shape)
-        for flat in self._layer(layer).flat.values():
-            valid = (flat >= 0) & (symbol >= 0)
-            counts = counts + sparse.coo_array((np.ones(int(valid.sum())), (flat[valid], symbol[valid])), shape).tocsr()
+        counts = sum(contingency(flat, symbol, *shape) for flat in self._layer(layer).flat.values())
         return np.hstack([(counts @ label.class_matrix()).toarray(), counts.sum(axis=1)[:, None]])
 
     def _layer(self, layer: int) -> _LayerIndex:
@@ -264,22 +260,22 @@ class CodeIndex:
         share, clips = counts / len(where), len(np.unique(where // self.table.steps))
         low, high = wilson(share, clips)
         all_at_once, _ = wilson(share, clips, z=NormalDist().inv_cdf(1 - 0.025 / len(label.classes)))
-        order = np.argsort(-counts, kind="stable")[: min(k, int((counts > 0).sum()))]
         return tuple(
             ClassShare(
                 label.classes[i], int(counts[i]), Interval(*(float(x[i]) for x in (share, low, high)), n=clips),
                 float(usual[i]), bool(all_at_once[i] > usual[i]),
             )
-            for i in order
+            for i in most_frequent(counts, k)
         )  # fmt: skip
 
     def _together(self, other: int, places: dict[str, np.ndarray], k: int) -> tuple[Companion, ...]:
         there = self._layer(other)
         met = np.concatenate([there.flat[m][where] for m, where in places.items()])
         counts = np.bincount(met[met >= 0], minlength=self.sizes[other])
-        order = np.argsort(-counts, kind="stable")[: min(k, int((counts > 0).sum()))]
         share, usual = counts / max(counts.sum(), 1), there.usage / max(there.usage.sum(), 1)
-        return tuple(Companion(int(i), int(counts[i]), float(share[i]), float(usual[i])) for i in order)
+        return tuple(
+            Companion(int(i), int(counts[i]), float(share[i]), float(usual[i])) for i in most_frequent(counts, k)
+        )
 
 
 class _Inverted:

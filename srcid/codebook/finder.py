@@ -58,10 +58,10 @@ def find_clips(
         places = np.isin(codes.modalities, differ)
         wanted &= different & places[:, None, None]
     margin = _margins(table, layer, codes.modalities, rows, notes)
-    doubt = np.where(wanted, np.where(np.isnan(margin), np.inf, margin), np.inf)
     found = np.flatnonzero(wanted.any((0, 2)))
     # of equal or unknown margins the first step that holds
-    flat = np.where(wanted, doubt, np.nan)[:, found].transpose(1, 0, 2).reshape(len(found), len(values) * codes.steps)
+    doubt = np.where(wanted, np.where(np.isnan(margin), np.inf, margin), np.nan)
+    flat = doubt[:, found].transpose(1, 0, 2).reshape(len(found), len(values) * codes.steps)
     first = np.nanargmin(flat, axis=1) if len(found) else np.zeros(0, int)
     modality, step = np.unravel_index(first, (len(values), codes.steps))
     split = np.array([*table.splits, ""], object)[split_numbers(table)]

@@ -160,6 +160,10 @@ def match_codes(tables: Mapping[str, Any], layer: int = 1, clips: Any = None, la
     if len(first) < 2:
         raise InspectionError(f"found {len(first)} clip(s); matching on one half and judging on another needs 2")
     size = max(side.size for side in sides)
+    met = contingency(first.ravel(), second.ravel(), size)
+    total, own, others = int(met.sum()), np.asarray(met.sum(axis=1)), np.asarray(met.sum(axis=0))
+    if not total:
+        raise InspectionError(f"no step has a code of layer {layer} in both tables")
     draw = np.random.default_rng(seed)
     half = draw.permutation(len(first)) % 2 == 0
     part, whole = _judged(first, second, size, half)
@@ -167,10 +171,6 @@ def match_codes(tables: Mapping[str, Any], layer: int = 1, clips: Any = None, la
         np.divide(*(side.sum() for side in _judged(first, second[draw.permutation(len(second))], size, half)))
         for _ in range(_SHUFFLES)
     ])  # fmt: skip
-    met = contingency(first.ravel(), second.ravel(), size)
-    total, own, others = int(met.sum()), np.asarray(met.sum(axis=1)), np.asarray(met.sum(axis=0))
-    if not total:
-        raise InspectionError(f"no step has a code of layer {layer} in both tables")
     found, notes = _classes(tables, layer, clips, label)
     pairs, lost = [], (set(np.flatnonzero(own).tolist()), set(np.flatnonzero(others).tolist()))
     codes = len(lost[0]), len(lost[1])

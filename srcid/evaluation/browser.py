@@ -18,25 +18,16 @@ class RetrievalGallery(View):
         table: the code table it is of.
         store: the feature store behind it, for pictures, words and sounds; None for codes alone.
         direction: (query, target) modalities to begin with.
-        queries, top: how many are shown.
 
     Raises:
         ProblemsError: there are no scores, or none of that direction.
     """
 
-    def __init__(
-        self,
-        results: Any,
-        table: Any,
-        store: Any = None,
-        direction: tuple[str, str] | None = None,
-        queries: int = 5,
-        top: int = 5,
-    ) -> None:
+    def __init__(self, results: Any, table: Any, store: Any = None, direction: tuple[str, str] | None = None) -> None:
         import ipywidgets
         import plotly.graph_objects as go
 
-        self.table, self.store, self.queries, self.top = table, store, queries, top
+        self.table, self.store = table, store
         self.scores = {(s.query, s.target, s.representation): s for s in results.scores}
         start = next((key for key in self.scores if direction in (None, key[:2])), None)
         if start is None:
@@ -58,7 +49,7 @@ class RetrievalGallery(View):
         from srcid.evaluation.figures.gallery import gallery_media, retrieval_gallery
         from srcid.evaluation.retrieval import gallery
 
-        chosen = gallery(self.scores[self.direction.value], self.queries, self.top)
+        chosen = gallery(self.scores[self.direction.value])
         media = gallery_media(chosen, self.store)
         return retrieval_gallery(chosen, self.table, media), chosen, media
 

@@ -71,18 +71,20 @@ def score_matrix(
     cells = cells.iloc[np.lexsort((cells.index.get_level_values("seed"), cells.index.get_level_values(0).map(methods)))]
     ordered, everything = {}, dict.fromkeys(zip(tidy["task"], tidy["direction"], strict=True))
     groups: dict[tuple[str, str], list[tuple[str, str]]] = {}
+
+    def add_means(of: str) -> None:
+        for key in ((of, ACROSS), (of, WITHIN)):
+            if key in groups:
+                ordered[key] = cells[groups[key]].mean(axis=1, skipna=False)
+
     for task in dict.fromkeys(tidy["task"]):
         mine = sorted((key for key in everything if key[0] == task), key=lambda key: is_within(key[1]))
         for key in mine:
             ordered[key] = cells[key]
             for group in (task, AVERAGE):
                 groups.setdefault((group, WITHIN if is_within(key[1]) else ACROSS), []).append(key)
-        for key in ((task, ACROSS), (task, WITHIN)):
-            if key in groups:
-                ordered[key] = cells[groups[key]].mean(axis=1, skipna=False)
-    for key in ((AVERAGE, ACROSS), (AVERAGE, WITHIN)):
-        if key in groups:
-            ordered[key] = cells[groups[key]].mean(axis=1, skipna=False)
+        add_means(task)
+    add_means(AVERAGE)
     matrix = pd.DataFrame(ordered)
     matrix.columns = pd.MultiIndex.from_tuples(ordered, names=["task", "direction"])
     return matrix
@@ -214,12 +216,12 @@ def leader(matrix: pd.DataFrame, column: tuple[str, str]) -> Leader | None:
     The correction counts every pair, since the best was chosen by what it is judged by. None where fewer than two
     methods have the column.
     """
-    names = [name for name in methods_of(matrix) if matrix.xs(name, level="method")[column].notna().any()]
-    if len(names) < 2:
+    values = {name: matrix.xs(name, level="method")[column].dropna().to_numpy() for name in methods_of(matrix)}
+    scores = {name: t_interval(found) for name, found in values.items() if len(found)}
+    if len(scores) < 2:
         return None
-    scores = {name: t_interval(matrix.xs(name, level="method")[column].dropna().to_numpy()) for name in names}
-    ranked = sorted(names, key=lambda name: -scores[name].value)
-    pairs = list(combinations(names, 2))
+    ranked = sorted(scores, key=lambda name: -scores[name].value)
+    pairs = list(combinations(scores, 2))
     p = holm(np.array([t_test(seed_differences(matrix, *pair, column)[2], 0.0, "two-sided") for pair in pairs]))
     certain = {frozenset(pair) for pair, value in zip(pairs, p, strict=True) if value < ALPHA}
     equals = tuple(name for name in ranked[1:] if frozenset((ranked[0], name)) not in certain)

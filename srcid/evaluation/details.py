@@ -21,6 +21,7 @@ from srcid.statistics import Interval, share_interval
 
 Where = Literal["across", "within"]
 BACKGROUND = "background"
+CLIP_TASKS = ("classification", "unpaired")  # one answer a clip; others have one a step
 REPLICATES = 500
 _NONE = Interval(math.nan)
 
@@ -34,7 +35,7 @@ class ClassScores:
         across, within: by class, F1 of probes on other modalities than their own, and on their own; NaN where a class
             neither occurs nor is predicted.
         support: scored clips (classification) or steps (localisation) of each class, in one modality.
-        task, representation, clips: what was scored.
+        task, representation, clips, split: what was scored.
     """
 
     classes: tuple[str, ...]
@@ -44,11 +45,12 @@ class ClassScores:
     task: str
     representation: str
     clips: int
+    split: str = "test"
 
     @property
     def unit(self) -> str:
         """What :attr:`support` counts."""
-        return "clips" if self.task in ("classification", "unpaired") else "steps"
+        return "clips" if self.task in CLIP_TASKS else "steps"
 
     def frame(self) -> pd.DataFrame:
         """Return a row a class, the highest F1 across modalities first (within one, if it was not asked across)."""
@@ -70,7 +72,7 @@ class ClassScores:
         if not known:
             return f"{head}: no class was scored"
         (high, best), (low, worst) = known[0], known[-1]
-        return f"{head}: F1 from {high.text('.0f')} % ({best}) to {low.text('.0f')} % ({worst}) on test clips"
+        return f"{head}: F1 from {high.text('.0f')} % ({best}) to {low.text('.0f')} % ({worst}) on {self.split} clips"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class ClassConfusion:
         task, representation, where: what was scored.
         directions: how many directions were summed.
         right: share of what was counted that is right, percent, with the interval over clips.
+        split: whose clips were scored.
     """
 
     classes: tuple[str, ...]
@@ -94,6 +97,7 @@ class ClassConfusion:
     where: Where
     directions: int
     right: Interval = _NONE
+    split: str = "test"
 
     @property
     def shares(self) -> np.ndarray:
@@ -119,7 +123,8 @@ class ClassConfusion:
         """The share that is right, and the most frequent confusion."""
         if not self.counts.any():
             return f"No {self.unit} were scored: there is no confusion"
-        text = f"{self.task.capitalize()} {self.where} modalities: {self.right.text('.0f')} % of test {self.unit} right"
+        right = f"{self.right.text('.0f')} % of {self.split} {self.unit} right"
+        text = f"{self.task.capitalize()} {self.where} modalities: {right}"
         for true, predicted, part in self.top(1):
             text += f"; most often, {true} is taken for {predicted} ({part:.0%})"
         return text
@@ -149,7 +154,8 @@ def class_scores(
             if where == "within" or not support.any():
                 support, clips = truths.sum(0), len(s.rows)
         both.append(tuple(_percent(*side.T) for side in np.moveaxis(counts, 1, 0)))
-    return ClassScores(names, *both, tuple(support.tolist()), task, representation, clips)
+    split = results.scored_split(task)
+    return ClassScores(names, *both, tuple(support.tolist()), task, representation, clips, split)
 
 
 def class_confusion(
@@ -174,12 +180,13 @@ def class_confusion(
     counts, right = np.zeros((len(names), len(names)), int), np.zeros((len(rows), 2))
     for s in scores:
         _, truth = predicted_cells(s, table)
-        likeliest = s.prediction[:, None] if task == "classification" else s.prediction.argmax(-1)
+        likeliest = s.prediction[:, None] if s.prediction.ndim == 1 else s.prediction.argmax(-1)
         one, true = truth.sum(-1) == 1, truth.argmax(-1)
         counts += confusion_matrix(true[one], likeliest[one], labels=range(len(names)))
         right[np.searchsorted(rows, s.rows)] += np.stack([(one & (true == likeliest)).sum(1), one.sum(1)], -1)
-    unit = "clips" if task == "classification" else "steps of exactly one class"
-    return ClassConfusion(names, counts, unit, task, representation, where, len(scores), _percent(*right.T))
+    unit = "clips" if task in CLIP_TASKS else "steps of exactly one class"
+    about = task, representation, where, len(scores), _percent(*right.T), results.scored_split(task)
+    return ClassConfusion(names, counts, unit, *about)
 
 
 def _kept(results: ProbeResults, task: str, representation: str, where: Where) -> list[ProbeScore]:
@@ -222,10 +229,12 @@ class Timeline:
         said: by direction (train, test): predicted events ``[T, C]``.
         present: by modality, steps that exist ``[T]``.
         codes: by (layer, modality), one symbol a step ``[T]``, -1 where there is none; empty without a quantiser.
-        f1: micro F1 of the clip's events, mean over directions across modalities, percent.
-        quantile: place of that F1 among all scored clips, 0 (worst) to 1.
+        f1: micro F1 of the clip's events, mean over directions across modalities, percent; 100 where nothing is true
+            and nothing is said.
+        quantile: share of the other scored clips whose F1 is lower, 0 to 1; equal ones are not lower.
         modalities: of the table, in its order.
         representation: what the probes read.
+        split: whose clips were scored.
     """
 
     clip: int
@@ -239,6 +248,7 @@ class Timeline:
     quantile: float
     modalities: tuple[str, ...]
     representation: str
+    split: str = "test"
 
     @property
     def found(self) -> float:
@@ -251,16 +261,12 @@ class Timeline:
     def finding(self) -> str:
         """The clip, and how well its events are found."""
         name = f" ({self.name})" if self.name else ""
-        place = f"F1 across modalities {self.f1:.0f} %, better than {self.quantile:.0%} of test clips"
+        place = f"F1 across modalities {self.f1:.0f} %, better than {self.quantile:.0%} of {self.split} clips"
         return f"clip {self.clip}{name}: {place}"
 
 
 def timelines(
-    results: ProbeResults,
-    table: Codes,
-    clips: Sequence[int] = (),
-    task: str = "localisation",
-    representation: str = "all",
+    results: ProbeResults, table: Codes, clips: Sequence[int] = (), representation: str = "all"
 ) -> tuple[Timeline, ...]:
     """Return the timelines of ``clips`` (rows of the table), or of a good, a middling and a bad one.
 
@@ -269,36 +275,36 @@ def timelines(
     Raises:
         EvaluationError: no such scores, or clips that were not scored.
     """
-    scores = [s for s in results.select(task=task, representation=representation, seed=0) if s.prediction is not None]
+    scores = [s for s in results.select(task="localisation", representation=representation, seed=0)
+              if s.prediction is not None]  # fmt: skip
     across = [s for s in scores if s.train != s.test] or scores
     if not scores:
-        raise EvaluationError(f"found no scores of {task}, {representation}")
+        raise EvaluationError(f"found no scores of localisation, {representation}")
     rows = np.unique(np.concatenate([s.rows for s in across]))
     total, asked = np.zeros(len(rows)), np.zeros(len(rows), int)
     for s in across:
-        said, truth = (cells[..., :-1].sum((1, 2)) for cells in predicted_cells(s, table))
-        hits = np.logical_and(*predicted_cells(s, table))[..., :-1].sum((1, 2))
+        said, truth = (cells[..., :-1] for cells in predicted_cells(s, table))
+        hits, named = (said & truth).sum((1, 2)), said.sum((1, 2)) + truth.sum((1, 2))
         place = np.searchsorted(rows, s.rows)
-        total[place] += 2 * hits / np.maximum(said + truth, 1)
+        total[place] += np.where(named > 0, 2 * hits / np.maximum(named, 1), 1.0)
         asked[place] += 1
     f1 = 100 * total / asked
     order = np.argsort(f1, kind="stable")
-    quantile = np.empty(len(rows))
-    quantile[order] = np.arange(len(rows)) / max(len(rows) - 1, 1)
+    quantile = np.searchsorted(f1[order], f1) / max(len(rows) - 1, 1)
     unknown = sorted(set(map(int, clips)) - set(rows.tolist()))
     if unknown:
         raise EvaluationError(f"found clips {unknown}, which were not scored; need rows such as {rows[:3].tolist()}")
+    split = results.scored_split("localisation")
     chosen = list(clips) or [int(rows[order[round(q * (len(rows) - 1))]]) for q in (0.9, 0.5, 0.1)]
     return tuple(
-        _timeline(clip, scores, table, float(f1[i]), float(quantile[i]), representation)
+        _timeline(clip, scores, table, float(f1[i]), float(quantile[i]), representation, split)
         for clip in chosen
         for i in [int(np.searchsorted(rows, clip))]
     )
 
 
-def _timeline(
-    clip: int, scores: Sequence[ProbeScore], table: Codes, f1: float, quantile: float, representation: str
-) -> Timeline:
+def _timeline(clip: int, scores: Sequence[ProbeScore], table: Codes, f1: float, quantile: float, representation: str,
+              split: str) -> Timeline:  # fmt: skip
     truth = true_events(table)[clip]
     said = {
         (s.train, s.test): s.prediction[i, :, :-1] > 0.5
@@ -315,5 +321,5 @@ def _timeline(
         int(clip), str(ids[clip]) if len(ids) else "", tuple(str(names[c]) for c in shown), truth[:, shown],
         {pair: steps[:, shown] for pair, steps in said.items()},
         {m: np.asarray(labelled_part(table).masks[m], bool)[clip] for m in table.modalities},
-        codes, f1, quantile, tuple(table.modalities), representation,
+        codes, f1, quantile, tuple(table.modalities), representation, split,
     )  # fmt: skip

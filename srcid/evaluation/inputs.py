@@ -46,7 +46,7 @@ class LookupInputs:
         self.width = max(stop for _, stop in places)
         steps = present.shape[-1]
         small = torch.uint8 if steps < 256 else torch.int32
-        self.steps = torch.arange(steps, dtype=small, device=present.device)[:, None]
+        self.steps = torch.arange(steps, dtype=small)[:, None]
 
     def project(self, weight: torch.Tensor) -> list[torch.Tensor]:
         """Return E_j W for each book: ``[P, D, H]`` to ``[P, L_j, H]``."""
@@ -55,7 +55,7 @@ class LookupInputs:
     def linear(self, projected: list[torch.Tensor], which: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Apply the layer to clips ``rows`` ``[P, B]`` of modality ``which`` ``[P]``: ``[P, B, T, H]``."""
         codes = self.codes[which[:, None], rows]
-        probe = torch.arange(len(which), device=codes.device)[:, None, None]
+        probe = torch.arange(len(which))[:, None, None]
         fetched = (
             F.embedding(codes[..., j] + probe * table.shape[1], table.flatten(0, 1))
             for j, table in enumerate(projected)
@@ -120,7 +120,6 @@ def read_inputs(
     scale_rows: np.ndarray,
     batch: int,
     lookup: bool | None = None,
-    device: str | torch.device = "cpu",
 ) -> Inputs:
     """Read ``representation`` of the clips ``rows`` in all modalities.
 
@@ -136,19 +135,16 @@ def read_inputs(
         EvaluationError: features that are not kept for these clips, or of another width in each modality.
     """
     representation.require(table, rows)
-    present = np.stack([representation.present(table, m) for m in table.modalities])
+    present = torch.from_numpy(np.stack([representation.present(table, m) for m in table.modalities]))
     scales = tuple(_scale(table, representation, layer, scale_rows) for layer in representation.layers)
-    mask = torch.from_numpy(present).to(device)
     coded = representation.kind == "quantized" and all(table.codebook(k) is not None for k in representation.layers)
     if coded and lookup is not False:
         books, places, codes = _books(table, representation)
         cost = sum(len(book) * (b - a) for book, (a, b) in zip(books, places, strict=True))
         if lookup or cost < batch * table.steps * places[-1][1]:
             layer_scale = {a: scale for a, scale in zip(dict.fromkeys(a for a, _ in places), scales, strict=True)}
-            tensors = [
-                torch.from_numpy(book * layer_scale[a]).to(device) for book, (a, _) in zip(books, places, strict=True)
-            ]
-            return LookupInputs(tensors, places, torch.from_numpy(codes).to(device), mask, scales)
+            tensors = [torch.from_numpy(book * layer_scale[a]) for book, (a, _) in zip(books, places, strict=True)]
+            return LookupInputs(tensors, places, torch.from_numpy(codes), present, scales)
     values = [
         np.concatenate(
             [
@@ -161,8 +157,7 @@ def read_inputs(
     ]
     place = np.zeros(table.clips, np.int64)
     place[rows] = np.arange(len(rows))
-    stacked = torch.from_numpy(np.stack(values)).to(device)
-    return GatheredInputs(stacked, torch.from_numpy(place).to(device), mask, scales)
+    return GatheredInputs(torch.from_numpy(np.stack(values)), torch.from_numpy(place), present, scales)
 
 
 def _scale(table: Codes, representation: Representation, layer: int, rows: np.ndarray) -> np.float32:

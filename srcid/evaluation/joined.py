@@ -52,11 +52,7 @@ class JoinedCodes:
         EvaluationError: other models, unknown modalities, no event labels, no class in common; all at once.
     """
 
-    def __init__(
-        self,
-        parts: Sequence[Codes | Part],
-        gives: Sequence[Sequence[str]],
-    ) -> None:
+    def __init__(self, parts: Sequence[Codes | Part], gives: Sequence[Sequence[str]]) -> None:
         parts = [part if isinstance(part, Part) else Part(part) for part in parts]
         names = [part.name or f"table {place}" for place, part in enumerate(parts, 1)]
         check_parts(parts, names)

@@ -6,15 +6,26 @@ Event labels are boolean, ``[clips, steps, classes]``. Where a metric counts bac
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from srcid.params import suggest
 from srcid.problems import ProblemsError
 
 
 class EvaluationError(ProblemsError):
     """Labels, splits or features that cannot be scored; the message says what was found and needed."""
+
+
+def unknown(what: str, names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Say which ``names`` are none of the ``known`` ones, which of these was perhaps meant, and what there is."""
+    return [
+        f"{what} '{name}' is unknown{suggest(name, list(known))}; there are {', '.join(known)}"
+        for name in names
+        if name not in known
+    ]
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,8 @@ def micro_scores(probabilities: np.ndarray, labels: np.ndarray, mask: np.ndarray
     """
     predicted, labels = np.asarray(probabilities) > 0.5, np.asarray(labels, bool)
     hits, guesses, truths = cell_counts(predicted, labels, mask).sum(tuple(range(labels.ndim - 1)))
-    return _ratios(hits, guesses, truths)
+    parts = (hits, guesses), (hits, truths), (2 * hits, guesses + truths)
+    return MicroScores(*(float(_percent(part, whole)) for part, whole in parts))
 
 
 def cell_counts(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -85,12 +97,6 @@ def event_f1(predicted: np.ndarray, labels: np.ndarray, mask: np.ndarray | None 
     right = guess_owner[pairs[0][2 * shared >= union]]
     owners = [right, guess_owner, truth_owner]
     return _clip_f1(*(np.bincount(owner, minlength=clips * classes).reshape(clips, classes) for owner in owners))
-
-
-def _ratios(hits: float, guesses: float, truths: float) -> MicroScores:
-    return MicroScores(
-        *(float(_percent(a, b)) for a, b in ((hits, guesses), (hits, truths), (2 * hits, guesses + truths)))
-    )
 
 
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from srcid.evaluation.results import REPLICATES, ProbeResults, ProbeScore, resampled
+from srcid.evaluation.results import REPLICATES, ProbeResults, by_direction, resampled
 from srcid.evaluation.tasks import Classification, Rows
 from srcid.statistics import bootstrap_weights, percentile_interval
 
@@ -126,9 +126,11 @@ class OpenSetScores:
 
     Attributes:
         rows: representation, train, test, same, h, auroc (both :class:`Interval`, percent), known, unknown, chance.
+        split: whose clips were scored.
     """
 
     rows: pd.DataFrame
+    split: str = "test"
 
     def frame(self) -> pd.DataFrame:
         """Return the rows as text."""
@@ -141,34 +143,29 @@ class OpenSetScores:
         if not len(rows):
             return "Open-set classification was not scored across modalities"
         rows = rows[rows["representation"] == rows["representation"].iloc[0]]
-        ends = [min(rows[name], key=lambda cell: cell.value) for name in ("h", "auroc")]
-        tops = [max(rows[name], key=lambda cell: cell.value) for name in ("h", "auroc")]
-        said = [f"{name} {low.text('.0f')} to {high.text('.0f')} %, chance {by_chance:.0f}"
-                for name, low, high, by_chance in zip(("H", "AUROC"), ends, tops, (rows["chance"].iloc[0], 50.0),
-                                                      strict=True)]  # fmt: skip
-        return f"Unknown classes across modalities, {len(rows)} directions, test clips: {'; '.join(said)}"
+        said = []
+        for name, chance in (("h", rows["chance"].iloc[0]), ("auroc", 50.0)):
+            low, high = (end(rows[name], key=lambda cell: cell.value) for end in (min, max))
+            said.append(f"{name.upper()} {low.text('.0f')} to {high.text('.0f')} %, chance {chance:.0f}")
+        return f"Unknown classes across modalities, {len(rows)} directions, {self.split} clips: {'; '.join(said)}"
 
 
 def open_set_scores(results: ProbeResults) -> OpenSetScores:
     """Summarise the open-set probes of ``results``; empty without any."""
-    groups: dict[tuple[str, str, str], list[ProbeScore]] = {}
-    for score in results.select(task=OpenSet.name):
-        groups.setdefault((score.representation, score.train, score.test), []).append(score)
+    groups = by_direction(results.select(task=OpenSet.name))
     drawn = resampled(list(groups.values()))
     rows = []
-    for (representation, train, test), scores in groups.items():
-        h = percentile_interval(
-            drawn[id(scores)], value=float(np.mean([s.score for s in scores])), n=len(scores[0].rows)
-        )
+    for (_, representation, train, test), scores in groups.items():
+        mean = {name: float(np.mean([s.values[name] for s in scores])) for name in ("h", "auroc", "known", "unknown")}
+        h = percentile_interval(drawn[id(scores)], value=mean["h"], n=len(scores[0].rows))
         known = scores[0].counts[:, 1] > 0
         weights = bootstrap_weights(len(known), REPLICATES)
         areas = np.mean([_areas(s.prediction, known, weights) for s in scores], axis=0)
-        auroc = percentile_interval(areas, value=float(np.mean([s.values["auroc"] for s in scores])), n=len(known))
-        mean = {name: float(np.mean([s.values[name] for s in scores])) for name in ("known", "unknown")}
-        rows.append(dict(representation=representation, train=train, test=test, same=train == test, h=h, auroc=auroc,
-                         **mean, chance=results.chance[OpenSet.name]["h"]))  # fmt: skip
+        auroc = percentile_interval(areas, value=mean["auroc"], n=len(known))
+        rows.append((representation, train, test, train == test, h, auroc, mean["known"], mean["unknown"],
+                     results.chance[OpenSet.name]["h"]))  # fmt: skip
     names = ["representation", "train", "test", "same", "h", "auroc", "known", "unknown", "chance"]
-    return OpenSetScores(pd.DataFrame(rows, columns=names))
+    return OpenSetScores(pd.DataFrame(rows, columns=names), results.scored_split(OpenSet.name))
 
 
 def _areas(confidence: np.ndarray, known: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

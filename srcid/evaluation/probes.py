@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from srcid.evaluation.inputs import Inputs, read_inputs
-from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.metrics import EvaluationError, unknown
 from srcid.evaluation.open_set import OpenSet
 from srcid.evaluation.representation import Codes, Representation, labelled_part, true_events
 from srcid.evaluation.results import ProbeResults, ProbeScore
 from srcid.evaluation.tasks import Classification, CrossDataset, Localisation, Readout, Task, Unpaired, Weights
 from srcid.optimiser import Adam
-from srcid.params import EvaluationParams, suggest
+from srcid.params import EvaluationParams
 
 TASKS: dict[str, type[Task]] = {
     task.name: task for task in (Classification, Localisation, CrossDataset, Unpaired, OpenSet)
@@ -43,7 +43,6 @@ def fit_probes(
     representations: Sequence[str | Representation] = REPRESENTATIONS,
     train: Sequence[str] | None = None,
     lookup: bool | None = None,
-    device: str = "cpu",
     progress: Callable[[str], None] | None = None,
     data: str = "",
 ) -> ProbeResults:
@@ -115,7 +114,7 @@ def fit_probes(
     every = np.unique(np.concatenate([np.asarray(table.splits[s], np.int64) for s in needed]))
     for representation in chosen if ready else ():
         try:
-            read = [(candidate, read_inputs(table, candidate, every, learned, params.probe_batch, lookup, device))
+            read = [(candidate, read_inputs(table, candidate, every, learned, params.probe_batch, lookup))
                     for candidate in representation.candidates()]  # fmt: skip
         except EvaluationError as error:
             notes.append(f"representation '{representation.name}' was left out: {error}.")
@@ -123,7 +122,7 @@ def fit_probes(
         for task, rows in ready:
             if progress:
                 progress(f"{task.name}, {representation.name}")
-            stacks = [_Stack(task, candidate, inputs, present, tuple(table.modalities), rows, params, device, data)
+            stacks = [_Stack(task, candidate, inputs, present, tuple(table.modalities), rows, params, data)
                       for candidate, inputs in read]  # fmt: skip
             if len(stacks) > 1:  # one seed suffices to choose how many coordinates are read
                 single = params.model_copy(update={"probe_seeds": 1})
@@ -164,7 +163,6 @@ class _Stack:
     modalities: tuple[str, ...]
     rows: list[dict[str, np.ndarray]]
     params: EvaluationParams
-    device: str
     data: str
 
     def fit_all(self, train: Sequence[str]) -> _Fitted:
@@ -187,13 +185,13 @@ class _Stack:
         weights = self._initial(generators)
         optimiser = Adam(list(weights.values()), lr=p.probe_lr, fused=True)
         which = self._which(*(m for m in train for _ in seeds))
-        own = torch.from_numpy(np.repeat([fitted[m] for m in train], len(seeds), axis=0)).to(self.device)
-        target, present = task.targets(self.device), self.inputs.present
+        own = torch.from_numpy(np.repeat([fitted[m] for m in train], len(seeds), axis=0))
+        target, present = task.targets(), self.inputs.present
         # one choice of epoch per probe (heldout), or one for each modality it will be scored on (published)
         choices = [dict.fromkeys(train, m) for m in self.modalities] if published else [{m: m for m in train}]
         best = [_Best(weights) for _ in choices]
         for epoch in range(1, p.probe_epochs + 1):
-            order = torch.stack([torch.randperm(own.shape[1], generator=g) for g in generators]).to(self.device)
+            order = torch.stack([torch.randperm(own.shape[1], generator=g) for g in generators])
             shuffled = own.gather(1, order)
             for start in range(0, own.shape[1], p.probe_batch):
                 batch = shuffled[:, start : start + p.probe_batch]
@@ -218,7 +216,7 @@ class _Stack:
             f"last of {p.probe_epochs} epochs; raise probe_epochs or probe_lr."
         )
         first = np.arange(len(train)) * p.probe_seeds
-        own = {name: w[first].cpu() for name, w in best[0].weights.items()}
+        own = {name: w[first] for name, w in best[0].weights.items()}
         readouts = [] if published else [Readout(task, self.representation, tuple(train), own, self.inputs.scales)]
         reached = np.concatenate([record.reached for record in best])
         return scores, [remark] if 2 * rising > total else [], readouts, reached
@@ -240,10 +238,10 @@ class _Stack:
             {name: (2 * torch.rand(shape, generator=g) - 1) / width**0.5 for name, shape in shapes.items()}
             for g in generators
         ]
-        return {name: torch.stack([w[name] for w in drawn]).to(self.device).requires_grad_() for name in shapes}
+        return {name: torch.stack([w[name] for w in drawn]).requires_grad_() for name in shapes}
 
     def _which(self, *modalities: str) -> torch.Tensor:
-        return torch.tensor([self.modalities.index(m) for m in modalities], device=self.device)
+        return torch.tensor([self.modalities.index(m) for m in modalities])
 
     @torch.no_grad()
     def _read(
@@ -256,12 +254,12 @@ class _Stack:
             part = {name: w[i * seeds : (i + 1) * seeds] for name, w in weights.items()}
             prepared = self.task.prepare(self.inputs, part)
             which = self._which(*[modality] * seeds)
-            clips = torch.from_numpy(rows[modality]).to(self.device)
+            clips = torch.from_numpy(rows[modality])
             outputs = [
                 self.task.forward(self.inputs, prepared, which, chunk.expand(seeds, -1))
                 for chunk in clips.split(READ_CLIPS)
             ]
-            yield modality, torch.cat(outputs, dim=1).cpu().numpy()
+            yield modality, torch.cat(outputs, dim=1).numpy()
 
     def _score(self, record: _Best, train: list[str], test: str) -> list[ProbeScore]:
         task, rows = self.task, self.rows[2]
@@ -307,7 +305,7 @@ class _Best:
     def offer(self, reached: np.ndarray, epoch: int, weights: Weights) -> None:
         self.rising = reached > self.reached
         better = reached >= self.reached
-        chosen = torch.from_numpy(np.flatnonzero(better)).to(next(iter(weights.values())).device)
+        chosen = torch.from_numpy(np.flatnonzero(better))
         for name, kept in self.weights.items():
             kept[chosen] = weights[name][chosen]
         self.reached[better], self.epoch[better] = reached[better], epoch
@@ -343,14 +341,7 @@ def _checked(
     for asked, names in (("task", tasks), ("representation", representations), ("training modality", train)):
         if not names:
             problems.append(f"found no {asked}; name one or more, or leave the argument out for all")
-    problems += [
-        f"task '{t}' is unknown{suggest(t, list(TASKS))}; there are {', '.join(TASKS)}" for t in tasks if t not in TASKS
-    ]
-    problems += [
-        f"modality '{m}' is unknown{suggest(m, list(table.modalities))}; there are {', '.join(table.modalities)}"
-        for m in train
-        if m not in table.modalities
-    ]
+    problems += [*unknown("task", tasks, TASKS), *unknown("modality", train, table.modalities)]
     chosen, notes, wrong = Representation.several(representations, table.layers)
     if problems or wrong:
         raise EvaluationError("probes cannot be fitted:", [*problems, *wrong, *missing])

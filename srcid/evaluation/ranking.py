@@ -117,9 +117,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def ranked(
-    asked: tuple[np.ndarray, np.ndarray],
-    offered: tuple[np.ndarray, np.ndarray],
-    cutoffs: Sequence[int],
+    asked: tuple[np.ndarray, np.ndarray], offered: tuple[np.ndarray, np.ndarray], cutoffs: Sequence[int]
 ) -> RetrievalScore:
     """Rank each query's best partner among what is offered; both sides are (vectors ``[n, D]``, groups ``[n]``)."""
     queries, candidates = _unit(asked[0]), _unit(offered[0])

@@ -94,6 +94,12 @@ class Representation:
             EvaluationError: no such name, or a layer that the model does not have.
         """
         every = tuple(range(1, layers + 1))
+        fixed = {
+            "all": cls("all", every),
+            "continuous": cls("continuous", every, "general"),
+            "stage1": cls("stage1", (1,), later="zero"),
+            "exchanged": cls("exchanged", every, later="exchanged"),
+        }
         base, plus, option = ("all", "+", name) if name in toc.OPTIONS else str(name).partition("+")
         if isinstance(name, Representation):
             found = name
@@ -101,12 +107,10 @@ class Representation:
             found = replace(cls.named(base, layers), name=name, keep=None, by_use=toc.OPTIONS[option])
             if found.kind == "general":
                 raise EvaluationError(f"found representation '{name}'; need quantised features for {option}")
-        elif name in ("all", "continuous"):
-            found = cls(name, every, "general" if name == "continuous" else "quantized")
+        elif name in fixed:
+            found = fixed[name]
         elif name.startswith("only") and name[4:].isdecimal():
             found = cls(name, (int(name[4:]),))
-        elif name in ("stage1", "exchanged"):
-            found = cls(name, (1,), later="zero") if name == "stage1" else cls(name, every, later="exchanged")
         else:
             known = f"all, only1 to only{layers}, continuous, stage1, exchanged or toc"
             raise EvaluationError(f"found representation '{name}'; need {known}")

@@ -6,7 +6,7 @@ same?) and a bootstrap over the scored clips (would other clips?).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,15 +91,18 @@ class ProbeResults:
         """Return the scores whose fields equal all of ``which``: ``select(train="audio", seed=0)``."""
         return [s for s in self.scores if all(getattr(s, name) == value for name, value in which.items())]
 
+    def scored_split(self, task: str) -> str:
+        """The split of the clips that a task was scored on: "test", or by protocol ``published`` mostly "train"."""
+        return list(self.clips.get(task, ["test"]))[-1]
+
     def frame(self, level: float = 0.95) -> pd.DataFrame:
         """Return one row per task, representation and direction: the mean over seeds and both intervals.
 
         Columns: task, representation, train, test, same, metric, score, seed_low, seed_high, clip_low, clip_high,
-        seeds, clips, chance, and the means of all other scores; percent.
+        seeds, clips, chance, and the means of all other scores; percent. ``attrs["split"]`` says by task whose
+        clips were scored.
         """
-        groups: dict[tuple[str, str, str, str], list[ProbeScore]] = {}
-        for score in self.scores:
-            groups.setdefault((score.task, score.representation, score.train, score.test), []).append(score)
+        groups = by_direction(self.scores)
         if not groups:
             return pd.DataFrame(columns=list(_COLUMNS)).astype(_COLUMNS)
         drawn = resampled(list(groups.values()))
@@ -117,7 +120,9 @@ class ProbeResults:
                     **{name: sum(s.values[name] for s in scores) / len(scores) for name in first.values},
                 }
             )  # fmt: skip
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(rows)
+        frame.attrs["split"] = {task: self.scored_split(task) for task in frame["task"].unique()}
+        return frame
 
     def table(self) -> pd.DataFrame:
         """Return the scores in the paper's layout as text, ``62.2 ± 1.1``: ± is half the t-interval over probe seeds.
@@ -140,6 +145,14 @@ class ProbeResults:
     def finding(self) -> str:
         """What the first representation reaches, in a sentence: see :func:`score_finding`."""
         return score_finding(self.frame())
+
+
+def by_direction(scores: Iterable[ProbeScore]) -> dict[tuple[str, str, str, str], list[ProbeScore]]:
+    """Put together the seeds of each (task, representation, training modality, scored modality)."""
+    groups: dict[tuple[str, str, str, str], list[ProbeScore]] = {}
+    for score in scores:
+        groups.setdefault((score.task, score.representation, score.train, score.test), []).append(score)
+    return groups
 
 
 def score_finding(frame: pd.DataFrame) -> str:

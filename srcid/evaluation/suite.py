@@ -12,13 +12,13 @@ import pandas as pd
 
 from srcid.codes import encode_once
 from srcid.evaluation.joined import Part, cross_dataset, never_paired, one_then_more, unpaired
-from srcid.evaluation.metrics import EvaluationError
+from srcid.evaluation.metrics import EvaluationError, unknown
 from srcid.evaluation.probes import TASKS, fit_probes
 from srcid.evaluation.representation import Codes, Representation
 from srcid.evaluation.results import ProbeResults
 from srcid.evaluation.retrieval import RetrievalResults, code_retrieval
 from srcid.features import FeatureStore
-from srcid.params import EvaluationParams, suggest
+from srcid.params import EvaluationParams
 
 SINGLE = ("classification", "localisation", "open-set")  # tasks that read one table
 # the others: how the run's own table is cut for them, and how tables of other data are joined
@@ -44,11 +44,7 @@ class TaskTables:
         return replace(self, tables={task: table for task, table in self.tables.items() if task in tasks})
 
 
-def task_tables(
-    own: Codes,
-    name: str = "",
-    others: Mapping[str, Sequence[Codes | Part]] | None = None,
-) -> TaskTables:
+def task_tables(own: Codes, name: str = "", others: Mapping[str, Sequence[Codes | Part]] | None = None) -> TaskTables:
     """Say which table each task of :data:`TASKS` reads, all made by one model.
 
     Without further tables everything is asked of ``own``: cross-dataset by :func:`one_then_more`, unpaired by
@@ -67,11 +63,7 @@ def task_tables(
         EvaluationError: an unknown task, or a wrong number of tables for one.
     """
     others = {task: [p if isinstance(p, Part) else Part(p) for p in given] for task, given in (others or {}).items()}
-    problems = [
-        f"task '{task}' is unknown{suggest(task, list(TASKS))}; there are {', '.join(TASKS)}"
-        for task in others
-        if task not in TASKS
-    ]
+    problems = unknown("task", others, TASKS)
     for task, (low, high, need) in {
         **dict.fromkeys(SINGLE, (1, 1, "one")),
         "cross-dataset": (2, 2, "two, source and target"), "unpaired": (2, 99, "one for each modality"),
@@ -234,10 +226,10 @@ def fit_tasks(
     parts = []
     for tasks in groups.values():
         found = fit_probes(tables.tables[tasks[0]], params, tasks, representations, progress=progress, data=tasks[0])
-        said = [note.replace("no probe was fitted", f"{' and '.join(tasks)}: no probe was fitted")
-                for note in found.notes if not note.startswith("representation ")]  # fmt: skip
-        same = [note for note in found.notes if note.startswith("representation ")]
-        parts.append(replace(found, notes=(*said, *same)))
+        whose = f"{' and '.join(tasks)}: no probe was fitted"
+        said = [note.replace("no probe was fitted", whose) for note in found.notes]
+        said.sort(key=lambda note: note.startswith("representation "))  # what tables share comes last
+        parts.append(replace(found, notes=tuple(said)))
     if not parts:
         settings = {field: getattr(params, field) for field in EvaluationParams.model_fields}
         return ProbeResults((), {}, (), (), {}, settings, tables.notes)

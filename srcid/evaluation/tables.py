@@ -7,6 +7,7 @@ be compared in nothing but order. FSQ's cross-modal figures on UCF <-> VGG are t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import pandas as pd
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, is_within, means, methods_of, score_matrix
 from srcid.evaluation.metrics import EvaluationError
 from srcid.evaluation.ranking import resampled_recall
-from srcid.statistics import percentile_interval, t_interval
+from srcid.statistics import Interval, percentile_interval, t_interval
 
 if TYPE_CHECKING:
     from srcid.evaluation.retrieval import RetrievalResults
@@ -97,23 +98,14 @@ def comparison_table(
     matrix = score_matrix(directions, representations, metrics)
     summary = means(matrix).set_index(["method", "task", "direction"])
     columns = [key for key in matrix.columns if not only_means or key[1] in (ACROSS, WITHIN)]
-    ends = {}
-    if clips:
-        ends = {c: score_matrix(directions, representations, metrics, c) for c in ("clip_low", "clip_high")}
+    ends = [score_matrix(directions, representations, metrics, c) for c in ("clip_low", "clip_high") if clips]
     table = {}
     for method in methods_of(matrix):
         cells = {("", "seeds"): str(int(summary.loc[method]["seeds"].max()))}
         for key in columns:
             cell = summary.loc[(method, *key)]
-            if not cell["seeds"]:
-                cells[key] = ""
-                continue
-            cells[key] = f"{cell['score']:.1f}"
-            if np.isfinite(cell["low"]):
-                cells[key] += f" ± {(cell['high'] - cell['low']) / 2:.1f}"
-            if clips:
-                low, high = (frame.xs(method, level="method")[key].mean() for frame in ends.values())
-                cells[key] += f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else ""
+            over_clips = [frame.xs(method, level="method")[key].mean() for frame in ends]
+            cells[key] = _cell(Interval(*cell[["score", "low", "high"]]), *over_clips) if cell["seeds"] else ""
         table[method] = cells
     chance = score_matrix(directions, representations, metrics, "chance")[columns].mean()
     table["chance"] = {key: f"{value:.1f}" if np.isfinite(value) else "" for key, value in chance.items()}
@@ -172,15 +164,15 @@ def table_two(
             all. Where they are not there, only means are shown and the paper's directions as their mean.
         costs: rows of :class:`srcid.evaluation.tradeoff.Quality`, for milliseconds a step, parameters and bits.
 
-    The frame is empty, and its note says so, where there is no score at all (a store without labels).
+    The frame is empty, and its note says so, where there is no score across modalities (a store without labels).
 
     Raises:
         ComparisonError: as :func:`comparison_table`.
     """
     directions = directions[directions["task"].isin(PAPER_DATA)]
-    if not len(directions):
+    if not (directions["train"] != directions["test"]).any():
         empty = pd.DataFrame()
-        empty.attrs["note"] = "No task could be scored, so there is no Table II."
+        empty.attrs["note"] = "No task could be scored across modalities, so there is no Table II."
         return empty
     ours = comparison_table(directions, representations, clips=True)
     ways = {f"{pair[0]} → {pair[1]}": "V → A", f"{pair[1]} → {pair[0]}": "A → V", ACROSS: ACROSS}
@@ -236,8 +228,7 @@ def _place(label: str) -> tuple[int, int]:
 
 def same_data(task: str, name: str) -> bool:
     """Whether data called ``name`` are those of the paper's column for ``task``."""
-    found = name.casefold().replace("↔", " ").replace("→", " ").replace("/", " ").replace("-", " ").replace("_", " ")
-    words = {word.rstrip("0123456789") for word in found.split()}
+    words = {word.rstrip("0123456789") for word in re.split(r"[↔→/_\s-]+", name.casefold())}
     need = _SAME_WORDS.get(PAPER_DATA.get(task, ""), set())
     # vgg also where it says vggsound, ucf where it says ucf101; nothing else may be named
     known = {"vggsound": "vgg", "k": "", "class": "", "sound": ""}
@@ -274,7 +265,9 @@ def table_three(methods: Mapping[str, Sequence[RetrievalResults]], cutoffs: Sequ
                     cells.setdefault((label, column), []).append((mean, draws))
                     chance.setdefault(column, []).append(float(np.mean([s.chance[k] for s in ways])))
         for (label, column), found in cells.items():
-            table.setdefault(label, {})[column] = _text(found)
+            seeds = t_interval(np.array([mean for mean, _ in found]))
+            items = percentile_interval(np.mean([draws for _, draws in found], axis=0))
+            table.setdefault(label, {})[column] = _cell(seeds, *items.ends)
     if not table:
         raise EvaluationError("found no retrieval scores; need those of one run")
     table["chance"] = {column: f"{np.mean(values):.1f}" for column, values in chance.items()}
@@ -286,11 +279,7 @@ def table_three(methods: Mapping[str, Sequence[RetrievalResults]], cutoffs: Sequ
     return frame
 
 
-def _text(found: Sequence[tuple[float, np.ndarray]]) -> str:
-    values = np.array([mean for mean, _ in found])
-    text = f"{values.mean():.1f}"
-    if len(values) > 1:
-        low, high = t_interval(values).ends
-        text += f" ± {(high - low) / 2:.1f}"
-    low, high = percentile_interval(np.mean([draws for _, draws in found], axis=0)).ends
-    return f"{text} [{low:.1f}, {high:.1f}]"
+def _cell(score: Interval, low: float = np.nan, high: float = np.nan) -> str:
+    """``81.2 ± 1.3 [79.9, 82.6]``: half the interval over seeds, and that over clips, each where there is one."""
+    text = f"{score.value:.1f}" + (f" ± {(score.high - score.low) / 2:.1f}" if score.known else "")
+    return text + (f" [{low:.1f}, {high:.1f}]" if np.isfinite(low) else "")

@@ -37,6 +37,7 @@ class Task:
 
     name: str
     metric: str
+    truth: np.ndarray
     has_threshold = False  # whether a threshold is chosen on the clips that the epoch is chosen on
 
     def __init__(self, events: np.ndarray) -> None:
@@ -80,6 +81,10 @@ class Task:
         """Say which clips are left out."""
         return []
 
+    def targets(self) -> torch.Tensor:
+        """The truth that losses compare with."""
+        return torch.from_numpy(self.truth)
+
 
 class Classification(Task):
     name, metric = "classification", "accuracy"
@@ -112,9 +117,6 @@ class Classification(Task):
         projected, hidden_bias, out, out_bias = prepared
         hidden = inputs.linear_max(projected, which, rows) + hidden_bias[:, None]
         return torch.baddbmm(out_bias[:, None], hidden, out)
-
-    def targets(self, device: str) -> torch.Tensor:
-        return torch.from_numpy(self.truth).to(device)
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Cross entropy, the mean over clips, summed over probes."""
@@ -161,9 +163,6 @@ class Localisation(Task):
         projected, bias = prepared
         return (inputs.linear(projected, which, rows) + bias[:, None])[..., : self.outputs]
 
-    def targets(self, device: str) -> torch.Tensor:
-        return torch.from_numpy(self.truth).to(device)
-
     def loss(self, logits: torch.Tensor, target: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """The mean over present steps, summed over probes; both terms weigh the same, as published."""
         weight = present / present.sum((1, 2), keepdim=True)
@@ -183,11 +182,7 @@ class Localisation(Task):
     def values(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray) -> dict[str, float]:
         micro = metrics.micro_scores(decided, self.truth[rows], mask=present)
         foreground = decided[..., :-1], self.events[rows], present
-        return {
-            **vars(micro),
-            "segment_f1": metrics.segment_f1(*foreground),
-            "event_f1": metrics.event_f1(*foreground),
-        }
+        return {**vars(micro), "segment_f1": metrics.segment_f1(*foreground), "event_f1": metrics.event_f1(*foreground)}
 
     def choose(self, decided: np.ndarray, rows: np.ndarray, present: np.ndarray, published: bool) -> np.ndarray:
         hits, guesses, truths = self._sums(decided, rows, present).sum(1).T

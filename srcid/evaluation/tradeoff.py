@@ -67,12 +67,9 @@ def quality(matrix: pd.DataFrame, costs: pd.DataFrame) -> Quality:
     for name, key in (("across", (AVERAGE, ACROSS)), ("within", (AVERAGE, WITHIN))):
         found[name] = matrix.get(key, np.nan)
     found["reconstruction"] = costs[rebuilt].mean(axis=1)
-    for name, source, unit in (
-        ("ms_per_step",) * 2 + (1,),
-        ("parameters",) * 2 + (1e6,),
-        ("memory", "memory_mb", 1024),
-    ):
-        found[name] = costs.get(source, np.nan) / unit
+    found["ms_per_step"] = costs.get("ms_per_step", np.nan)
+    found["parameters"] = costs.get("parameters", np.nan) / 1e6
+    found["memory"] = costs.get("memory_mb", np.nan) / 1024
     found["bits"] = costs[used].sum(axis=1, min_count=1)
     rows = {}
     for method in methods_of(matrix):

@@ -19,15 +19,7 @@ import torch
 from scipy.special import logsumexp
 from torch import nn
 
-from srcid.information.estimates import (
-    Estimate,
-    Settings,
-    Side,
-    mean_over_clips,
-    repeat,
-    split_clips,
-    transform,
-)
+from srcid.information.estimates import Estimate, Settings, Side, mean_over_clips, repeat, split_clips, transform
 from srcid.model.mutual_information import LOGVAR_LIMIT, Club
 from srcid.optimiser import Adam
 from srcid.statistics import bootstrap_weights

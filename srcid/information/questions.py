@@ -89,7 +89,7 @@ class Sample:
         return f"{len(self.rows):,} {self.split if self.split != 'all' else 'training and test'} clips, {steps} of each"
 
 
-def sample(table: CodeTable, clips: int = 0, steps: int = 0, split: str = "test", seed: int = 0) -> Sample:
+def sample(table: CodeTable, clips: int = 0, steps: int = 0, split: str = "test") -> Sample:
     """Draw clips among those whose continuous features were kept, and spread steps evenly over a clip.
 
     Args:
@@ -105,7 +105,7 @@ def sample(table: CodeTable, clips: int = 0, steps: int = 0, split: str = "test"
         [f"found no clip of split '{split}' whose features were kept; raise keep_features"] * (not len(rows))
     )
     if 0 < clips < len(rows):
-        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:clips])
+        rows = np.sort(np.random.default_rng(0).permutation(rows)[:clips])
     count = table.steps if steps <= 0 else min(steps, table.steps)
     # middles of equal parts: the edges of a clip are its least typical steps
     return Sample(rows, ((np.arange(count) + 0.5) * table.steps / count).astype(int), split)

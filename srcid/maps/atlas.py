@@ -59,12 +59,10 @@ class Atlas:
         limit: most points of a map; above it, places are sampled within classes (:func:`feature_points`).
         seed: of sampling and maps.
         cache: folder of finished maps and neighbours.
-        clips: split, rows, or None for all clips with kept features.
     """
 
-    def __init__(self, table: Any, limit: int = 2000, seed: int = 0, cache: str | Path | None = None,
-                 clips: Any = None) -> None:  # fmt: skip
-        self.table, self.limit, self.seed, self.cache, self.clips = table, limit, seed, cache, clips
+    def __init__(self, table: Any, limit: int = 2000, seed: int = 0, cache: str | Path | None = None) -> None:
+        self.table, self.limit, self.seed, self.cache = table, limit, seed, cache
         self._points: dict[tuple, Points] = {}
 
     def codebook(self, layer: int = 1, method: str = "tsne", dimensions: int = 2,
@@ -72,7 +70,7 @@ class Atlas:
         """Map the code vectors of a layer; ``settings`` as in :func:`project`."""
 
         def read() -> Points:
-            return codebook_points(self.table, layer, self.clips)
+            return codebook_points(self.table, layer)
 
         return self._map(("codebook", layer), f"codebook of layer {layer}", read, method, dimensions, settings)
 
@@ -84,9 +82,7 @@ class Atlas:
         share = 1 if modalities is None else len(modalities) / len(self.table.modalities)
 
         def read() -> Points:
-            found = feature_points(
-                self.table, layer, kind, modalities, self.clips, round(self.limit * share), self.seed
-            )
+            found = feature_points(self.table, layer, kind, modalities, None, round(self.limit * share), self.seed)
             return found.shuffled(self.seed)
 
         names = None if modalities is None else tuple(modalities)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,6 @@ class LinkedMaps(SelectionView):
             :class:`srcid.maps.atlas.Missing` leaves a panel that says why there is no map.
         modalities: all modalities of the table, in its order.
         on_code: called with (layer, code) when a point is clicked.
-        color: column to begin with; None: the first that any map has.
-        columns: maps beside each other.
         table: the CodeTable of the points, whose media are shown; None shows none.
         folder: where kept selections lie, a CSV file each and a note beside it; None keeps them in memory only.
 
@@ -49,8 +47,8 @@ class LinkedMaps(SelectionView):
     """
 
     def __init__(self, views: Sequence[Projection | Missing], modalities: Sequence[str],
-                 on_code: Callable[[int, int], None] | None = None, color: str | None = None,
-                 columns: int | None = None, table: Any = None, folder: str | Path | None = None) -> None:  # fmt: skip
+                 on_code: Callable[[int, int], None] | None = None, table: Any = None,
+                 folder: str | Path | None = None) -> None:  # fmt: skip
         import ipywidgets
         import plotly.graph_objects as go
 
@@ -64,11 +62,10 @@ class LinkedMaps(SelectionView):
         self.chosen: Choice | None = None
         self._code: tuple[int, int] | None = None  # whose points are marked
         self._event: tuple[int, list[int]] | None = None  # what a selection holds, until its last callback
-        self._columns, self.table, self._place = columns, table, None
+        self.table, self._place = table, None
         known = list(dict.fromkeys(name for i in self._made for name in colorable(self.views[i].columns)))
-        first = color if color in known else next(iter(known), "")
         self.guard = Guard()
-        self.color = ipywidgets.Dropdown(options=known, value=first or None, description="colour")
+        self.color = ipywidgets.Dropdown(options=known, description="colour")
         self.value = ipywidgets.Dropdown(options=[""], description="mark")
         self.mode = ipywidgets.ToggleButtons(
             options=list(_MODES), value="lasso", style=dict(button_width="auto"), tooltips=[
@@ -81,7 +78,7 @@ class LinkedMaps(SelectionView):
         self.counts, self.media = ipywidgets.HTML(), ipywidgets.HTML()
         self.view = go.FigureWidget()
         view = framed(self.view)
-        redraw(self.view, self._draw(first))
+        redraw(self.view, self._draw())
         self.view.layout.update(dragmode="lasso", hovermode=False)
         self._fill_values()
         self._wire()
@@ -94,7 +91,7 @@ class LinkedMaps(SelectionView):
         """The maps as they are now, marks included, as a static figure."""
         from srcid.maps.figures.panels import mark
 
-        figure = self._draw(self.color.value or "")
+        figure = self._draw()
         mark(figure, self._rows())
         return figure
 
@@ -109,8 +106,7 @@ class LinkedMaps(SelectionView):
             return
         for i in self._made:
             columns = self.views[i].columns
-            name = "symbol" if "symbol" in columns else "code"
-            if name in columns:
+            if name := _column_of_codes(columns):
                 rows = np.flatnonzero((columns[name] == code) & (columns["layer"] == layer))
                 if len(rows):
                     self.choose(i, rows)
@@ -133,11 +129,11 @@ class LinkedMaps(SelectionView):
             raise ProblemsError("found nothing marked; draw a lasso or a box first")
         return self.frame()
 
-    def _draw(self, color: str) -> Any:
+    def _draw(self) -> Any:
         from srcid.maps.figures.panels import map_figure
 
-        panels = [(view, color) for view in self.views]
-        return map_figure(panels, self.modalities, columns=self._columns, reserve=True)
+        panels = [(view, self.color.value or "") for view in self.views]
+        return map_figure(panels, self.modalities, reserve=True)
 
     def _wire(self) -> None:
         self.guard.watch(self._recolor, self.color)
@@ -188,8 +184,7 @@ class LinkedMaps(SelectionView):
         columns = self.views[view].columns
         if self.table is not None:
             self._show_media(view, row)
-        name = "symbol" if "symbol" in columns else "code"
-        if name not in columns:
+        if not (name := _column_of_codes(columns)):
             raise ProblemsError("these points have no codes (identity quantiser), so there is none to look up")
         layer, code = int(columns["layer"][row]), int(columns[name][row])
         if code < 0:
@@ -275,6 +270,11 @@ def _table(name: str, counts: Sequence[tuple[str, int, int]], share: float) -> s
     more = f"<tr><td colspan=3>… {len(counts) - _SHOWN} more</td></tr>" if len(counts) > _SHOWN else ""
     head = "".join(f"<th>{text}</th>" for text in (html.escape(name), "marked", "lift"))
     return f"<table style='border-spacing:8px 0;text-align:right'><tr>{head}</tr>{rows}{more}</table>"
+
+
+def _column_of_codes(columns: Mapping[str, np.ndarray]) -> str:
+    """The column that has codes as a code table numbers them; empty where there is none."""
+    return next((name for name in ("symbol", "code") if name in columns), "")
 
 
 def _order(value: Any) -> tuple:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from srcid.problems import ProblemsError
+from srcid.statistics import contingency
 from srcid.symbols import (
     StepLabel,
     check_layer,
@@ -250,10 +251,8 @@ def _users(modalities: Sequence[str], uses: np.ndarray) -> np.ndarray:
 
 def _frequent(chosen: dict[str, np.ndarray], label: StepLabel, size: int) -> np.ndarray:
     """The label's most frequent class among the steps that use each vector; "" where there is none."""
-    counts = np.zeros((size, len(label.names)), int)
-    for rows in chosen.values():
-        known = (rows >= 0) & (label.symbols >= 0)
-        np.add.at(counts, (rows[known], label.symbols[known]), 1)
+    met = sum(contingency(rows, label.symbols, size, len(label.names)) for rows in chosen.values())
+    counts = met.toarray()
     return np.where(counts.any(axis=1), np.array(label.names)[counts.argmax(axis=1)], "")
 
 

@@ -179,16 +179,15 @@ def _settings(method: str, n: int, perplexity: float | None,
               neighbours: int | None) -> tuple[dict[str, float], list[str]]:  # fmt: skip
     """Settings of a method for ``n`` points, and notes on what was lowered for them."""
     if method == "tsne":
-        fits = min(PERPLEXITY, max((n - 2) / 3, 1.0))
-        lowered = perplexity is None and fits < PERPLEXITY
-        notes = [f"perplexity lowered from {PERPLEXITY:g} to {fits:.3g}, for there are {n} points"] if lowered else []
-        return dict(perplexity=fits if perplexity is None else float(perplexity)), notes
-    if method == "umap":
-        fits = min(NEIGHBOURS, n - 1)
-        lowered = neighbours is None and fits < NEIGHBOURS
-        notes = [f"neighbours lowered from {NEIGHBOURS} to {fits}, for there are {n} points"] if lowered else []
-        return dict(neighbours=fits if neighbours is None else int(neighbours)), notes
-    return {}, []
+        name, asked, usual, most = "perplexity", perplexity, PERPLEXITY, max((n - 2) / 3, 1.0)
+    elif method == "umap":
+        name, asked, usual, most = "neighbours", neighbours, NEIGHBOURS, n - 1
+    else:
+        return {}, []
+    if asked is not None:
+        return {name: type(usual)(asked)}, []
+    note = f"{name} lowered from {usual:g} to {most:.3g}, for there are {n} points"
+    return {name: min(usual, most)}, [note] if most < usual else []
 
 
 def _needed(settings: dict[str, float]) -> int:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from srcid.model.grids import ConvDecoder, ConvSpecific, GridSpecific, LightDecoder, LightSpecific, Specific
+from srcid.model.grids import ConvDecoder, ConvSpecific, GridSpecific, LightDecoder, LightSpecific, Specific, plain_norm
 from srcid.model.vector_quantizer import totals
 from srcid.params import ModelParams
 
@@ -41,23 +41,15 @@ class GridPooling(nn.Module):
         features: channels F.
         attention: ``softmax`` over the cells, or ``sum``: the published softmax runs over an axis of length
             1, so that all weights are 1 and the attention's parameters never learn.
-        ratio: reduction of the gate's bottleneck.
     """
 
-    def __init__(self, features: int, attention: str = "softmax", ratio: int = 8) -> None:
+    def __init__(self, features: int, attention: str = "softmax") -> None:
         super().__init__()
-        squeezed, hidden = max(1, features // ratio), max(1, features // 2)
-        self.gate = nn.Sequential(
-            nn.Linear(features, squeezed, bias=False),
-            nn.ReLU(),
-            nn.Linear(squeezed, features, bias=False),
-            nn.Sigmoid(),
-        )
-        self.guide, self.cell, self.score = (
-            nn.Linear(features, hidden),
-            nn.Linear(features, hidden),
-            nn.Linear(hidden, 1),
-        )
+        squeezed, hidden = max(1, features // 8), max(1, features // 2)
+        narrow, wide = nn.Linear(features, squeezed, bias=False), nn.Linear(squeezed, features, bias=False)
+        self.gate = nn.Sequential(narrow, nn.ReLU(), wide, nn.Sigmoid())
+        self.guide, self.cell = nn.Linear(features, hidden), nn.Linear(features, hidden)
+        self.score = nn.Linear(hidden, 1)
         self.axis = -2 if attention == "softmax" else -1
 
     def weights(self, cells: Tensor) -> Tensor:
@@ -164,11 +156,11 @@ class VectorSpecific(nn.Module):
         width: width of the vector; ``full`` is the same tensor.
     """
 
-    def __init__(self, features: int, width: int, norm: bool = False) -> None:
+    def __init__(self, features: int, width: int, params: ModelParams) -> None:
         super().__init__()
         self.width = width
         self.linear = nn.Linear(features, width)
-        self.norm = nn.LayerNorm(width, elementwise_affine=False) if norm else nn.Identity()
+        self.norm = plain_norm(width, params)
 
     def forward(self, x: Tensor) -> Specific:
         """Encode ``[B, T, F]`` to ``[B, T, W]``, twice the same."""
@@ -252,8 +244,7 @@ class FlatSpecific(nn.Module):
         self.width = params.pooled_dim
         self.hidden = nn.Linear(math.prod(shape), 2 * self.width)
         self.output = nn.Linear(2 * self.width, self.width)
-        norm = params.specific_norm == "layer"
-        self.norm = nn.LayerNorm(self.width, elementwise_affine=False) if norm else nn.Identity()
+        self.norm = plain_norm(self.width, params)
 
     def forward(self, x: Tensor) -> Specific:
         """Encode ``[B, T, H, W, F]`` to ``[B, T, W]``, twice the same."""
@@ -312,14 +303,13 @@ class LstmFrontend(nn.Module):
     Args:
         features: input width F.
         width: output width of both directions together; even.
-        layers: LSTM layers.
     """
 
-    def __init__(self, features: int, width: int, layers: int = 2) -> None:
+    def __init__(self, features: int, width: int) -> None:
         super().__init__()
         if width % 2:
             raise ValueError(f"found an LSTM width of {width}, need an even one: both directions share it")
-        self.lstm = nn.LSTM(features, width // 2, layers, batch_first=True, bidirectional=True)
+        self.lstm = nn.LSTM(features, width // 2, 2, batch_first=True, bidirectional=True)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Encode ``[B, T, F]`` to ``[B, T, width]``; padded steps are skipped, wherever they stand."""
@@ -352,7 +342,7 @@ def specific_encoder(shape: Shape, params: ModelParams, width: int | None = None
     """
     checked(shape)
     if len(shape) == 1:
-        return VectorSpecific(shape[0], width or params.specific_dim, params.specific_norm == "layer")
+        return VectorSpecific(shape[0], width or params.specific_dim, params)
     return {"light": LightSpecific, "conv": ConvSpecific, "flat": FlatSpecific}[params.grid_encoder](shape, params)
 
 

@@ -36,6 +36,11 @@ class Specific(NamedTuple):
         return self.vector if self.deviation is None else self.vector + self.deviation * torch.randn_like(self.vector)
 
 
+def plain_norm(width: int, params: ModelParams) -> nn.Module:
+    """Return layer normalisation without parameters where ``specific_norm`` asks for it, or else nothing."""
+    return nn.LayerNorm(width, elementwise_affine=False) if params.specific_norm == "layer" else nn.Identity()
+
+
 def positions_first(x: Tensor) -> Tensor:
     """``[B, T, H, W, C]`` to ``[H * W, B * T, C]``."""
     return x.permute(2, 3, 0, 1, 4).flatten(2, 3).flatten(0, 1)
@@ -77,9 +82,7 @@ class GridSpecific(nn.Module):
         small, self.second_padding = shrink(middle)
         self.grids, self.channels, self.width = (grid, middle, small), channels, params.pooled_dim
         self.head = nn.Sequential(nn.Linear(pooled, hidden), nn.ReLU(), nn.Linear(hidden, params.pooled_dim))
-        norm = params.specific_norm == "layer"
-        self.map_norm = nn.LayerNorm(channels, elementwise_affine=False) if norm else nn.Identity()
-        self.vector_norm = nn.LayerNorm(params.pooled_dim, elementwise_affine=False) if norm else nn.Identity()
+        self.map_norm, self.vector_norm = plain_norm(channels, params), plain_norm(params.pooled_dim, params)
 
     def forward(self, x: Tensor) -> Specific:
         """Encode ``[B, T, H, W, F]`` to a map ``[B, T, h, w, C]`` and a vector ``[B, T, W]``."""

@@ -71,19 +71,11 @@ class SemanticResidualLayer(nn.Module):
             size = self.quantizer.sizes[0]
             self.code_means.update({m: CodeMeans(size, width, params.decay) for m, width in self.widths.items()})
         self.cpc = CrossModalCPC(
-            self.modalities,
-            params.dim,
-            horizon=params.cpc_horizon,
-            depth=params.cpc_depth,
-            same_weight=params.cpc_same_weight,
-            negatives=params.cpc_negatives,
-        )
-        self.club = nn.ModuleDict(
-            {
-                m: Club(params.dim, width, params.club_hidden, params.club_logvar, params.club_scale)
-                for m, width in self.widths.items()
-            }
-        )
+            self.modalities, params.dim, params.cpc_horizon, params.cpc_depth, params.cpc_same_weight,
+            params.cpc_negatives,
+        )  # fmt: skip
+        about = params.club_hidden, params.club_logvar, params.club_scale
+        self.club = nn.ModuleDict({m: Club(params.dim, width, *about) for m, width in self.widths.items()})
 
     @property
     def matches_codes(self) -> bool:
@@ -162,12 +154,10 @@ class SemanticResidualLayer(nn.Module):
         """
         p, k, masks = self.params, self.index, output.masks or {}
         losses = {f"recon/{k}/{m}": error for m, error in output.errors().items()}
-        for m, value in output.quantized.commitment.items():
-            losses[f"commit/{k}/{m}"] = value
+        losses |= {f"commit/{k}/{m}": value for m, value in output.quantized.commitment.items()}
         if output.quantized.logits is not None:
             losses[f"cmcm/{k}"] = code_matching_loss(output.quantized.logits, output.masks, p.cmcm_form)
-        for m, value in output.rate.items():
-            losses[f"rate/{k}/{m}"] = value
+        losses |= {f"rate/{k}/{m}": value for m, value in output.rate.items()}
         if p.cpc_weight > 0:
             losses[f"cpc/{k}"] = self.cpc(output.general, masks=output.masks)
         if self.watches_club:
@@ -280,7 +270,7 @@ class SRCID(nn.Module):
     def modules_to_clip(self) -> list[nn.Module]:
         """The modules whose gradient norms are clipped one by one when ``clip="module"``."""
         found = [module for layer in self.layers for module in layer.parts()]
-        return [module for module in found if any(True for _ in module.parameters())]
+        return [module for module in found if next(module.parameters(), None) is not None]
 
 
 def _with_code_width(params: Params, modalities: int) -> Params:

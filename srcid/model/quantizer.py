@@ -58,11 +58,7 @@ class Quantizer(nn.Module):
         self.dim = dim
 
     def forward(
-        self,
-        features: dict[str, Tensor],
-        masks: dict[str, Tensor] | None = None,
-        *,
-        with_logits: bool = False,
+        self, features: dict[str, Tensor], masks: dict[str, Tensor] | None = None, *, with_logits: bool = False
     ) -> Quantized:
         """Quantise a batch; in training mode also update the codebook(s).
 
@@ -212,12 +208,12 @@ def squared_distances(rows: Tensor, codebook: Tensor) -> Tensor:
     return cross.add_(rows.square().sum(1, keepdim=True))
 
 
-def nearest_codes(rows: Tensor, codebook: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-    """Return distances and numbers ``[N, k]`` of the ``k`` nearest codes, nearest first.
+def nearest_codes(x: Tensor, codebook: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    """Return distances and numbers ``[..., k]`` of the ``k`` codes ``[L, D]`` nearest to ``x [..., D]``, nearest first.
 
     Works in blocks of bounded memory. Fewer than ``k`` codes: the rest is infinitely far and numbered -1.
     """
-    found = min(k, len(codebook))
+    rows, found = x.reshape(-1, x.shape[-1]), min(k, len(codebook))
     distances = rows.new_full((len(rows), k), math.inf)
     codes = torch.full((len(rows), k), -1, device=rows.device)
     with torch.no_grad():
@@ -227,7 +223,7 @@ def nearest_codes(rows: Tensor, codebook: Tensor, k: int = 1) -> tuple[Tensor, T
             best, index = block.topk(found, largest=False) if found > 1 else block.min(1, keepdim=True)
             distances[start : start + size, :found] = best.clamp_min(0).sqrt()
             codes[start : start + size, :found] = index
-    return distances, codes
+    return distances.view(*x.shape[:-1], k), codes.view(*x.shape[:-1], k)
 
 
 class NegativeDistance(torch.autograd.Function):

@@ -110,14 +110,12 @@ class FiniteScalarQuantizer(Quantizer):
 
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            bounded = self._bound(x.to(self.dtype)).flatten(0, -2)
-        if self._grid is None:
-            distances = bounded.new_full((len(bounded), k), math.inf)
-            distances[:, 0] = (bounded - bounded.round()).norm(dim=-1)
-            codes = torch.full((len(bounded), k), -1, device=x.device)
-        else:
-            distances, codes = nearest_codes(bounded, self._grid.to(bounded) - self.lowest, k)
-        return distances.view(*x.shape[:-1], k), codes.view(*x.shape[:-1], k)
+            bounded = self._bound(x.to(self.dtype))
+        if self._grid is not None:
+            return nearest_codes(bounded, self._grid.to(bounded) - self.lowest, k)
+        distances = bounded.new_full((*x.shape[:-1], k), math.inf)
+        distances[..., 0] = (bounded - bounded.round()).norm(dim=-1)
+        return distances, torch.full(distances.shape, -1, device=x.device)
 
     def _quantize(self, z: Tensor, valid: Tensor | None, with_logits: bool) -> Parts:
         bounded = self._bound(z)

@@ -185,7 +185,10 @@ def test_a_number_is_a_code(searched):
             searched.search(1, wrong)
 
 
-@pytest.mark.parametrize(("text", "answer"), [("dug", "did you mean 'dog'"), ("", "one of dog, dove"), ("?", "0 to 3")])
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("dug", "did you mean 'dog'"), ("", "one of dog, dove"), ("?", "0 to 3"), ("--3", "found no class '--3'")],
+)
 def test_what_is_not_found_gets_a_suggestion(searched, text, answer):
     with pytest.raises(InspectionError, match=answer):
         searched.search(1, text)

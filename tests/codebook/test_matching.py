@@ -103,3 +103,10 @@ def test_what_cannot_be_matched_is_refused(pair, codes):
     with pytest.raises(InspectionError, match="2 different stores"):
         match_codes({"old": tables["old"], "new": other})
     assert "no second run" in matching_figure([]).layout.title.text
+
+
+def test_codes_that_are_never_at_one_step_are_refused(pair, codes):
+    early, late = codes.copy(), codes.copy()
+    early[..., STEPS // 2 :] = late[..., : STEPS // 2] = -1
+    with pytest.raises(InspectionError, match="no step has a code of layer 1 in both tables"):
+        match_codes(pair(early, late))

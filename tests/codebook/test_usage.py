@@ -254,6 +254,15 @@ def test_without_events_agreement_is_still_shown(write_table):
     assert "share no event step" in given.notes[0]
 
 
+def test_modalities_that_never_meet_are_said_to():
+    early = np.array([[0, 1, -1, -1], [1, 0, -1, -1], [0, 0, -1, -1]])
+    found = code_agreement({"a": early, "b": early[:, ::-1]})
+    assert found.finding == "layer 1 (3 clips): no two modalities share a step"
+    assert "a and b share no step, so nothing is shown for it" in found.notes
+    with pytest.raises(InspectionError, match="a and b share no step"):
+        confusion({"a": early, "b": early[:, ::-1]}, "a", "b")
+
+
 def test_labels_are_read_step_by_step(tables):
     table = tables["vq"]
     assert label_names(table) == ("event", "speaker", "loudness")

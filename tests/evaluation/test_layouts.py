@@ -85,6 +85,12 @@ def test_without_the_papers_modalities_means_are_compared(long):
     assert table.loc[("the paper", "DCID"), (heading, "m → n")] == f"{printed:.1f} {OTHER_DATA}"
 
 
+def test_without_scores_across_modalities_there_is_no_table_two(long):
+    for none in (long[long["same"].astype(bool)], long.iloc[:0]):
+        table = table_two(none, OWN)
+        assert table.empty and "across modalities, so there is no Table II" in table.attrs["note"]
+
+
 def test_table_three_is_the_mean_of_both_directions():
     tables = [make_table(clips=200, steps=8, classes=6, noise=0.3, seed=seed) for seed in (0, 1)]
     results = [code_retrieval(table, data="clotho") for table in tables]

@@ -193,12 +193,12 @@ class CodeExplorer(View):
 class JumpRow:
     """A line of buttons, each of which goes to a code; the same buttons are used again and again."""
 
-    def __init__(self, jump: Callable[[int, int], None], most: int = _FOUND) -> None:
+    def __init__(self, jump: Callable[[int, int], None]) -> None:
         import ipywidgets
 
         self._jump, self._targets = jump, []
         self.title = ipywidgets.HTML(layout=dict(width="104px"))
-        self.buttons = [ipywidgets.Button(layout=dict(width="auto", display="none")) for _ in range(most)]
+        self.buttons = [ipywidgets.Button(layout=dict(width="auto", display="none")) for _ in range(_FOUND)]
         for place, button in enumerate(self.buttons):
             button.on_click(lambda _, place=place: self._jump(*self._targets[place]))
         self.widget = ipywidgets.HBox(

@@ -55,9 +55,9 @@ def _overview(table: Any, layer: int, clips: Any, label: str | None, cards: dict
     """One row a code, the most used first, and the top codes of each class."""
     import pandas as pd
 
-    case = [dict(layer=layer, clips=clips)]
-    shared = for_each(sharing, table, [{**case[0], "bootstrap": 0}]).results
-    found = for_each(association, table, [{**case[0], "label": label}]).results
+    case = dict(layer=layer, clips=clips)
+    shared = for_each(sharing, table, [case | dict(bootstrap=0)]).results
+    found = for_each(association, table, [case | dict(label=label)]).results
     name = found[0].label if found else ""
     best = {code: max((f for f in card.labels.get(name, ()) if f.telling), key=lambda f: f.share.value, default=None)
             for code, card in cards.items()}  # fmt: skip

@@ -25,7 +25,6 @@ class UsageBrowser(View):
         table: a CodeTable. Without codes (identity quantiser) the view is one sentence that says so.
         clips: name of a split, rows, or None for all clips.
         on_code: called with layer and code when one is chosen here, for views that follow.
-        most: largest number of codes in the map, the most used ones.
 
     Attributes:
         widget: the view, for display.
@@ -33,14 +32,13 @@ class UsageBrowser(View):
         code: the chosen code, -1 for none.
     """
 
-    def __init__(self, table: Any, clips: Any = None, on_code: Callable[[int, int], None] | None = None,
-                 most: int = 300) -> None:  # fmt: skip
+    def __init__(self, table: Any, clips: Any = None, on_code: Callable[[int, int], None] | None = None) -> None:
         import ipywidgets
         import plotly.graph_objects as go
 
         from srcid.symbols import label_names
 
-        self.table, self.clips, self.on_code, self.most = table, clips, on_code, most
+        self.table, self.clips, self.on_code = table, clips, on_code
         self.codes: list[int] = []
         self.code = -1
         self._results: dict[tuple, Any] = {}
@@ -84,7 +82,7 @@ class UsageBrowser(View):
         from srcid.codebook.figures.meaning import code_map, mark_code
 
         shared, found, notes = self._read()
-        figure = code_map(shared, found, self.table.modalities, notes, self.most)
+        figure = code_map(shared, found, self.table.modalities, notes)
         mark_code(figure, self.code)
         return figure
 

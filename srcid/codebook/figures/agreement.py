@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -15,24 +15,16 @@ from srcid.charts import (
     findings,
     legend_entry,
     name_rows,
+    name_upwards,
     nothing,
     panels,
     place_of,
+    room_for,
     sentences,
     side_by_side,
-    whiskers,
 )
 from srcid.statistics import t_interval
-from srcid.style import (
-    GENERAL,
-    INK,
-    OKABE_ITO,
-    empty_figure,
-    finish,
-    legend_line,
-    modality_colors,
-    swatch,
-)
+from srcid.style import GENERAL, INK, OKABE_ITO, empty_figure, finish, legend_line, modality_colors, swatch
 from srcid.symbols import place_name
 
 _ROW = 17  # pixels of a row of dots
@@ -46,6 +38,7 @@ _MEASURES = (
     ("usage distance", "0 equal, 1 disjoint", ".3f", "distance", None),
 )
 _SIDE = 300  # pixels of a panel
+_MATCHED = 100  # codes a side in a map of matched codes, at most; matched ones come first
 
 
 def agreement_figure(agreements: Sequence[Any], modalities: Sequence[str] = (), notes: Sequence[str] = ()) -> go.Figure:
@@ -60,8 +53,8 @@ def agreement_figure(agreements: Sequence[Any], modalities: Sequence[str] = (), 
     notes = [*notes, *(note for a in agreements for note in a.notes)]
     if not pairs:
         return nothing(notes, "There is no pair.")
-    modalities = tuple(modalities) or tuple(dict.fromkeys(m for p in pairs for m in (p.first, p.second)))
-    rows, ticks = _rows([(place_name(a.layer, a.stage), p) for a in agreements for p in a.pairs], modalities)
+    colors = _colors(modalities, pairs)
+    rows, ticks = _rows([(place_name(a.layer, a.stage), p) for a in agreements for p in a.pairs], colors)
     fig = side_by_side([m[0] for m in _MEASURES], shared_yaxes=True, horizontal_spacing=0.035)
     for col, (_, axis, form, field, chance) in enumerate(_MEASURES, start=1):
         values = [getattr(p, field) for p in pairs]
@@ -125,19 +118,15 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
             f"{method}, layer {layer}, stage {stage}: κ {kappa.text('.3f')}<br>same code at {part['match'].mean():.1%} "
             f"of steps, {part['chance'].mean():.1%} by chance; {len(part)} runs"
         )
-        fig.add_scatter(
-            x=[kappa.value], y=[len(methods) - 1 - methods.index(method) + offset], mode="markers+text",
-            error_x=whiskers([kappa], look["color"]), text=[str(stage)], textfont=dict(size=10, color="white"),
-            marker=dict(size=15, **look), showlegend=False, customdata=[hover],
-            hovertemplate="%{customdata}<extra></extra>", row=1, col=places.index(where) + 1,
-        )  # fmt: skip
+        y = len(methods) - 1 - methods.index(method) + offset
+        dots(fig, [kappa], [y], look["color"], [hover], places.index(where) + 1, mode="markers+text", text=[str(stage)],
+             textfont=dict(size=10, color="white"), marker=dict(size=15, **look))  # fmt: skip
     for layer in sorted(set(parts["layer"])):
         legend_entry(fig, f"layer {layer}", marker=dict(size=13, **_layer_look(layer)))
     ends = [max(k.value, min(k.high, 1.5 * k.value)) if k.known else k.value for k, _ in found.values()]
     fig.update_xaxes(title_text="Cohen's κ (0: chance, 1: always the same code)", zeroline=True, zerolinecolor=INK,
                      zerolinewidth=1, range=[-0.04, 1.08 * max(0.2, *ends)])  # fmt: skip
-    fig.update_yaxes(tickvals=list(range(len(methods)))[::-1], ticktext=methods, range=[-0.6, len(methods) - 0.4],
-                     zeroline=False)  # fmt: skip
+    name_upwards(fig, methods)
     groups: dict[str, list[float]] = {"layer 1": [], "its later stages": [], "later layers": []}
     for (where, _, layer, stage), (kappa, _) in found.items():
         name = "layer 1" if (layer, stage) == (1, 1) else "its later stages" if layer == 1 else "later layers"
@@ -149,7 +138,7 @@ def part_figure(parts: Any, source: str = "") -> go.Figure:
         "modalities and over training seeds, test clips. Bars: 95 % t-intervals over training seeds. "
     )
     finish(fig, f"Agreement of modalities at {places[0]} steps, κ, means of methods: {', '.join(ranges)}",
-           caption + source, height=52 * len(methods) + 30, top=112, left=60 + 7 * max(map(len, methods)))  # fmt: skip
+           caption + source, height=52 * len(methods) + 30, top=112, left=room_for(methods))  # fmt: skip
     return legend_line(fig)
 
 
@@ -165,9 +154,7 @@ def confusion_map(
     """
     if not confusions:
         return nothing(notes, "There is no pair of modalities to compare.")
-    colors = modality_colors(
-        tuple(modalities) or tuple(dict.fromkeys(m for c in confusions for m in (c.first, c.second)))
-    )
+    colors = _colors(modalities, confusions)
     columns = min(3, len(confusions))
     titles = [f"{place_name(c.layer, c.stage)}: {c.first} – {c.second}" for c in confusions]
     fig, height = panels(titles, columns, 240 if columns == 3 else 330, horizontal_spacing=0.09)
@@ -193,9 +180,13 @@ def confusion_map(
     return finish(fig, said, caption, height=height, top=74, left=70)
 
 
-def _rows(pairs: Sequence[tuple[str, Any]], modalities: Sequence[str]) -> tuple[list[float], dict[float, str]]:
+def _colors(modalities: Sequence[str], pairs: Sequence[Any]) -> dict[str, str]:
+    """Colours of the modalities, or else of those that the pairs name."""
+    return modality_colors(tuple(modalities) or tuple(dict.fromkeys(m for p in pairs for m in (p.first, p.second))))
+
+
+def _rows(pairs: Sequence[tuple[str, Any]], colors: Mapping[str, str]) -> tuple[list[float], dict[float, str]]:
     """Height of every dot, and the labels: a group of rows for each pair of modalities, a gap between layers."""
-    colors = modality_colors(modalities)
     rows, ticks, y, layer = [], {}, 0.0, None
     for (name, first, second), group in groupby(pairs, key=lambda p: (p[0], p[1].first, p[1].second)):
         count = len(list(group))
@@ -216,13 +207,12 @@ def _span(values: Sequence[float]) -> str:
     return f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
 
 
-def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = (), most: int = 100) -> go.Figure:
+def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = ()) -> go.Figure:
     """Draw matched codes, a row of two panels a layer: the map of meetings, and the share of each code its partner has.
 
     Args:
         matchings: :class:`srcid.codebook.matching.Matching` of the layers.
         notes: why there are none; shown in their place.
-        most: largest number of codes a side in a map, matched ones first.
     """
     if not matchings:
         return nothing(notes, "There is no second run or epoch to compare with.")
@@ -231,7 +221,7 @@ def matching_figure(matchings: Sequence[Any], notes: Sequence[str] = (), most: i
     fig, height = panels(titles, 2, _SIDE, horizontal_spacing=0.12)
     for row, m in enumerate(matchings, start=1):
         here = dict(row=row, col=1)
-        _meetings(fig, m.counts, m.names, m.order, most, here)
+        _meetings(fig, m.counts, m.names, m.order, _MATCHED, here)
         fig.update_xaxes(title_text=f"codes of {second}", showticklabels=False, ticks="", **here)
         fig.update_yaxes(title_text=f"codes of {first}", showticklabels=False, ticks="", **here)
         place = np.arange(1, len(m.matches) + 1)

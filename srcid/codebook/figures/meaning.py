@@ -10,11 +10,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from srcid.charts import (
+    DOTTED,
     add_map,
     dots,
     legend_entry,
     name_rows,
     nothing,
+    outlined,
     sentences,
     side_by_side,
     stack,
@@ -27,10 +29,12 @@ from srcid.style import GENERAL, INK, finish, legend_line, modality_colors, swat
 from srcid.symbols import place_name
 
 _CLASS = 17  # pixels of a row of classes
+_LETTERS = 16  # of the name of a class
+_DRAWN = 120  # codes of a map of associations, at most; the most used ones
 
 
 def association_map(
-    associations: Sequence[Any], modalities: Sequence[str] = (), notes: Sequence[str] = (), most: int = 120
+    associations: Sequence[Any], modalities: Sequence[str] = (), notes: Sequence[str] = ()
 ) -> go.Figure:
     """Draw codes against classes, and above them how pure every code is, with its interval.
 
@@ -38,7 +42,6 @@ def association_map(
         associations: :class:`srcid.codebook.meaning.Association`, for instance one a layer.
         modalities: in the order of the store, which fixes their colours.
         notes: why there are none; shown in their place.
-        most: largest number of codes drawn, the most used ones.
     """
     if not associations:
         return nothing(notes, "There is no label to associate codes with.")
@@ -48,13 +51,13 @@ def association_map(
     colors = modality_colors(modalities)
     for number, found in enumerate(associations):
         color = colors.get(found.modality, GENERAL)
-        order = meaning_order(found, most)
+        order = meaning_order(found, _DRAWN)
         _purity(fig, found, order, color, 2 * number + 1)
         add_association(fig, found, order, color, 2 * number + 2)
         for row in (2 * number + 1, 2 * number + 2):
             fig.update_xaxes(range=[0.5, len(order) + 0.5], showgrid=False, row=row, col=1)
     fig.update_xaxes(title_text="place of the code: by the class it goes with most, the purest first", row=len(heights))
-    drawn = f" Drawn: the {most} codes used most." if any(len(f.codes) > most for f in associations) else ""
+    drawn = f" Drawn: the {_DRAWN} codes used most." if any(len(f.codes) > _DRAWN for f in associations) else ""
     caption = (
         "Purity: share of a code's steps that hold its most frequent class; bars: 95 % Wilson intervals that count "
         "clips, not steps; dotted: what a single code would have. Shade: share of the code's steps that hold the "
@@ -103,13 +106,13 @@ def added_information_figure(
         )  # fmt: skip
         symbols = ["circle" if a.p_value < ALPHA else "circle-open" for _, a in part]
         dots(fig, [a.information for _, a in part], y, colors[m], hover, col=2,
-             marker=dict(symbol=symbols, size=9, line=dict(width=1.8, color=colors[m])))  # fmt: skip
+             marker=outlined(colors[m], symbol=symbols))  # fmt: skip
         fig.add_scatter(
             x=[most] * len(part), y=y, mode="text", text=[f"of {a.remaining:.2f}" for _, a in part], hoverinfo="skip",
             textposition="middle left", textfont=dict(size=11, color=INK), showlegend=False, row=1, col=2,
         )  # fmt: skip
     for name, symbol in ((f"added, p < {ALPHA}", "circle"), (f"p ≥ {ALPHA}", "circle-open")):
-        legend_entry(fig, name, marker=dict(symbol=symbol, size=9, color=INK, line=dict(width=1.8, color=INK)))
+        legend_entry(fig, name, marker=outlined(INK, symbol=symbol))
     name_rows(fig, {y: f"{f'{n} · ' if m == whose[0] else ''}{swatch(m, colors[m])}" for (n, m), y in place.items()},
               max(place.values()))  # fmt: skip
     fig.update_xaxes(title_text="bits a step", rangemode="tozero", zeroline=False)
@@ -159,7 +162,7 @@ def code_map(
         codes = found.codes[meaning_order(found, most)]
     else:
         codes = shared.codes[shared_first(shared, most)]
-        add_sharing(fig, shared, colors, 1, 1, most)
+        add_sharing(fig, shared, colors, 1, most)
     if found is not None:
         place = {int(code): row for row, code in enumerate(found.codes)}
         order = np.array([place.get(int(code), -1) for code in codes])
@@ -221,7 +224,7 @@ def _purity(fig: go.Figure, found: Any, order: np.ndarray, color: str, row: int)
         col=1, marker=dict(size=4, color=color), error_y=whiskers(intervals, color, 1), customdata=hover,
         hovertemplate="%{customdata}<extra></extra>",
     )  # fmt: skip
-    fig.add_hline(y=found.majority, line=dict(color=INK, width=1, dash="dot"), row=row, col=1)
+    fig.add_hline(y=found.majority, line=DOTTED, row=row, col=1)
     fig.update_yaxes(range=[0, 1.03], tickformat=".0%", dtick=0.5, title_text="purity", row=row, col=1)
 
 
@@ -229,5 +232,5 @@ def _whose(found: Any) -> str:
     return f"{place_name(found.layer, found.stage)}, {found.modality}"
 
 
-def _short(name: str, letters: int = 16) -> str:
-    return name if len(name) <= letters else name[: letters - 1] + "…"
+def _short(name: str) -> str:
+    return name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…"

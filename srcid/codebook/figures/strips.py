@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from srcid.charts import stack
 from srcid.codebook.matching import check_same_clips
 from srcid.features.figures import add_label_bars, clip_name, label_bars, label_caption, step_axis
 from srcid.style import INK, blanks, code_color, empty_figure, finish, ink_on, modality_colors, swatch
@@ -66,17 +66,11 @@ def code_strips(tables: Mapping[str, Any], clip: int, matchings: Sequence[Any] =
         if t.stages
     }
     titles = [*([""] if label_rows else []), *(_heading(name, codes.get(name)) for name in tables)] if several else None
-    total = sum(heights) + gap * (len(heights) - 1)
-    fig = make_subplots(
-        len(heights), 1, shared_xaxes=True, row_heights=heights, subplot_titles=titles,
-        vertical_spacing=gap / total if len(heights) > 1 else 0,
-    )  # fmt: skip
-    if several:
-        for note, place in zip(fig.layout.annotations, list(fig.select_yaxes())[1 if label_rows else 0 :], strict=True):
-            note.update(x=0, xanchor="left", y=place.domain[1], font=dict(size=12.5, color=INK))
+    fig, total = stack(heights, titles, gap, shared_xaxes=True)
     cell = _PLOT / table.steps
     if label_rows:
         add_label_bars(fig, bars, label_rows, letters=max(1, int(cell / 8)), row=1, col=1)
+    colors = modality_colors(modalities)
     partners = {(m.names[1], m.layer): m.partners for m in matchings}
     for row, (name, place) in enumerate(places.items(), start=len(heights) - len(tables) + 1):
         here = dict(row=row, col=1)
@@ -86,9 +80,10 @@ def code_strips(tables: Mapping[str, Any], clip: int, matchings: Sequence[Any] =
                      for c in np.unique(found[found >= 0])}  # fmt: skip
             _layer(fig, tables[name], name, clip, k, found, place, here, cell, paint)
         fig.update_xaxes(showgrid=False, **here)
+        names = [f"{swatch(m, colors[m])}  layer {k}" for k, m in place]
         fig.update_yaxes(
-            tickvals=list(place.values()), ticks="", showgrid=False, zeroline=False, showline=False,
-            ticktext=_row_names(place, modalities), range=[max(place.values(), default=0) + 0.5, -0.5], **here,
+            tickvals=list(place.values()), ticktext=names, ticks="", showgrid=False, zeroline=False, showline=False,
+            range=[max(place.values(), default=0) + 0.5, -0.5], **here,
         )  # fmt: skip
     step_axis(fig, table.steps)
     bottom = list(fig.select_xaxes())[-1]
@@ -103,7 +98,7 @@ def code_strips(tables: Mapping[str, Any], clip: int, matchings: Sequence[Any] =
         "Outlined: another modality has the same code at this step. Shares are over steps and pairs of "
         "modalities. Blank: padded or missing. "
         + (_about_colors(matchings) if several else "")
-        + " ".join(_of_several_symbols(tables))
+        + _of_several_symbols(tables)
         + label_caption(table)
     )
     return finish(fig, title, caption, height=total, left=130, top=60)
@@ -136,14 +131,9 @@ def _heading(name: str, codes: Mapping[int, np.ndarray] | None) -> str:
     )
 
 
-def _row_names(place: Mapping[tuple[int, str], float], modalities: tuple[str, ...]) -> list[str]:
-    colors = modality_colors(modalities)
-    return [f"{swatch(m, colors[m])}  layer {k}" for k, m in place]
-
-
-def _of_several_symbols(tables: Mapping[str, Any]) -> list[str]:
+def _of_several_symbols(tables: Mapping[str, Any]) -> str:
     wide = sorted({t.stages for t in tables.values() if t.stages > 1})
-    return [f"One number stands for one combination of {' or '.join(map(str, wide))} symbols. "] if wide else []
+    return f"One number stands for one combination of {' or '.join(map(str, wide))} symbols. " if wide else ""
 
 
 def _layer(fig: go.Figure, table: Any, name: str, clip: int, layer: int, codes: np.ndarray, place: dict, here: dict,
@@ -197,7 +187,6 @@ def _hover(table: Any, clip: int, layer: int, codes: np.ndarray) -> list[list[st
 
 def _agreement(codes: np.ndarray) -> float:
     """Return the share of equal codes over steps and pairs of rows where both have one."""
-    pairs = [(a, b) for a, b in combinations(codes, 2)]
-    equal = [(a == b)[(a >= 0) & (b >= 0)] for a, b in pairs]
+    equal = [(a == b)[(a >= 0) & (b >= 0)] for a, b in combinations(codes, 2)]
     together = np.concatenate(equal) if equal else np.zeros(0)
     return float(together.mean()) if together.size else float("nan")

@@ -8,16 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import (
-    add_map,
-    dots,
-    legend_entry,
-    name_rows,
-    nothing,
-    panels,
-    side_by_side,
-    title,
-)
+from srcid.charts import DOTTED, add_map, dots, legend_entry, name_rows, nothing, panels, side_by_side, title
 from srcid.codebook.usage import RARE
 from srcid.style import INK, fade, finish, legend_line, modality_colors, swatch
 from srcid.symbols import place_name
@@ -105,7 +96,7 @@ def sharing_map(sharings: Sequence[Any], notes: Sequence[str] = (), most: int = 
     colors, height = modality_colors(modalities), 34 * len(modalities) + 16
     fig, total = panels([f"layer {s.layer}, the most evenly shared codes first" for s in sharings], 1, height)
     for row, shared in enumerate(sharings, start=1):
-        add_sharing(fig, shared, colors, row, 1, most)
+        add_sharing(fig, shared, colors, row, most)
     fig.update_xaxes(title_text="place in that order", showgrid=False)
     own = [f"layer {s.layer}: " + ", ".join(f"{m} {s.mass[m].text('.1%')}" for m in modalities) for s in sharings]
     drawn = f" Drawn: the {most} codes used most." if any(len(s.codes) > most for s in sharings) else ""
@@ -117,7 +108,7 @@ def sharing_map(sharings: Sequence[Any], notes: Sequence[str] = (), most: int = 
     return finish(fig, title(sharings), caption, height=total, top=84, left=90)
 
 
-def add_sharing(fig: go.Figure, shared: Any, colors: Mapping[str, str], row: int, col: int, most: int = 4000) -> None:
+def add_sharing(fig: go.Figure, shared: Any, colors: Mapping[str, str], row: int, most: int) -> None:
     """Add the strip modality x code of one layer, codes in groups by how many modalities use them."""
     order = shared_first(shared, most)
     share, codes, users = shared.share[:, order], shared.codes[order], shared.users[order]
@@ -130,9 +121,9 @@ def add_sharing(fig: go.Figure, shared: Any, colors: Mapping[str, str], row: int
         [f"code {c}, {m}: {f'{s:.2%} of its steps' if s else 'never used'}" for c, s in zip(codes, of, strict=True)]
         for m, of in zip(shared.modalities, share, strict=True)
     ])  # fmt: skip
-    add_map(fig, shades, shared.modalities, hover, row, col, most=float(np.sqrt(share.max())))
+    add_map(fig, shades, shared.modalities, hover, row, 1, most=float(np.sqrt(share.max())))
     for end in np.flatnonzero(np.diff(users)) + 1.5:
-        fig.add_vline(x=end, line=dict(color=INK, width=1, dash="dot"), row=row, col=col)
+        fig.add_vline(x=end, line=DOTTED, row=row, col=1)
 
 
 def shared_first(shared: Any, most: int) -> np.ndarray:

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import error_bars, legend_entry, panels, place_of, side_by_side
+from srcid.charts import (
+    DOTTED,
+    error_bars,
+    legend_entry,
+    name_upwards,
+    outlined,
+    panels,
+    place_of,
+    room_for,
+    side_by_side,
+)
 from srcid.evaluation.comparison import ACROSS, AVERAGE, WITHIN, Differences
 from srcid.evaluation.tradeoff import Ablation, Quality
 from srcid.style import FAINT, GENERAL, INK, OKABE_ITO, empty_figure, fade, finish, legend_line
@@ -130,7 +140,7 @@ def cost_figure(quality: Quality, source: str = "") -> go.Figure:
         "machine had; small differences mean nothing. Memory: the largest resident size of the whole process. Identity "
         "has no bits. "
     )
-    return finish(fig, title, caption + source, height=height, top=84, left=60 + 7 * max(map(len, names)))
+    return finish(fig, title, caption + source, height=height, top=84, left=room_for(names))
 
 
 def forest_figure(differences: Differences, margin: float = 1.0, source: str = "") -> go.Figure:
@@ -152,8 +162,7 @@ def forest_figure(differences: Differences, margin: float = 1.0, source: str = "
     for column, task in enumerate(tasks, start=1):
         for direction, (name, color, symbol, shift) in kinds.items():
             part = pairs[(pairs["task"] == task) & (pairs["direction"] == direction)]
-            marker = dict(size=9, color=color, line=dict(width=1.8, color=color),
-                          symbol=[symbol if sure else f"{symbol}-open" for sure in part["certain"]])  # fmt: skip
+            marker = outlined(color, symbol=[symbol if sure else f"{symbol}-open" for sure in part["certain"]])
             fig.add_scatter(
                 x=part["difference"], y=[len(methods) - 1 - methods.index(m) + shift for m in part["method"]],
                 error_x=error_bars(*part[["difference", "low", "high"]].to_numpy(float).T, color), mode="markers",
@@ -162,18 +171,16 @@ def forest_figure(differences: Differences, margin: float = 1.0, source: str = "
                 hovertemplate="%{customdata}: %{x:+.1f} points<extra></extra>", row=1, col=column,
             )  # fmt: skip
         fig.add_vrect(x0=-margin, x1=margin, fillcolor=FAINT, line_width=0, layer="below", row=1, col=column)
-        fig.add_vline(x=0, line=dict(color=INK, width=1, dash="dot"), row=1, col=column)
+        fig.add_vline(x=0, line=DOTTED, row=1, col=column)
     fig.update_xaxes(title_text="difference, points", zeroline=False)
-    fig.update_yaxes(tickvals=list(range(len(methods)))[::-1], ticktext=methods, range=[-0.6, len(methods) - 0.4],
-                     zeroline=False)  # fmt: skip
+    name_upwards(fig, methods)
     counts = sorted({len(seeds) for seeds in pairs["seeds"]})
     caption = (
         f"Mean difference of paired seeds ({' or '.join(map(str, counts))} pairs), 95 % t-interval. Filled: p below "
         f"0.05 after Holm's correction for all {len(pairs)} differences; open: undecided. Shaded: less than "
         f"{margin:g} point{'' if margin == 1 else 's'}. "
     )
-    left = 60 + 7 * max(map(len, methods))
-    finish(fig, differences.finding, caption + source, height=38 * len(methods) + 50, top=112, left=left)
+    finish(fig, differences.finding, caption + source, height=38 * len(methods) + 50, top=112, left=room_for(methods))
     return legend_line(fig)
 
 
@@ -243,8 +250,7 @@ def _points(fig: go.Figure, rows: Any, x: str, y: str | None, looks: Mapping[str
         look, name = looks[method], (names or {}).get(method, method)
         ends = {f"error_{axis}": error_bars(*([row[quantity, end]] for end in ("mean", "low", "high")), look["color"])
                 for axis, quantity in (("x", x), ("y", y)) if quantity}  # fmt: skip
-        marker = dict(size=size if sizes is None else sizes[method], opacity=0.85,
-                      line=dict(width=1.5, color=look["color"]), **look)  # fmt: skip
+        marker = outlined(size=size if sizes is None else sizes[method], width=1.5, opacity=0.85, **look)
         what = f"{x} %{{x:.4g}}, {y} %{{y:.1f}} %" if y else "%{x:.3g}"
         fig.add_scatter(x=[row[x, "mean"]], y=[row[y, "mean"]] if y else [method], mode="markers", marker=marker,
                         **ends, name=name, legendgroup=method, showlegend=legend and place["col"] == 1,
@@ -279,15 +285,13 @@ def _curve(fig: go.Figure, part: Any, family: str, direction: str, color: str) -
 
 
 def _dot(color: str, direction: str) -> dict:
-    return dict(size=9, color=color, symbol="circle" if direction == ACROSS else "circle-open",
-                line=dict(width=1.8, color=color))  # fmt: skip
+    return outlined(color, symbol="circle" if direction == ACROSS else "circle-open")
 
 
 def _diagonal(fig: go.Figure, xs: np.ndarray, ys: np.ndarray) -> None:
     """The line of equal scores, as far as points and bars reach."""
     ends = sorted([max(np.nanmin(xs), np.nanmin(ys)), min(np.nanmax(xs), np.nanmax(ys))])
-    fig.add_scatter(x=ends, y=ends, mode="lines", line=dict(color=INK, width=1, dash="dot"), hoverinfo="skip",
-                    showlegend=False, row=1, col=1)  # fmt: skip
+    fig.add_scatter(x=ends, y=ends, mode="lines", line=DOTTED, hoverinfo="skip", showlegend=False, row=1, col=1)
 
 
 def _room(values: Any) -> list[float]:

@@ -10,10 +10,23 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import legend_entry, name_rows, panels, place_of, segments, sentences, side_by_side, whiskers
+from srcid.charts import (
+    DOTTED,
+    arrow,
+    dots,
+    legend_entry,
+    name_rows,
+    outlined,
+    panels,
+    place_of,
+    segments,
+    sentences,
+    side_by_side,
+    whiskers,
+)
 from srcid.evaluation.details import ClassConfusion, ClassScores
 from srcid.evaluation.results import score_finding
-from srcid.style import GENERAL, INK, blanks, empty_figure, fade, finish, legend_line, modality_colors, swatch
+from srcid.style import GENERAL, INK, blanks, empty_figure, fade, finish, legend_line, modality_colors
 
 _ROW = 34  # pixels of a direction
 _METRICS = {"f1": "F1", "h": "H"}  # other names than those of columns
@@ -28,10 +41,7 @@ _WHERE_LOOKS = {"across": dict(symbol="circle", color=GENERAL), "within": dict(s
 _WHERE = {"across": "on modalities it has never seen", "within": "on its own modality"}
 _MEANING = {"all": "all layers' codes", "only1": "layer 1's codes", "continuous": "continuous, not quantised"}
 _TURN_ROW = 24  # pixels of a direction
-_TURN_PANELS = (
-    ("moved", "other answers than before, %"),
-    ("change", "right answers, change in points"),
-)
+_TURN_PANELS = (("moved", "other answers than before, %"), ("change", "right answers, change in points"))
 _TURN_LOOKS = (
     ("", "{turn}", GENERAL, "circle", -0.16),
     ("control_", "random codes of equal use", INK, "diamond", 0.16),
@@ -74,20 +84,22 @@ def score_figure(summary: Any, modalities: tuple[str, ...] = (), notes: Sequence
                                 line=dict(color=look["color"], width=width), showlegend=False, **shown)  # fmt: skip
             fig.add_scatter(
                 x=part["score"], y=y, mode="markers", showlegend=number == 0,
-                marker=dict(size=9, line=dict(width=1.8, color=look["color"]), **look),
+                marker=outlined(**look),
                 customdata=[f"{a} → {b}" for a, b in zip(part["train"], part["test"], strict=True)],
                 hovertemplate="%{customdata}: %{x:.1f} %<extra>" + name + "</extra>", **shown,
             )  # fmt: skip
         chance = summary.loc[summary["task"] == task, "chance"].iloc[0]
-        fig.add_vline(x=chance, line=dict(color=INK, width=1, dash="dot"), **where)
-    legend_entry(fig, "chance", "lines", line=dict(color=INK, width=1, dash="dot"))
+        fig.add_vline(x=chance, line=DOTTED, **where)
+    legend_entry(fig, "chance", "lines", line=DOTTED)
     colors = modality_colors(modalities)
-    name_rows(fig, {y: _arrow(pair, colors) for pair, y in rows.items()}, max(rows.values()))
+    name_rows(fig, {y: arrow(pair, colors) for pair, y in rows.items()}, max(rows.values()))
     fig.update_xaxes(range=[0, 103], title_text="score, %", zeroline=False)
-    clips = ", ".join(f"{task} {int(summary.loc[summary['task'] == task, 'clips'].max())}" for task in tasks)
+    split = summary.attrs.get("split", {})
+    clips = ", ".join(f"{int(summary.loc[summary['task'] == task, 'clips'].max())} {split.get(task, '')}".strip()
+                      + f" ({task})" for task in tasks)  # fmt: skip
     seeds = int(summary["seeds"].max())
     caption = (
-        f"Mean over {seeds} probe seed{'s' if seeds > 1 else ''}; scored test clips: {clips}. Thick line: 95 % "
+        f"Mean over {seeds} probe seed{'s' if seeds > 1 else ''}; scored clips: {clips}. Thick line: 95 % "
         "interval over seeds, thin line over clips; brackets in the title: over clips. Chance: always answering the "
         f"most frequent class. Rows above the gap: scored on another modality than trained on ({across} directions)."
     )
@@ -107,14 +119,15 @@ def class_scores_figure(scores: ClassScores) -> go.Figure:
         fig.add_scatter(x=segments(blanks(low), blanks(high)), y=np.repeat(place + shift, 3), mode="lines",
                         line=dict(color=look["color"], width=1.5), hoverinfo="skip", showlegend=False)  # fmt: skip
         fig.add_scatter(x=blanks(value), y=place + shift, mode="markers", name=_WHERE[where],
-                        marker=dict(size=9, line=dict(width=1.8, color=look["color"]), **look),
+                        marker=outlined(**look),
                         hovertemplate="%{x:.1f} %<extra>" + where + "</extra>")  # fmt: skip
     labels = [f"{name} ({support:,})" for name, support in frame["support"].items()]
     name_rows(fig, dict(enumerate(labels)), len(frame) - 1)
     fig.update_xaxes(range=[0, 102], title_text="F1, %", zeroline=False)
     caption = (
-        f"In brackets: {scores.unit} of the class in the {scores.clips:,} scored test clips. Lines: 95 % interval over "
-        f"clips (bootstrap). Directions are summed; representation {scores.representation}, first probe seed."
+        f"In brackets: {scores.unit} of the class in the {scores.clips:,} scored {scores.split} clips. Lines: 95 % "
+        f"interval over clips (bootstrap). Directions are summed; representation {scores.representation}, first probe "
+        "seed."
     )
     finish(fig, scores.finding, caption, height=max(120, 26 * len(frame)), top=92, left=150)
     return legend_line(fig)
@@ -145,11 +158,6 @@ def confusion_figure(confusion: ClassConfusion) -> go.Figure:
     return finish(fig, confusion.finding, caption, height=max(240, 26 * len(names)), bottom=110, left=150)
 
 
-def _arrow(pair: tuple[str, str], colors: dict[str, str]) -> str:
-    a, b = (swatch(m, colors.get(m, INK)) for m in pair)
-    return f"{a} → {b}"
-
-
 def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
     """Draw a :class:`srcid.evaluation.turning.Turned`: a row a task and direction, this code's and random codes'.
 
@@ -172,21 +180,17 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
             found = [(row, e, i) for row, e, i in found if np.isfinite(i.value)]
             if not found:
                 continue
-            fig.add_scatter(
-                x=[i.value for *_, i in found], y=[row + shift for row, *_ in found], mode="markers", name=name,
-                legendgroup=name, showlegend=column == 1, row=1, col=column,
-                marker=dict(symbol=symbol, size=8, color=color),
-                error_x=whiskers([i for *_, i in found], color, 1.6),
-                customdata=[f"{e.task}, {e.train} → {e.test}, {name}: {i.text('.1f')}; {i.n} clips<br>"
-                            f"right before {e.before:.0f} %, after {e.after:.0f} %" for _, e, i in found],
-                hovertemplate="%{customdata}<extra></extra>",
-            )  # fmt: skip
+            intervals = [i for *_, i in found]
+            hover = [f"{e.task}, {e.train} → {e.test}, {name}: {i.text('.1f')}; {i.n} clips<br>"
+                     f"right before {e.before:.0f} %, after {e.after:.0f} %" for _, e, i in found]  # fmt: skip
+            dots(fig, intervals, [row + shift for row, *_ in found], color, hover, column, name=name, legendgroup=name,
+                 marker=dict(symbol=symbol), error_x=whiskers(intervals, color, 1.6),
+                 showlegend=column == 1)  # fmt: skip
     name_rows(fig, ticks, max(rows))
     fig.update_xaxes(range=[-2, 102], zeroline=False, row=1, col=1)
     fig.update_xaxes(zeroline=True, zerolinecolor=INK, zerolinewidth=1, row=1, col=2)
-    beside = (
-        f"Random codes: {', '.join(map(str, turned.controls))}, turned into the same one, in clips that have them. "
-    )
+    codes = ", ".join(map(str, turned.controls))
+    beside = f"Random codes: {codes}, turned into the same one, in clips that have them. "
     caption = (
         "From the modality that a probe learned on → to the one that was turned and asked; retrieval: from the one "
         "that was turned and asks → to the one that answers. Bars: 95 % intervals over clips. Localisation counts the "
@@ -199,5 +203,4 @@ def turning_figure(turned: Any, modalities: Sequence[str] = ()) -> go.Figure:
 
 def _direction(effect: Any, colors: dict[str, str]) -> str:
     ends = (effect.test, effect.train) if effect.task == "retrieval" else (effect.train, effect.test)
-    shown = [swatch(m, colors.get(m, INK)) for m in ends]
-    return shown[1] if effect.task == "reconstruction" else " → ".join(shown)
+    return arrow(ends[:1] if effect.task == "reconstruction" else ends, colors)  # there both are the same

@@ -8,20 +8,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import TIME_BARS, stack
+from srcid.charts import TIME_BARS, arrow, stack
 from srcid.features.figures import step_axis, stretches
-from srcid.style import (
-    FAINT,
-    INK,
-    code_color,
-    empty_figure,
-    fade,
-    finish,
-    ink_on,
-    legend_line,
-    modality_colors,
-    swatch,
-)
+from srcid.style import FAINT, INK, code_color, empty_figure, fade, finish, ink_on, legend_line, modality_colors, swatch
 
 _ROW = 21  # pixels of a row
 _GAP = 44  # pixels between clips, with a title in it
@@ -72,8 +61,8 @@ def timeline_figure(timelines: Sequence[Any]) -> go.Figure:
     step_axis(fig, len(first.truth))
     fig.update_xaxes(showgrid=False)
     fig.update_layout(barmode="overlay")
-    found = ", ".join(f"{line.found:.0f} %" for line in timelines)
-    title = f"Single clips: probes of other modalities find {found} of the steps of true events"
+    found = ", ".join(f"{line.found:.0f} %" for line in timelines if line.truth.any())
+    title = f"Single clips: probes of other modalities find {found or 'none'} of the steps of true events"
     caption = (
         "Shaded over all rows: an event is true; what is empty within it was missed. Rows a → b: a probe that learned "
         f"from the codes of a, reading b (representation {first.representation}, first probe seed, probability above "
@@ -95,8 +84,7 @@ def _label(key: Any, colors: dict[str, str]) -> str:
         return "<b>truth</b>"
     if isinstance(key[0], int):
         return f"{swatch(key[1], colors[key[1]])} layer {key[0]}"
-    a, b = (swatch(m, colors[m]) for m in key)
-    return f"{a} → {b}"
+    return arrow(key, colors)
 
 
 def _stretches(steps: np.ndarray, classes: Sequence[str]) -> list[tuple[int, int, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import name_rows, panels, side_by_side
+from srcid.charts import DOTTED, name_rows, panels, side_by_side
 from srcid.information.figures.estimators import (
     MEANING,
     SYMBOLS,
@@ -82,7 +82,7 @@ def training_information(
                     hovertemplate="step %{x:.0f}: %{customdata:.3g} nats<extra>" + m + "</extra>",
                 )  # fmt: skip
             for step in openings(metrics).values():
-                fig.add_vline(x=step, line=dict(color=INK, width=1, dash="dot"), row=row, col=k)
+                fig.add_vline(x=step, line=DOTTED, row=row, col=k)
         fig.update_yaxes(**nats_ticks(min(0, *values), 1.3 * max(1, *values)), row=row)
         fig.update_yaxes(title_text="nats", row=row, col=1)
     fig.update_xaxes(title_text="step", row=len(rows))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import plotly.graph_objects as go
 
-from srcid.charts import error_bars, legend_entry, panels, place_of
+from srcid.charts import error_bars, legend_entry, outlined, panels, place_of
 from srcid.information.calibration import TOLERANCE
 from srcid.statistics import Interval
 from srcid.style import INK, OKABE_ITO, empty_figure, fade, finish, legend_line
@@ -68,7 +68,7 @@ def add_interval(
     )  # fmt: skip
     fig.add_scatter(
         x=[float(scale(max(found.value, least)))], y=[y], mode="markers", showlegend=False,
-        marker=dict(symbol=symbol, size=8, color=color, line=dict(width=1.4, color=color)),
+        marker=outlined(color, 8, 1.4, symbol=symbol),
         hovertext="<br>".join(line for part in hover.split("\n") for line in textwrap.wrap(part, 90)),
         hovertemplate="%{hovertext}<extra></extra>", **where,
     )  # fmt: skip
@@ -77,7 +77,7 @@ def add_interval(
 def add_legend(fig: go.Figure, entries: Mapping[str, str], width: int, color: str = INK) -> go.Figure:
     """Add an entry a symbol, and put the legend under the title in rows of equal columns; call it last."""
     for name, symbol in entries.items():
-        legend_entry(fig, name, marker=dict(symbol=symbol, size=8, color=color, line=dict(width=1.4, color=color)))
+        legend_entry(fig, name, marker=outlined(color, 8, 1.4, symbol=symbol))
     return legend_line(fig).update_layout(legend=dict(entrywidth=width, entrywidthmode="pixels", tracegroupgap=0))
 
 
@@ -112,8 +112,7 @@ def calibration_figure(calibration: Calibration | None, caption: str = "") -> go
             color = colors[SYMBOLS[name]]
             fig.add_scatter(
                 x=squash([case.truth for case in cases]), y=value, mode="markers", name=name, showlegend=False, **where,
-                marker=dict(symbol=[SYMBOLS[name] + "-open" * (not c.passed) for c in cases], size=8, color=color,
-                            line=dict(width=1.4, color=color)),
+                marker=outlined(color, 8, 1.4, symbol=[SYMBOLS[name] + "-open" * (not c.passed) for c in cases]),
                 error_y=error_bars(value, low, high, fade(color, 0.5), 1.2),
                 hovertext=[f"truth {case.truth:.2f}, estimate {case.estimate.text} nats" for case in cases],
                 hovertemplate="%{hovertext}<extra>" + name + "</extra>",

@@ -60,7 +60,7 @@ class Coloring:
             rows[-1].append(f"<span style='color:{color}'>●</span> {name}")
             room -= len(name) + 4
         if len(rows) > lines:
-            rows = [*rows[:lines]]
+            rows = rows[:lines]
             rows[-1][-1] += " …"
         return "<br>".join([*("   ".join(row) for row in rows if row), *([self.note] if self.note else [])])
 
@@ -129,10 +129,10 @@ def _listed(values: np.ndarray, colors: Mapping[str, str]) -> Coloring:
     distinct, inverse = np.unique(values.astype(str), return_inverse=True)
     index = np.array([place.get(name, len(names)) for name in distinct], dtype=np.int16)[inverse.ravel()]
     others = [name for name in distinct if name not in place]
-    rest = "" if not others else others[0] if len(others) == 1 else "other"
     if not others:
         return Coloring(index, tuple(colors.values()), tuple(names))
-    return Coloring(index, (*colors.values(), REST), (*names, rest or "none"))
+    rest = others[0] or "none" if len(others) == 1 else "other"
+    return Coloring(index, (*colors.values(), REST), (*names, rest))
 
 
 def _codes(columns: Mapping[str, np.ndarray], values: np.ndarray) -> Coloring:

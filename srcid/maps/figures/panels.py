@@ -97,20 +97,9 @@ def mark(fig: go.Figure, rows: Sequence[np.ndarray] | None) -> None:
 def _say(fig: go.Figure, text: str, name: str, x: float, y: float, anchor: str, lift: int) -> None:
     """Write ``text`` with its left edge at ``x`` and its upper or lower one ``lift`` pixels above ``y``."""
     fig.add_annotation(
-        text=text,
-        name=name,
-        x=x,
-        y=y,
-        xref="paper",
-        yref="paper",
-        xanchor="left",
-        yanchor=anchor,
-        xshift=-3,
-        yshift=lift,
-        align="left",
-        showarrow=False,
-        font=dict(size=11, color=INK),
-    )
+        text=text, name=name, x=x, y=y, xref="paper", yref="paper", xanchor="left", yanchor=anchor, xshift=-3,
+        yshift=lift, align="left", showarrow=False, font=dict(size=11, color=INK),
+    )  # fmt: skip
 
 
 def _lines(text: str) -> int:

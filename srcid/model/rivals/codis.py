@@ -54,9 +54,7 @@ class PrototypeQuantizer(Quantizer):
 
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """Distances are chords between directions, ``sqrt(2 - 2 cos)``."""
-        rows = functional.normalize(x.reshape(-1, self.dim).to(self.dtype), dim=-1)
-        distances, codes = nearest_codes(rows, self.codebooks[0], k)
-        return distances.view(*x.shape[:-1], k), codes.view(*x.shape[:-1], k)
+        return nearest_codes(functional.normalize(x.to(self.dtype), dim=-1), self.codebooks[0], k)
 
     def _quantize(self, z: Tensor, valid: Tensor | None, with_logits: bool) -> Parts:
         codes = self.encode(z.detach())

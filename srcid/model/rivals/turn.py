@@ -69,9 +69,7 @@ class GroupQuantizer(Quantizer):
 
     def nearest(self, x: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """Of the first group, as residual quantisers answer for their first stage."""
-        first = x[..., : self.codes.shape[-1]].reshape(-1, self.codes.shape[-1])
-        distances, codes = nearest_codes(first, self.codes[0].detach(), k)
-        return distances.view(*x.shape[:-1], k), codes.view(*x.shape[:-1], k)
+        return nearest_codes(x[..., : self.codes.shape[-1]], self.codes[0].detach(), k)
 
     def _looked_up(self, codes: Tensor) -> Tensor:
         return torch.cat([book[codes[..., g]] for g, book in enumerate(self.codes)], -1)
