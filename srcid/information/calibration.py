@@ -259,7 +259,7 @@ def calibrate(
     once, keep = (settings or Settings()).model_copy(update=dict(seeds=1, nulls=0)), keep or estimates_cache()
     cases, clips = [], 0
     for pair in known:
-        if progress and (not cases or cases[-1].panel != pair.panel):
+        if progress and pair.panel not in {case.panel for case in cases}:
             progress(f"{pair.panel}, of known information")
         found = keep(bracket, pair.x, pair.y, settings=once)
         clips = max(clips, len(pair.x))

@@ -93,7 +93,7 @@ def test_without_a_label_classes_are_left_out_and_said(pair, codes):
 
 def test_what_cannot_be_matched_is_refused(pair, codes):
     tables = pair(codes, codes)
-    with pytest.raises(InspectionError, match="found 1 code table"):
+    with pytest.raises(InspectionError, match="found 1 of the two code tables"):
         match_codes({"old": tables["old"]})
     with pytest.raises(InspectionError, match="not a layer 2"):
         match_codes(tables, layer=2)

@@ -60,7 +60,7 @@ def equal(one, two):
 
 
 def test_two_writers_and_a_reader_never_see_a_mixture(store, tmp_path):
-    """25 pairs of encodings by two processes into one folder; one of them is killed at the end, in the middle of it."""
+    """10 pairs of encodings by two processes into one folder; one of them is killed at the end, in the middle of it."""
     expected = {}
     for seed in (0, 1):
         table = encode(network(store, seed), store, tmp_path / f"alone-{seed}")
@@ -75,7 +75,7 @@ def test_two_writers_and_a_reader_never_see_a_mixture(store, tmp_path):
             stderr=errors[i],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
-        for i, turns in enumerate(("25", "100000"))
+        for i, turns in enumerate(("10", "100000"))
     ]
     try:
         while not all((tmp_path / f"ready-{i}").exists() for i in range(2)):
@@ -102,7 +102,7 @@ def test_two_writers_and_a_reader_never_see_a_mixture(store, tmp_path):
             writer.wait()
         for file in errors:
             file.close()
-    assert len(seen) > 5
+    assert len(seen) > 2
     table = CodeTable.open(path)
     table.verify()
     assert equal(contents(table), expected[table.model])

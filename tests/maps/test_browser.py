@@ -208,7 +208,7 @@ def test_points_without_codes_say_so_when_clicked():
 def test_a_vector_of_one_stage_is_no_code(looked_up):
     linked = LinkedMaps([codebook(symbol=np.full(CODES, -1))], MODALITIES, on_code=looked_up.append)
     click(linked, 0, 4)
-    assert "vector 4 of stage 1 is no code by itself" in linked.guard.message.value and not looked_up
+    assert "Vector 4 of stage 1 is no code by itself" in linked.guard.message.value and not looked_up
 
 
 def test_maps_of_three_dimensions_are_refused():
@@ -256,7 +256,7 @@ def test_one_selection_goes_both_ways_and_ends(views):
 def test_a_selection_is_kept_by_name_and_is_a_table(views, tmp_path):
     linked = LinkedMaps(views, MODALITIES, folder=tmp_path / "selections")
     linked.keep.click()
-    assert "found nothing marked" in linked.guard.message.value
+    assert "Found nothing marked" in linked.guard.message.value
     select(linked, 1, [7, 8, 9])
     for name in ("../evil", "", "x" * 61, "a/b", ".hidden"):
         linked.name.value = name
