@@ -42,7 +42,7 @@ def shared() -> Path:
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     """A project folder of its own, in which the test works; modules that run notebooks use it in every test."""
-    for name in ("SRCID_RUN", "SRCID_RUNS", "SRCID_HEADLESS", "OMP_NUM_THREADS"):
+    for name in ("SRCID_RUN", "SRCID_RUNS", "SRCID_HEADLESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SRCID_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -7,22 +7,24 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from srcid.files import read_json, sealed, write_json
 
 RECORD, LOG = "kernel.json", "kernel.log"
+_IDLE = 2.0  # seconds that a kernel without work has to end, half of them after a polite request
 
 
-def kernel_manager(folder: Path, environment: Mapping[str, str]) -> type:
+def kernel_manager(folder: Path, environment: Mapping[str, str], busy: Callable[[], bool]) -> type:
     """Return a class of kernel manager that starts kernels for the run in ``folder`` and records each in it.
 
     What a kernel says on its standard error goes to ``kernel.log``.
 
     Args:
         environment: of the kernel, beside that of this process.
+        busy: whether a cell is running, and so may have something to save when the kernel is asked to end.
     """
     from jupyter_client import AsyncKernelManager
 
@@ -34,6 +36,11 @@ def kernel_manager(folder: Path, environment: Mapping[str, str]) -> type:
                 await super().start_kernel(**{"env": {**os.environ, **environment}, "stderr": log} | options)
             self.processes.append(self.provisioner.process)
             _record(folder, self.provisioner.pid)
+
+        async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+            if not busy():  # ipykernel, now and then, waits ten seconds for a thread of its own that has ended already
+                self.shutdown_wait_time = min(self.shutdown_wait_time, _IDLE)
+            await super().shutdown_kernel(now=now, restart=restart)
 
     return RunKernelManager
 

@@ -78,7 +78,7 @@ def run_notebook(asked: Request, run: Run, stream: IO[str]) -> None:
         "SRCID_RUNS": str(root()),
         "PLOTLY_RENDERER": "plotly_mimetype",
     }
-    manager = kernel_manager(run.folder, environment)
+    manager = kernel_manager(run.folder, environment, lambda: progress.busy)
     # Kernels that start together race for ports; socket files in a folder of their own cannot collide
     # (jupyter_client's default name for them is the same for all kernels of a working directory).
     wires = {} if os.name == "nt" else {"transport": "ipc", "ip": str(sockets / "kernel")}
@@ -138,12 +138,12 @@ class Progress:
                 heading = found[-1] if found else heading
             elif cell.cell_type == "code" and cell.source.strip():
                 self.labels[cell.get("id", str(len(self.labels)))] = heading
-        self.order = list(self.labels)
+        self.order, self.busy = list(self.labels), False
         self.place, self.label, self.begun, self.said, self.hidden = "", "start", time.monotonic(), 0.0, False
 
     def cell_started(self, cell: Any, cell_index: int) -> None:
         del cell_index
-        key, self.begun = cell.get("id"), time.monotonic()
+        key, self.begun, self.busy = cell.get("id"), time.monotonic(), True
         self.said, self.hidden = self.begun, key not in self.labels  # the cell papermill adds
         if self.hidden:
             return
@@ -163,6 +163,7 @@ class Progress:
 
     def cell_ended(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
         del cell, cell_index
+        self.busy = False
         failed = execute_reply["content"].get("status") == "error"
         if failed or not self.hidden:
             self._show("FAILED" if failed else "", end="\n")

@@ -1,5 +1,6 @@
 """Run folders, their identity and table; parameter checks; headless execution."""
 
+import asyncio
 import datetime
 import functools
 import io
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import jupyter_client
 import nbformat
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ import pytest
 from srcid import runs
 from srcid.features import FeatureStore
 from srcid.params import ParameterError, Params, resolve
+from srcid.runs.kernel import kernel_manager
 from srcid.runs.notebooks import declared
 from srcid.values import Word
 from tests.notebook_maker import make_notebook
@@ -632,6 +635,20 @@ def test_a_bug_inside_srcid_keeps_its_traceback(project):
     make_notebook(project / "notebooks" / "bug.ipynb", "from srcid.params import suggest\nsuggest(3, [])")
     with pytest.raises(runs.RunFailed, match=r"section\.py:\d+, in suggest"):
         runs.execute("bug", stream=io.StringIO())
+
+
+@pytest.mark.parametrize(("busy", "patience"), [(True, 60.0), (False, 2.0)])
+def test_only_a_kernel_at_work_is_waited_for_at_the_end(project, monkeypatch, busy, patience):
+    """One that has nothing to save may hang all the same, for a reason of its own."""
+    waited = []
+
+    async def finish(manager, **options):
+        waited.append(manager.shutdown_wait_time)
+
+    monkeypatch.setattr(jupyter_client.AsyncKernelManager, "shutdown_kernel", finish)
+    manager = kernel_manager(project, {}, lambda: busy)(shutdown_wait_time=60.0)
+    asyncio.run(manager.shutdown_kernel())
+    assert waited == [patience]
 
 
 def test_a_run_that_its_notebook_calls_stopped_stays_so(project):
