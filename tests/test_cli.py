@@ -489,7 +489,7 @@ def test_every_check_runs_and_failures_are_summed_up(copied, failing):
     (notebooks / "01.ipynb").touch()
     done = copied("test")
     steps = {"lint": "ruff", "format": "ruff", "layering": "lint-imports", "tests": "pytest"}
-    steps["notebooks, tests/evaluation, tests/information, tests/maps"] = "pytest"
+    steps["notebooks, tests/evaluation, tests/maps"] = "pytest"
     for step, tool in steps.items():
         assert f"== {step} {'FAILED after' if tool in failing else 'passed in'}" in done.stdout
     summary = done.stdout.splitlines()[-1]
