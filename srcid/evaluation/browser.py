@@ -81,18 +81,13 @@ class CodeTurner(View):
         self, table: Any, probes: Any, layer: int = 1, code: int = -1, into: int = -1, split: str = "test"
     ) -> None:
         import ipywidgets as w
-        import numpy as np
         import plotly.graph_objects as go
 
-        from srcid.evaluation.metrics import EvaluationError
-        from srcid.evaluation.representation import labelled_part
         from srcid.evaluation.turning import LAYER_OUT, Turner
 
         self.table = table
-        self._rows = np.sort(np.asarray(labelled_part(table).splits.get(split, ()), int))  # those that are turned
-        if not len(self._rows):
-            raise EvaluationError(f"found no labelled clip in split '{split}' to turn a code in")
         self._turner = Turner(table, probes, split)
+        self._rows = self._turner.unturned.rows
         self._found: dict[Any, Any] = {}
         used = self._used(layer)
         pair = [c for c in self._telling(used) if c not in (code, into)] + [LAYER_OUT] * 2

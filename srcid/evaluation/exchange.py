@@ -90,7 +90,8 @@ class Unturned:
         self.table = labelled_part(table)  # as probes see it: steps whose event is unknown are absent
         self.everything, self.probes, self.split = table, probes, split
         if not len(self.table.splits.get(split, ())):
-            raise EvaluationError(f"found no clip in split '{split}'; the table has {', '.join(self.table.splits)}")
+            there = ", ".join(self.table.splits)
+            raise EvaluationError(f"found no labelled clip in split '{split}' to turn a code in; there are {there}")
         self.rows = np.sort(np.asarray(self.table.splits[split], np.int64))
         numbers = self.table.labels.get("item")
         self.items = np.arange(self.table.clips) if numbers is None else np.asarray(numbers)
