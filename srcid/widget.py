@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from srcid.problems import PlainError
+
 
 def has_front_end() -> bool:
     """Whether somebody can click: False in scripts, and under papermill, nbconvert and nbval (no input)."""
@@ -93,8 +95,8 @@ class Guard:
         try:
             action()
         except Exception as error:
-            ours = type(error).__module__.startswith("srcid.") and str(error)
-            said = f"{ours[0].upper()}{ours[1:]}." if ours else f"{type(error).__name__}: {error}"
+            text, plain = str(error), isinstance(error, PlainError)
+            said = f"{text[:1].upper()}{text[1:]}." if plain else f"{type(error).__name__}: {text}"
             self.message.value = f"<span style='color:#D55E00'>{html.escape(said)}</span>"
 
     def watch(self, action: Callable[[], None], *controls: Any) -> None:
